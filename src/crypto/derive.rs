@@ -1,0 +1,248 @@
+//! Rows, columns and cells: every derivation of the store, byte for byte as docs/format.md states them.
+//!
+//! ```text
+//! stream key = HKDF(customer secret, stream)      year key = HKDF(stream key, year)
+//! cell secret = HMAC(year key, partition)         cell key = HMAC(partition key, cell secret)
+//! handle = Expand(cell key, "handle")[..16]       DEK = Expand(cell key, "dek", opening salt)
+//! ```
+//!
+//! Either death reaches the handle: without the customer's secret or without the partition's key a cell cannot even be
+//! found. Year keys and partition keys keep their HMAC midstates, so that a cell costs about eight compressions.
+
+use hkdf::Hkdf;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use super::aead::Sealer;
+use super::key::Key;
+use crate::ident::{Handle, LABEL_LIMIT, PartitionId, PartitionNumber, Salt, StoreId, Stream};
+
+const LABEL_BYTES: usize = 24;
+
+/// A label in a field of fixed width, zero padded.
+const fn label(text: &str) -> [u8; LABEL_BYTES] {
+    let mut field = [0; LABEL_BYTES];
+    let bytes = text.as_bytes();
+    assert!(bytes.len() < LABEL_BYTES);
+    let mut index = 0;
+    while index < bytes.len() {
+        field[index] = bytes[index];
+        index += 1;
+    }
+    field
+}
+
+fn finish(mac: Hmac<Sha256>) -> Key {
+    let mut bytes: [u8; 32] = mac.finalize().into_bytes().into();
+    Key::take(&mut bytes)
+}
+
+fn keyed(key: &Key) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key.expose()).expect("HMAC takes keys of any length")
+}
+
+/// HKDF-SHA-256: extract with the store id as salt, expand with a label and one field.
+fn hkdf(store: &StoreId, secret: &Key, name: &str, field: &[u8]) -> Key {
+    let hkdf = Hkdf::<Sha256>::new(Some(store.as_bytes()), secret.expose());
+    let mut bytes = [0; 32];
+    hkdf.expand_multi_info(&[&label(name), field], &mut bytes).expect("32 bytes are within HKDF's limit");
+    Key::take(&mut bytes)
+}
+
+/// One block of HKDF-Expand: HMAC(key, label | field | 0x01).
+fn expand(key: &Key, name: &str, field: &[u8]) -> Key {
+    let mut mac = keyed(key);
+    mac.update(&label(name));
+    mac.update(field);
+    mac.update(&[1]);
+    finish(mac)
+}
+
+fn stream_field(stream: &Stream) -> [u8; 2 * LABEL_LIMIT] {
+    let mut field = [0; 2 * LABEL_LIMIT];
+    let (class, jurisdiction) = field.split_at_mut(LABEL_LIMIT);
+    class[..stream.class().len()].copy_from_slice(stream.class().as_bytes());
+    jurisdiction[..stream.jurisdiction().len()].copy_from_slice(stream.jurisdiction().as_bytes());
+    field
+}
+
+/// The key of one customer's records in one stream.
+pub fn stream_key(store: &StoreId, secret: &Key, stream: &Stream) -> Key {
+    hkdf(store, secret, "tenure/v1/stream", &stream_field(stream))
+}
+
+/// The key of one customer's records in one stream and calendar year, with its midstate.
+pub struct YearKey {
+    key: Key,
+    mac: Hmac<Sha256>,
+}
+
+impl YearKey {
+    /// Derives it from the stream key.
+    pub fn derive(store: &StoreId, stream_key: &Key, year: i16) -> Self {
+        YearKey::from_key(hkdf(store, stream_key, "tenure/v1/year", &year.to_le_bytes()))
+    }
+
+    /// A year key that survived as itself when its customer's row was exploded.
+    pub fn from_key(key: Key) -> Self {
+        let mac = keyed(&key);
+        YearKey { key, mac }
+    }
+
+    /// The key itself, for sealing it into the keyring.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// The row's half of a cell.
+    pub fn cell_secret(&self, number: PartitionNumber) -> CellSecret {
+        let mut mac = self.mac.clone();
+        mac.update(&label("tenure/v1/cell"));
+        mac.update(&number.0.to_le_bytes());
+        CellSecret(finish(mac))
+    }
+}
+
+/// The row's half of a cell: what remains of a customer whose row was exploded down to one window.
+pub struct CellSecret(Key);
+
+impl CellSecret {
+    /// One that was kept in the keyring.
+    pub fn from_key(key: Key) -> Self {
+        CellSecret(key)
+    }
+
+    /// The key itself, for sealing it into the keyring.
+    pub fn key(&self) -> &Key {
+        &self.0
+    }
+}
+
+/// A partition's key, the column's half of its cells, with its midstate.
+pub struct PartitionKey {
+    key: Key,
+    mac: Hmac<Sha256>,
+}
+
+impl PartitionKey {
+    /// Makes `key` ready.
+    pub fn new(key: Key) -> Self {
+        let mac = keyed(&key);
+        PartitionKey { key, mac }
+    }
+
+    /// The key itself, for sealing it into the keyring.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Where row and column cross.
+    pub fn cell(&self, secret: &CellSecret) -> CellKey {
+        let mut mac = self.mac.clone();
+        mac.update(secret.0.expose());
+        CellKey(finish(mac))
+    }
+}
+
+impl std::fmt::Debug for PartitionKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PartitionKey(..)")
+    }
+}
+
+/// The key of one cell.
+#[derive(Debug)]
+pub struct CellKey(Key);
+
+impl CellKey {
+    /// One that was kept in the keyring (a held cell).
+    pub fn from_key(key: Key) -> Self {
+        CellKey(key)
+    }
+
+    /// The key itself, for sealing it into the keyring.
+    pub fn key(&self) -> &Key {
+        &self.0
+    }
+
+    /// The pseudonym under which the cell's frames are found.
+    pub fn handle(&self) -> Handle {
+        let full = expand(&self.0, "tenure/v1/handle", &[0; 16]);
+        Handle::from_bytes(std::array::from_fn(|index| full.expose()[index]))
+    }
+
+    /// The key that encrypts the cell's records of one opening.
+    pub fn sealer(&self, salt: &Salt) -> Sealer {
+        Sealer::new(&expand(&self.0, "tenure/v1/dek", salt.as_bytes()))
+    }
+}
+
+fn tag(secret: &Key, name: &str, parts: &[&[u8]]) -> [u8; 16] {
+    let mut mac = keyed(secret);
+    mac.update(&label(name));
+    for part in parts {
+        mac.update(&(part.len() as u64).to_le_bytes());
+        mac.update(part);
+    }
+    let full = finish(mac);
+    std::array::from_fn(|index| full.expose()[index])
+}
+
+/// Where the keyring keeps a customer: HMAC of the id under the root node's lookup secret.
+pub fn customer_tag(lookup: &Key, id: &str) -> [u8; 16] {
+    tag(lookup, "tenure/v1/customer", &[id.as_bytes()])
+}
+
+/// Where the keyring keeps a partition.
+pub fn partition_tag(lookup: &Key, id: &PartitionId) -> [u8; 16] {
+    let start = id.window.first_day().number().to_le_bytes();
+    tag(lookup, "tenure/v1/partition", &[&stream_field(&id.stream), &start, &[id.window.length() as u8]])
+}
+
+/// The name under which a source's offset is kept.
+pub fn source_tag(lookup: &Key, name: &str) -> [u8; 16] {
+    tag(lookup, "tenure/v1/source", &[name.as_bytes()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(byte: u8) -> Key {
+        Key::take(&mut [byte; 32])
+    }
+
+    fn cell(secret: u8, partition: u8, number: u64) -> CellKey {
+        let store = StoreId::from_bytes([9; 16]);
+        let stream = Stream::new("chat", "EU").unwrap();
+        let year = YearKey::derive(&store, &stream_key(&store, &key(secret), &stream), 2025);
+        PartitionKey::new(key(partition)).cell(&year.cell_secret(PartitionNumber(number)))
+    }
+
+    /// Computed independently with Python's hmac and hashlib from the words of docs/format.md (tests/vectors/derive.py).
+    #[test]
+    fn the_derivation_is_the_documented_one() {
+        assert_eq!(cell(1, 2, 3).handle().to_string(), include_str!("../../tests/vectors/handle.txt").trim());
+    }
+
+    #[test]
+    fn both_halves_and_the_number_reach_the_handle() {
+        let handle = cell(1, 2, 3).handle();
+        for other in [cell(4, 2, 3), cell(1, 4, 3), cell(1, 2, 4)] {
+            assert_ne!(other.handle(), handle);
+        }
+    }
+
+    #[test]
+    fn what_is_sealed_opens_only_whole() {
+        let sealer = cell(1, 2, 3).sealer(&Salt::from_bytes([5; 16]));
+        let mut buffer = *b"a few words";
+        let tag = sealer.seal(&[7; 12], b"about", &mut buffer);
+        assert_ne!(&buffer, b"a few words");
+        let sealed = buffer;
+        assert!(sealer.open(&[7; 12], b"else", &mut buffer, &tag).is_err());
+        assert_eq!(buffer, sealed);
+        sealer.open(&[7; 12], b"about", &mut buffer, &tag).unwrap();
+        assert_eq!(&buffer, b"a few words");
+    }
+}

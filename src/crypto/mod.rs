@@ -1,0 +1,17 @@
+//! The only room that imports ciphers and hashes: keys that wipe themselves, the derivations of rows, columns and
+//! cells, authenticated encryption, hashing. Pure: randomness is handed in, nothing is read or written.
+//!
+//! Algorithms: ChaCha20-Poly1305 (RFC 8439), HMAC (RFC 2104) and HKDF (RFC 5869) with SHA-256 (FIPS 180-4). Labels
+//! start with `tenure/v1/`; every input is of fixed width, nothing is concatenated from strings.
+
+mod aead;
+mod derive;
+mod hash;
+mod key;
+
+#[cfg(feature = "simulation")]
+pub use aead::seals;
+pub use aead::{NONCE_BYTES, Nonce, Sealed, Sealer, TAG_BYTES};
+pub use derive::{CellKey, CellSecret, PartitionKey, YearKey, customer_tag, partition_tag, source_tag, stream_key};
+pub use hash::{Digest, Hasher, leaf_hash, node_hash, sha256};
+pub use key::Key;

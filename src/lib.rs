@@ -1,0 +1,30 @@
+//! Tenure keeps customer-service interactions as long as it must, no longer than it may, and lets go of any one
+//! customer on request, backups included.
+//!
+//! The layers, each using only those below it:
+//!
+//! | layer | rooms |
+//! |---|---|
+//! | L0 | `error`, `window`, `ident` |
+//! | L1 | `record`, `env`, `crypto`, `compress`, `policy` |
+//! | L2 | `report`, `format` |
+//! | L3 | `journal`, `segment`, `keyring`, `ledger` |
+//! | L4 | `engine` |
+//! | L5 | `ops` |
+//! | L6 | `store` |
+
+mod compress;
+mod crypto;
+pub mod env;
+mod error;
+mod format;
+mod ident;
+mod policy;
+mod record;
+pub mod report;
+mod window;
+
+pub use error::{Error, ErrorKind, Refusal, RefusalReason, Result};
+pub use ident::{CUSTOMER_ID_LIMIT, CustomerId, PartitionId, RecordId, StoreId, Stream};
+pub use record::{BODY_LIMIT, Batch, BodyKind, Record, SourceOffset, Stored};
+pub use window::{Day, Period, Timestamp, Window, WindowLength};

@@ -1,0 +1,147 @@
+//! What callers hand in and get back.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::error::Result;
+use crate::ident::{CustomerId, RecordId, Stream};
+use crate::window::Timestamp;
+
+/// The longest body of a record, in bytes. Longer ones will travel in chunks.
+pub const BODY_LIMIT: usize = 16 << 20;
+
+/// How a body came in, and so how it is printed again. The numbers are on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum BodyKind {
+    /// A JSON value, kept byte for byte.
+    Json = 1,
+    /// Text in UTF-8.
+    Text = 2,
+    /// Any bytes.
+    Bytes = 3,
+}
+
+impl BodyKind {
+    /// From its number on disk.
+    pub fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(BodyKind::Json),
+            2 => Some(BodyKind::Text),
+            3 => Some(BodyKind::Bytes),
+            _ => None,
+        }
+    }
+}
+
+/// One interaction. `Debug` shows neither customer nor body.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Who it is about.
+    pub customer: CustomerId,
+    /// What kind of data under whose law.
+    pub stream: Stream,
+    /// When it happened.
+    pub at: Timestamp,
+    /// How the body is to be understood.
+    pub kind: BodyKind,
+    /// The body; at most [`BODY_LIMIT`] bytes.
+    pub body: Bytes,
+    /// The caller's id, or none: then the store gives one.
+    pub id: Option<RecordId>,
+}
+
+impl Record {
+    /// A record of bytes. The customer, class and jurisdiction are checked.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`], naming the field.
+    pub fn new(customer: &str, class: &str, jurisdiction: &str, at: Timestamp, body: impl Into<Bytes>) -> Result<Self> {
+        Ok(Record {
+            customer: CustomerId::new(customer)?,
+            stream: Stream::new(class, jurisdiction)?,
+            at,
+            kind: BodyKind::Bytes,
+            body: body.into(),
+            id: None,
+        })
+    }
+
+    /// The same record with the caller's id: sent twice, it is read back once.
+    pub fn with_id(self, id: RecordId) -> Self {
+        Record { id: Some(id), ..self }
+    }
+
+    /// The same record with its body marked as `kind`.
+    pub fn with_kind(self, kind: BodyKind) -> Self {
+        Record { kind, ..self }
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Record({}, {}, {} bytes)", self.stream, self.at, self.body.len())
+    }
+}
+
+/// How far a source has been taken in: `name` is whatever tells sources apart (it is stored only as a keyed hash),
+/// `offset` the position after the last record of the batch, in the caller's own unit.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SourceOffset {
+    /// The name of the source.
+    pub name: String,
+    /// The position after the batch.
+    pub offset: u64,
+}
+
+/// Records that become durable together or not at all, over any number of partitions.
+#[derive(Clone, Default)]
+pub struct Batch {
+    /// The records, in the order in which the first written of two equals wins.
+    pub records: Vec<Record>,
+    /// How far their source has been taken in, written in the same commit.
+    pub source: Option<SourceOffset>,
+}
+
+impl Batch {
+    /// The same batch with the offset of its source.
+    pub fn with_source(self, name: impl Into<String>, offset: u64) -> Self {
+        Batch { source: Some(SourceOffset { name: name.into(), offset }), ..self }
+    }
+}
+
+impl<I: IntoIterator<Item = Record>> From<I> for Batch {
+    fn from(records: I) -> Self {
+        Batch { records: records.into_iter().collect(), source: None }
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Batch({} records)", self.records.len())
+    }
+}
+
+/// A record as it is read back: always with an id.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Who it is about.
+    pub customer: CustomerId,
+    /// What kind of data under whose law.
+    pub stream: Stream,
+    /// When it happened.
+    pub at: Timestamp,
+    /// How the body is to be understood.
+    pub kind: BodyKind,
+    /// The body, byte for byte as it came.
+    pub body: Bytes,
+    /// The caller's id, or the one the store gave.
+    pub id: RecordId,
+}
+
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stored({}, {}, {} bytes)", self.stream, self.at, self.body.len())
+    }
+}

@@ -1,0 +1,172 @@
+//! What verbs tell: plain data, no behaviour beyond sums. Nothing in it names a customer.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::ident::PartitionId;
+use crate::window::{Day, Timestamp};
+
+/// What an opening found and mended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Whether the last opening ended with a clean close.
+    pub clean: bool,
+    /// Journal files that were left behind and have been settled into segments.
+    pub journals_settled: u64,
+    /// Records found in them.
+    pub records_recovered: u64,
+    /// Bytes of a torn tail that were never acknowledged and have been cut, over all journal files.
+    pub journal_bytes_cut: u64,
+    /// Groups that were whole but needed keyring entries which never became durable: never acknowledged, cut.
+    pub groups_cut: u64,
+    /// Bytes of an unfinished keyring append that were cut.
+    pub keyring_bytes_cut: u64,
+    /// Bytes of an unfinished ledger append that were cut.
+    pub ledger_bytes_cut: u64,
+    /// Mirrors of the keyring that were behind or damaged and have been mended.
+    pub mirrors_mended: u64,
+    /// Root slots of the keyring that were behind or damaged and have been mended.
+    pub roots_mended: u64,
+    /// Files that no fact of the ledger names (leftovers of an interrupted step), removed.
+    pub files_swept: u64,
+    /// How long the opening took.
+    pub took: Duration,
+}
+
+/// Damage found by verification, or while something else was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The damaged file.
+    pub path: PathBuf,
+    /// Where in it, in bytes from its start.
+    pub offset: Option<u64>,
+    /// What is wrong, in words.
+    pub what: String,
+}
+
+/// How thorough a verification is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct VerifyOptions {
+    /// Decrypt and decompress every record too. Needs the keys; without it, checksums alone are checked.
+    pub deep: bool,
+    /// The share of segments to check, 0 to 1, drawn anew each time. Ledger, keyring and journal are always checked.
+    pub subset: f64,
+}
+
+impl Default for VerifyOptions {
+    fn default() -> Self {
+        VerifyOptions { deep: false, subset: 1.0 }
+    }
+}
+
+/// What a verification saw.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verification {
+    /// Files read.
+    pub files: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Frames whose checksum was checked.
+    pub frames: u64,
+    /// Records decrypted and decompressed (deep only).
+    pub records: u64,
+    /// Frames that no living customer's key opens (deep only): erased, expired, or orphans.
+    pub unreachable: u64,
+    /// Leaves of the ledger, and that its root was recomputed from them.
+    pub ledger_leaves: u64,
+    /// Everything that is wrong.
+    pub damage: Vec<Damage>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// How far a long verb has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes done.
+    pub done: u64,
+    /// Bytes in all.
+    pub total: u64,
+}
+
+/// How much background work one call may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Stop beginning new steps after this long.
+    pub time: Duration,
+}
+
+impl Budget {
+    /// No limit: do all there is.
+    pub const ALL: Budget = Budget { time: Duration::MAX };
+}
+
+/// What a maintenance call did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Maintenance {
+    /// Journal files settled into segments.
+    pub journals_settled: u64,
+    /// Segments written by settling.
+    pub segments_written: u64,
+    /// Segments merged away.
+    pub segments_merged: u64,
+    /// Bytes of segments written, by settling and merging.
+    pub bytes_written: u64,
+    /// Keyring entries folded into the tree.
+    pub entries_folded: u64,
+    /// Whether the keyring's log was rewritten because most of it was dead.
+    pub keyring_compacted: bool,
+    /// Whether there is more to do that the budget did not reach.
+    pub more: bool,
+}
+
+/// What stands in one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionStats {
+    /// Its name.
+    pub partition: PartitionId,
+    /// Records stored, retries of the same record counted each.
+    pub records: u64,
+    /// Bytes of their bodies as they came in.
+    pub raw_bytes: u64,
+    /// Bytes on disk: segments, and the share of the journal.
+    pub stored_bytes: u64,
+    /// Segments.
+    pub segments: u64,
+    /// First and last day of an event, where there is any.
+    pub span: Option<(Day, Day)>,
+    /// When its key is to be destroyed: the window's end plus the maximum; none where the policy keeps for ever.
+    pub deadline: Option<Timestamp>,
+    /// Whether that deadline has passed.
+    pub overdue: bool,
+}
+
+impl PartitionStats {
+    /// Raw bytes per stored byte; zero where nothing is stored.
+    pub fn ratio(&self) -> f64 {
+        if self.stored_bytes == 0 { 0.0 } else { self.raw_bytes as f64 / self.stored_bytes as f64 }
+    }
+}
+
+/// The state of a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// The store's id, in hexadecimal.
+    pub store: String,
+    /// Customers with an entry in the keyring.
+    pub customers: u64,
+    /// Partitions, by stream and window.
+    pub partitions: Vec<PartitionStats>,
+    /// Journal files not yet settled, and their bytes.
+    pub journals: u64,
+    /// Bytes of those journal files.
+    pub journal_bytes: u64,
+    /// Bytes of the keyring, one mirror.
+    pub keyring_bytes: u64,
+    /// Leaves of the ledger.
+    pub ledger_leaves: u64,
+    /// The ledger's Merkle root (RFC 6962), in hexadecimal.
+    pub ledger_root: String,
+    /// The opening number of this (or the last) writer.
+    pub opening: u64,
+}
