@@ -2,3 +2,4 @@
 //! anything is allocated, checksums checked before anything is parsed. docs/format.md is its specification.
 
 pub mod bytes;
+pub mod position;
