@@ -49,8 +49,14 @@ pub fn init(global: &Global, args: &InitArgs, output: &mut Output) -> Outcome {
     }
     let keyrings: Vec<String> = keyrings.iter().map(|dir| dir.display().to_string()).collect();
     output.line(format_args!("made a store at {}", path.display()))?;
-    output.line(format_args!("  keyring    {}  (the keys; never back it up together with the store)", keyrings.join(", ")))?;
-    output.line(format_args!("  custodian  {}  (opens the keyring; lose it and everything is lost)", custodian.display()))?;
+    output.line(format_args!(
+        "  keyring    {}  (the keys; never back it up together with the store)",
+        keyrings.join(", ")
+    ))?;
+    output.line(format_args!(
+        "  custodian  {}  (opens the keyring; lose it and everything is lost)",
+        custodian.display()
+    ))?;
     output.line(match args.policy.is_some() {
         true => "  policy     as given",
         false => "  policy     keeps everything, in monthly windows; change it with `tenure policy set FILE`",
@@ -104,7 +110,14 @@ pub fn maintain(global: &Global, args: &MaintainArgs, output: &mut Output) -> Ou
     let done = store.maintain(args.budget.map_or(Budget::ALL, |time| Budget { time }))?;
     store.close()?;
     let people = [
-        ("settled", format!("{} into {}", counted(done.journals_settled, "journal file"), counted(done.segments_written, "segment"))),
+        (
+            "settled",
+            format!(
+                "{} into {}",
+                counted(done.journals_settled, "journal file"),
+                counted(done.segments_written, "segment")
+            ),
+        ),
         ("merged", counted(done.segments_merged, "segment")),
         ("written", bytes(done.bytes_written)),
         ("keyring", {
@@ -133,7 +146,10 @@ pub fn inspect(args: &InspectArgs, output: &mut Output) -> Outcome {
         Format::Table => {
             let mut people = vec![("kind", found.kind.clone())];
             people.extend(found.facts.iter().map(|(name, value)| (name.as_str(), value.clone())));
-            people.push(("damage", if found.damage.is_empty() { "none".into() } else { count(found.damage.len() as u64) }));
+            people.push((
+                "damage",
+                if found.damage.is_empty() { "none".into() } else { count(found.damage.len() as u64) },
+            ));
             output.facts(&people, json!(null))?;
             print_damage(&found.damage, output)?;
         }

@@ -34,7 +34,14 @@ pub struct Global {
     #[arg(short, long, global = true, env = "TENURE_STORE", value_name = "DIR")]
     pub store: Option<PathBuf>,
     /// Directory of the keyring [default: STORE.keyring]; repeat it for mirrors (in the variable: separate with ':').
-    #[arg(long, global = true, env = "TENURE_KEYRING", value_name = "DIR", value_delimiter = ':', hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "TENURE_KEYRING",
+        value_name = "DIR",
+        value_delimiter = ':',
+        hide_env_values = true
+    )]
     pub keyring: Vec<PathBuf>,
     /// File of the file custodian, which opens the keyring [default: STORE.custodian].
     #[arg(long, global = true, env = "TENURE_CUSTODIAN", value_name = "FILE", hide_env_values = true)]

@@ -69,7 +69,9 @@ pub fn doctor(global: &Global, output: &mut Output) -> Outcome {
 fn print(checks: &[Check], output: &mut Output) -> Result<(), Failure> {
     let documents: Vec<Value> = checks
         .iter()
-        .map(|check| json!({ "check": check.name, "result": check.verdict.word().to_lowercase(), "words": check.words }))
+        .map(
+            |check| json!({ "check": check.name, "result": check.verdict.word().to_lowercase(), "words": check.words }),
+        )
         .collect();
     match output.format() {
         Format::Table => {
@@ -200,7 +202,9 @@ fn custodian(file: &Path, disk: &Disk) -> Check {
     match found {
         Ok(Medium::InPlace) => check("custodian", Verdict::Good, format!("{shown}, overwritten in place")),
         Ok(Medium::Memory) => check("custodian", Verdict::Warning, format!("{shown} is in memory, gone at power-off")),
-        Ok(_) => check("custodian", Verdict::Warning, format!("{shown}: destroyed keys may linger on this file system")),
+        Ok(_) => {
+            check("custodian", Verdict::Warning, format!("{shown}: destroyed keys may linger on this file system"))
+        }
         Err(error) => check("custodian", Verdict::Bad, format!("{shown}: {error}")),
     }
 }

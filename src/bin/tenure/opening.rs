@@ -47,7 +47,9 @@ impl Global {
 
     /// Opens the store for reading, beside whoever writes.
     pub fn open_read_only(&self) -> Result<Store, Failure> {
-        self.options()?.open_read_only().map_err(|error| Failure::opening(error, self.store.as_deref().unwrap_or(Path::new("."))))
+        self.options()?
+            .open_read_only()
+            .map_err(|error| Failure::opening(error, self.store.as_deref().unwrap_or(Path::new("."))))
     }
 
     /// Opens the store for writing, with a thread for its background work, and tells what had to be recovered.
@@ -63,7 +65,8 @@ impl Global {
         let store = options.open().map_err(|error| Failure::opening(error, path))?;
         let found = recovery_in_words(store.recovery());
         if !found.is_empty() {
-            let before = if store.recovery().clean { "opening the store" } else { "the last writer never closed the store" };
+            let before =
+                if store.recovery().clean { "opening the store" } else { "the last writer never closed the store" };
             output.say(format_args!("{before}; recovered in {}:", duration(store.recovery().took)));
             found.iter().for_each(|line| output.say(format_args!("  {line}")));
         }
@@ -89,14 +92,21 @@ pub fn recovery_in_words(recovery: &Recovery) -> Vec<String> {
     };
     tell(
         r.journals_settled,
-        format!("{} in {} of the journal, now settled", counted(r.records_recovered, "record"), counted(r.journals_settled, "file")),
+        format!(
+            "{} in {} of the journal, now settled",
+            counted(r.records_recovered, "record"),
+            counted(r.journals_settled, "file")
+        ),
     );
     tell(r.journal_bytes_cut, format!("{} at the journal's end, never acknowledged, cut", bytes(r.journal_bytes_cut)));
     tell(r.groups_cut, format!("{} that never became durable, cut", counted(r.groups_cut, "commit")));
     tell(r.keyring_bytes_cut, format!("{} of an unfinished keyring entry, cut", bytes(r.keyring_bytes_cut)));
     tell(r.ledger_bytes_cut, format!("{} of an unfinished ledger entry, cut", bytes(r.ledger_bytes_cut)));
     tell(r.mirrors_mended, format!("{} of the keyring mended", counted(r.mirrors_mended, "mirror")));
-    tell(r.roots_mended, format!("{} of the keyring's root mended", counted(r.roots_mended, "copy").replace("copys", "copies")));
+    tell(
+        r.roots_mended,
+        format!("{} of the keyring's root mended", counted(r.roots_mended, "copy").replace("copys", "copies")),
+    );
     tell(r.files_swept, format!("{} of an interrupted step removed", counted(r.files_swept, "leftover file")));
     lines
 }

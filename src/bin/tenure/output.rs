@@ -79,11 +79,7 @@ impl Output {
     }
 
     /// Objects as comma-separated values, in the order of `columns`; a missing or null field is empty.
-    pub fn csv<'a>(
-        &mut self,
-        columns: &[&str],
-        objects: impl IntoIterator<Item = &'a Value>,
-    ) -> Result<(), Failure> {
+    pub fn csv<'a>(&mut self, columns: &[&str], objects: impl IntoIterator<Item = &'a Value>) -> Result<(), Failure> {
         let failed = |error: csv::Error| Failure::stdout(&io::Error::other(error));
         let mut writer = csv::Writer::from_writer(Vec::new());
         writer.write_record(columns).map_err(failed)?;
@@ -108,7 +104,8 @@ impl Output {
             }
             Format::Json | Format::Jsonl => self.document(document),
             Format::Csv => {
-                let columns: Vec<&str> = document.as_object().into_iter().flat_map(|o| o.keys()).map(|k| &**k).collect();
+                let columns: Vec<&str> =
+                    document.as_object().into_iter().flat_map(|o| o.keys()).map(|k| &**k).collect();
                 self.csv(&columns, [&document])
             }
         }

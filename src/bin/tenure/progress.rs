@@ -14,7 +14,9 @@ pub fn bar(total: Option<u64>, output: &Output) -> ProgressBar {
     };
     let bar = ProgressBar::with_draw_target(total, target);
     let template = match total {
-        Some(_) => "{msg:24} [{bar:30}] {decimal_bytes:>10} of {decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left",
+        Some(_) => {
+            "{msg:24} [{bar:30}] {decimal_bytes:>10} of {decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left"
+        }
         None => "{msg:24} {spinner} {decimal_bytes:>10}  {decimal_bytes_per_sec}",
     };
     let style = ProgressStyle::with_template(template).expect("the template is a constant");

@@ -153,7 +153,9 @@ fn print_all(
 fn open_list(form: Format, with_customer: bool, output: &mut Output) -> Result<(), Failure> {
     match form {
         Format::Jsonl => Ok(()),
-        Format::Json => output.bytes(format!("{{\n  \"schema_version\": {SCHEMA_VERSION},\n  \"records\": [").as_bytes()),
+        Format::Json => {
+            output.bytes(format!("{{\n  \"schema_version\": {SCHEMA_VERSION},\n  \"records\": [").as_bytes())
+        }
         Format::Csv => output.csv(&COLUMNS, []),
         Format::Table => {
             let customer = if with_customer { "customer          " } else { "" };

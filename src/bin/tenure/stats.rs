@@ -11,8 +11,19 @@ use crate::output::{Output, Sheet};
 use crate::words::{bytes, count, counted};
 
 const COLUMNS: [&str; 13] = [
-    "class", "jurisdiction", "window", "records", "raw_bytes", "stored_bytes", "ratio", "segments", "first_day",
-    "last_day", "deadline", "overdue", "window_end",
+    "class",
+    "jurisdiction",
+    "window",
+    "records",
+    "raw_bytes",
+    "stored_bytes",
+    "ratio",
+    "segments",
+    "first_day",
+    "last_day",
+    "deadline",
+    "overdue",
+    "window_end",
 ];
 
 /// Sums over partitions.
@@ -133,7 +144,15 @@ fn print_tables(
 
     if !stats.partitions.is_empty() {
         let mut sheet = Sheet::new(&[
-            "partition", "records#", "raw#", "stored#", "ratio#", "segments#", "first event", "last event", "deadline",
+            "partition",
+            "records#",
+            "raw#",
+            "stored#",
+            "ratio#",
+            "segments#",
+            "first event",
+            "last event",
+            "deadline",
         ]);
         for p in &stats.partitions {
             let day = |day: Option<tenure::Day>| day.map_or("-".into(), |day| day.to_string());
@@ -154,7 +173,11 @@ fn print_tables(
     }
 
     output.line("")?;
-    output.line(format_args!("store      {}, opened for writing {} so far", stats.store, counted(stats.opening, "time")))?;
+    output.line(format_args!(
+        "store      {}, opened for writing {} so far",
+        stats.store,
+        counted(stats.opening, "time")
+    ))?;
     output.line(format_args!("customers  {}, keyring {}", count(stats.customers), bytes(stats.keyring_bytes)))?;
     let journal = format!("{}, {}", counted(stats.journals, "file"), bytes(stats.journal_bytes));
     output.line(format_args!("journal    {journal} not yet settled"))?;

@@ -88,7 +88,10 @@ fn print(found: &Verification, deep: bool, output: &mut Output) -> Result<(), Fa
     output.line(format_args!("frames   {}", count(found.frames)))?;
     if deep {
         let records = count(found.records);
-        output.line(format_args!("records  {records} decrypted, {} that no living key opens", count(found.unreachable)))?;
+        output.line(format_args!(
+            "records  {records} decrypted, {} that no living key opens",
+            count(found.unreachable)
+        ))?;
     }
     output.line(format_args!("ledger   {}, root recomputed", counted(found.ledger_leaves, "leaf")))?;
     match found.damage.len() as u64 {

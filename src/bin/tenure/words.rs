@@ -9,7 +9,7 @@ pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);
@@ -62,7 +62,9 @@ pub fn harmless(text: &str) -> String {
         match character {
             '\n' | '\t' | '\r' => safe.push(' '),
             // Control characters, and those that turn the direction of what follows.
-            c if c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
+            c if c.is_control()
+                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
+            {
                 safe.push('\u{fffd}');
             }
             c => safe.push(c),
@@ -131,7 +133,8 @@ mod tests {
     fn previews_are_words_and_never_steer_the_terminal() {
         let json = br#"{"id":"conv_1","turns":[{"speaker":"agent","text":"Good morning, how can I help?"}]}"#;
         assert_eq!(preview(BodyKind::Json, json, 80), "Good morning, how can I help?");
-        let asked = br#"[{"by":"agent","text":"Good morning to you"},{"by":"customer","text":"My parcel is late again"}]"#;
+        let asked =
+            br#"[{"by":"agent","text":"Good morning to you"},{"by":"customer","text":"My parcel is late again"}]"#;
         assert_eq!(preview(BodyKind::Json, asked, 80), "My parcel is late again");
         assert_eq!(preview(BodyKind::Json, b"[1,2]", 80), "[1,2]");
         assert_eq!(preview(BodyKind::Text, b"a\x1b[31m\nb", 80), "a\u{fffd}[31m b");

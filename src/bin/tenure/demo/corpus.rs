@@ -171,7 +171,17 @@ impl<'a> Facts<'a> {
         let person = self.person;
         let currency = ["EUR", "GBP", "USD"][person.home];
         let months = [
-            "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+            "January",
+            "February",
+            "March",
+            "April",
+            "May",
+            "June",
+            "July",
+            "August",
+            "September",
+            "October",
+            "November",
             "December",
         ];
         let days = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];

@@ -56,7 +56,10 @@ pub fn pull_the_plug(stage: &Stage, dir: &Path, story: &mut Story<'_>) -> Result
         return Err(Failure::failed(format!("{} records are stored, not {}", count(stored), count(stage.total))));
     }
     story.tell(&format!("The store now has {}: none lost, none twice.", counted(stored, "record")))?;
-    story.fact("crash", json!({ "acknowledged": acknowledged, "lost": 0, "resumed_after_line": line, "records": stored }));
+    story.fact(
+        "crash",
+        json!({ "acknowledged": acknowledged, "lost": 0, "resumed_after_line": line, "records": stored }),
+    );
     Ok(())
 }
 
@@ -118,7 +121,9 @@ fn missing(stage: &Stage, store: &Store, acknowledged: u64) -> Result<u64, Failu
     for (customer, records) in expected {
         let stored = store.timeline(&customer, ..)?.collect::<tenure::Result<Vec<_>>>()?;
         let there = |record: &&Record| {
-            stored.iter().any(|s| (s.at, &s.stream, s.kind, &s.body) == (record.at, &record.stream, record.kind, &record.body))
+            stored
+                .iter()
+                .any(|s| (s.at, &s.stream, s.kind, &s.body) == (record.at, &record.stream, record.kind, &record.body))
         };
         lost += records.iter().filter(|record| !there(record)).count() as u64;
     }

@@ -42,7 +42,8 @@ pub fn look_at_the_disk(stage: &Stage, story: &mut Story<'_>) -> Result<(), Fail
         let content = std::fs::read(&file).map_err(|error| Failure::file("read", &file, &error))?;
         searched += 1;
         size += content.len() as u64;
-        found += traces.matches(&content).iter().count() + traces.matches(file.display().to_string().as_bytes()).iter().count();
+        found += traces.matches(&content).iter().count()
+            + traces.matches(file.display().to_string().as_bytes()).iter().count();
     }
     story.tell(&format!(
         "Names, phone numbers and ids of {SEARCHED} customers, searched in {} ({}): {} found.",

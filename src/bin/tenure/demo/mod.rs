@@ -101,7 +101,8 @@ impl Place {
                 let _ = std::fs::remove_dir_all(&dir); // Whatever is left is in the temporary directory.
                 std::process::exit(i32::from(Exit::Interrupted as u8));
             };
-            ctrlc::set_handler(handler).map_err(|error| Failure::failed(format!("cannot watch for Ctrl-C: {error}")))?;
+            ctrlc::set_handler(handler)
+                .map_err(|error| Failure::failed(format!("cannot watch for Ctrl-C: {error}")))?;
         }
         Ok(place)
     }
@@ -164,9 +165,12 @@ fn take_in(stage: &Stage, story: &mut Story<'_>) -> Result<(), Failure> {
     ))?;
     story.tell("Every batch of 1,000 was compressed, encrypted and synced to the disk before it counted.")?;
     story.tell(&format!("On disk: {}, {:.1} times smaller.", bytes(on_disk), raw as f64 / on_disk.max(1) as f64))?;
-    story.fact("ingest", json!({
-        "records": stage.main, "raw_bytes": raw, "stored_bytes": on_disk, "milliseconds": took.as_millis() as u64,
-    }));
+    story.fact(
+        "ingest",
+        json!({
+            "records": stage.main, "raw_bytes": raw, "stored_bytes": on_disk, "milliseconds": took.as_millis() as u64,
+        }),
+    );
     Ok(())
 }
 
@@ -237,10 +241,13 @@ fn verify(stage: &Stage, story: &mut Story<'_>) -> Result<(), Failure> {
         "The ledger of everything that was done, {}, gives the same root hash again.",
         counted(found.ledger_leaves, "leaf")
     ))?;
-    story.fact("verify", json!({
-        "files": found.files, "bytes": found.bytes, "records": found.records, "damage": 0,
-        "milliseconds": found.took.as_millis() as u64,
-    }));
+    story.fact(
+        "verify",
+        json!({
+            "files": found.files, "bytes": found.bytes, "records": found.records, "damage": 0,
+            "milliseconds": found.took.as_millis() as u64,
+        }),
+    );
     Ok(())
 }
 
@@ -258,12 +265,15 @@ fn close_the_story(
     match place.keep {
         true => {
             story.tell("The store is kept. Look around:")?;
-            for command in ["stats", &format!("timeline {customer}"), &format!("grep {customer} '(?i)refund'"), "verify --deep"] {
+            for command in
+                ["stats", &format!("timeline {customer}"), &format!("grep {customer} '(?i)refund'"), "verify --deep"]
+            {
                 story.tell(&format!("tenure -s {store} {command}"))?;
             }
             Ok(())
         }
-        false => story.tell("The store was temporary and is gone; `tenure demo --keep DIR` leaves it for you to look around."),
+        false => story
+            .tell("The store was temporary and is gone; `tenure demo --keep DIR` leaves it for you to look around."),
     }
 }
 
@@ -285,14 +295,15 @@ pub fn generate(args: &GenerateArgs, output: &mut Output) -> Outcome {
     } else {
         let file = std::fs::File::create_new(&args.out).map_err(failed)?;
         let mut file = BufWriter::with_capacity(1 << 20, file);
-        lines.try_for_each(|record| {
-            text.clear();
-            line::print_record(&mut text, &record);
-            written += text.len() as u64;
-            file.write_all(&text)
-        })
-        .and_then(|()| file.flush())
-        .map_err(failed)?;
+        lines
+            .try_for_each(|record| {
+                text.clear();
+                line::print_record(&mut text, &record);
+                written += text.len() as u64;
+                file.write_all(&text)
+            })
+            .and_then(|()| file.flush())
+            .map_err(failed)?;
     }
     output.say(format_args!("{}, {}", counted(total, "record"), bytes(written)));
     Ok(Exit::Done)

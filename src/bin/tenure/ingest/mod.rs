@@ -185,7 +185,11 @@ fn tell(tally: &Tally, aside: &Aside, taken: u64, took: Duration, interrupted: b
     output.say(format_args!("{} stored, {size} in {} ({speed})", counted(tally.records, "record"), duration(took)));
     if aside.refused + aside.bad > 0 {
         let kept = aside.path().map_or(String::new(), |path| format!(", kept in {}", path.display()));
-        output.say(format_args!("{} refused, {} bad{kept}", counted(aside.refused, "record"), counted(aside.bad, "line")));
+        output.say(format_args!(
+            "{} refused, {} bad{kept}",
+            counted(aside.refused, "record"),
+            counted(aside.bad, "line")
+        ));
     }
 }
 

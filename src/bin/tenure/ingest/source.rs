@@ -76,7 +76,8 @@ impl Source {
             return Err(Failure::failed(format!("{} is a directory, not a file of JSON Lines", file.display())));
         }
         let length = metadata.is_file().then_some(metadata.len());
-        let mut reader = decoded(Box::new(BufReader::with_capacity(256 << 10, Counted(opened, counter)))).map_err(failed)?;
+        let mut reader =
+            decoded(Box::new(BufReader::with_capacity(256 << 10, Counted(opened, counter)))).map_err(failed)?;
         let mut head = Vec::new();
         if length.is_some() {
             reader.by_ref().take(NAME_BYTES).read_to_end(&mut head).map_err(failed)?;
