@@ -101,6 +101,12 @@ impl<'a> Feed<'a> {
         self.wait_down_to(IN_FLIGHT, output)
     }
 
+    /// Appends what is waiting and waits until it is durable: nothing else is coming at the moment.
+    pub fn catch_up(&mut self, output: &mut Output) -> Result<(), Failure> {
+        self.send(output)?;
+        self.wait_down_to(0, output)
+    }
+
     /// Appends the rest and waits until all of it is durable, the lines at the end that gave no record included.
     pub fn finish(&mut self, output: &mut Output) -> Result<(), Failure> {
         let moved = self.tally.upto > self.sent_upto && self.source.is_some();

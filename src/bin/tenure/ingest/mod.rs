@@ -124,7 +124,7 @@ fn take_lines(
         let chunk = match items.recv_timeout(PATIENCE) {
             Ok(chunk) => chunk,
             Err(RecvTimeoutError::Timeout) => {
-                feed.send(output)?;
+                feed.catch_up(output)?;
                 continue;
             }
             Err(RecvTimeoutError::Disconnected) => return Ok(Stop::End),
