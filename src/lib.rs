@@ -19,9 +19,11 @@ pub mod env;
 mod error;
 mod format;
 mod ident;
+mod journal;
 mod policy;
 mod record;
 pub mod report;
+mod segment;
 mod window;
 
 pub use error::{Error, ErrorKind, Refusal, RefusalReason, Result};

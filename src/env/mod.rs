@@ -5,6 +5,7 @@
 //! the kernel's are; [`read_exact_at`] and [`write_all_at`] finish them. Errors are plain `io::Error`: the rooms
 //! above know which file and which step, and say so.
 
+mod ahead;
 pub mod disk;
 #[cfg(feature = "simulation")]
 pub mod sim;
@@ -17,6 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::window::Timestamp;
+
+pub use ahead::ReadAhead;
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

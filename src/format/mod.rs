@@ -2,4 +2,12 @@
 //! anything is allocated, checksums checked before anything is parsed. docs/format.md is its specification.
 
 pub mod bytes;
+pub mod frame;
+pub mod group;
+pub mod journal;
 pub mod position;
+#[cfg(test)]
+pub mod samples;
+pub mod segment;
+#[cfg(test)]
+mod tests;
