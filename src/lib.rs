@@ -19,6 +19,7 @@ pub mod env;
 mod error;
 mod format;
 mod ident;
+mod ledger;
 mod policy;
 mod record;
 pub mod report;

@@ -2,4 +2,5 @@
 //! anything is allocated, checksums checked before anything is parsed. docs/format.md is its specification.
 
 pub mod bytes;
+pub mod ledger;
 pub mod position;
