@@ -4,8 +4,10 @@
 pub mod bytes;
 pub mod frame;
 pub mod group;
+pub mod hint;
 pub mod journal;
 pub mod ledger;
+pub mod mark;
 pub mod position;
 #[cfg(test)]
 pub mod samples;

@@ -10,7 +10,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 
-use crate::env::{self, File};
+use crate::env::{self, Env, File};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::{FRAME_LIMIT, FRAME_OVERHEAD, FrameView};
 use crate::format::journal::{JOURNAL_HEAD_BYTES, Unreadable};
@@ -28,6 +28,18 @@ const SUFFIX: &str = ".journal";
 /// The path of journal file `number` in the directory `dir`.
 pub fn path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:010}{SUFFIX}"))
+}
+
+/// The journal files in `dir`, oldest first. Other names are passed over.
+///
+/// # Errors
+/// The system's.
+pub fn list(env: &dyn Env, dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let entries = env.list(dir).map_err(|error| Error::io("list the journal", dir, error))?;
+    let numbers = entries.iter().filter(|entry| !entry.is_dir).filter_map(|entry| number(&entry.name));
+    let mut files: Vec<_> = numbers.map(|number| (number, path(dir, number))).collect();
+    files.sort_unstable();
+    Ok(files)
 }
 
 /// The number of the journal file with this name; `None` for any other file.
