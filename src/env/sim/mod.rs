@@ -43,7 +43,7 @@ use self::world::{Order, World};
 use super::{Env, Medium};
 use crate::window::Timestamp;
 
-pub use self::faults::{Failure, Faults, Plant, is_crash};
+pub use self::faults::{Failure, Faults, Plant, Survivors, is_crash};
 pub use self::operator::Snapshot;
 pub use self::world::Counts;
 
@@ -131,13 +131,18 @@ impl Sim {
     /// Starts the machine after a power cut (which comes now, if it has not come): chooses what survives. Locks are
     /// gone, files opened before are dead, no crash is ordered any more; clock and randomness go on.
     pub fn restart(&self) {
-        self.world().restart(true);
+        self.restart_with(Survivors::Some);
+    }
+
+    /// [`Sim::restart`], but it is said what survives of that which was not synced.
+    pub fn restart_with(&self, survivors: Survivors) {
+        self.world().restart(Some(survivors));
     }
 
     /// Kills the process, not the machine: locks are gone and files opened before are dead, but all that was written
     /// is still there - in the cache, where a power cut may yet lose it.
     pub fn kill(&self) {
-        self.world().restart(false);
+        self.world().restart(None);
     }
 
     /// How often things go wrong by chance from now on.

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Component, Path};
 
 use super::chance::Chance;
+use super::faults::Survivors;
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +172,8 @@ impl Names {
             }
         }
         self.pending = elsewhere;
-        self.survive(here, chance);
+        let eighths = Survivors::Some.eighths(chance);
+        self.survive(here, eighths, chance);
         self.astray = true;
     }
 
@@ -185,8 +187,7 @@ impl Names {
         }
     }
 
-    fn survive(&mut self, changes: Vec<Change>, chance: &mut Chance) {
-        let eighths = [0, 1, 4, 4, 7, 8][chance.below(6) as usize];
+    fn survive(&mut self, changes: Vec<Change>, eighths: u64, chance: &mut Chance) {
         let mut dropped = Vec::new();
         for change in changes {
             let kept = !change.after.is_some_and(|number| dropped.contains(&number)) && chance.odds(eighths);
@@ -202,10 +203,11 @@ impl Names {
 
     /// Power is cut: any of the pending changes survive (where they are ordered: the first so many). Names in
     /// directories that did not survive are gone. Draws the order of the time to come.
-    pub(super) fn crash(&mut self, chance: &mut Chance) {
+    pub(super) fn crash(&mut self, chance: &mut Chance, survivors: Survivors) {
         let pending = std::mem::take(&mut self.pending);
         if !pending.is_empty() || self.astray {
-            self.survive(pending, chance);
+            let eighths = survivors.eighths(chance);
+            self.survive(pending, eighths, chance);
             self.astray = false;
             // Sorted, so a directory is judged before what is in it.
             let mut standing = BTreeMap::new();

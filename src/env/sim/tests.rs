@@ -205,6 +205,23 @@ fn unsynced_data_is_lost_in_every_way() {
 }
 
 #[test]
+fn it_can_be_said_what_survives() {
+    for seed in 0..50 {
+        let run = |survivors| {
+            let sim = Sim::new(seed);
+            publish_new(&sim, Path::new("a"), b"synced").unwrap();
+            let file = sim.env().open(Path::new("a"), OpenMode::Write).unwrap();
+            file.write_at(b"written", 1000).unwrap();
+            create(&sim, "b");
+            sim.restart_with(survivors);
+            (sim.read("a").unwrap().len(), exists(&sim, "b"))
+        };
+        assert_eq!(run(Survivors::All), (1007, true));
+        assert_eq!(run(Survivors::None), (6, false));
+    }
+}
+
+#[test]
 fn a_failed_sync_lies_on_retry() {
     let (mut lost, mut kept) = (0, 0);
     for seed in 0..100 {

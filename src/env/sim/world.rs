@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::chance::{Chance, Trace};
-use super::faults::{Failure, Faults, Plant};
+use super::faults::{Failure, Faults, Plant, Survivors};
 use super::names::{Entry, Names};
 use super::node::Node;
 use crate::env::Medium;
@@ -260,21 +260,17 @@ impl World {
     }
 
     /// The machine starts again; after a power cut with whatever survived, else with all that was written.
-    pub(super) fn restart(&mut self, power_cut: bool) {
+    pub(super) fn restart(&mut self, power_cut: Option<Survivors>) {
         self.life += 1;
         self.crashed = false;
         self.crash_at_operation = None;
         self.crash_at_change = None;
         self.locks.clear();
-        if power_cut {
-            self.names.crash(&mut self.chance);
+        if let Some(survivors) = power_cut {
+            self.names.crash(&mut self.chance, survivors);
         }
-        for node in self.nodes.values_mut() {
-            node.handles = 0;
-            node.names = 0;
-        }
+        self.nodes.values_mut().for_each(|node| (node.handles, node.names) = (0, 0));
         self.sweep();
-        let eighths = [0, 1, 4, 4, 4, 7, 8][self.chance.below(7) as usize];
         for entry in self.names.live.values() {
             if let Entry::File(node) = entry
                 && let Some(node) = self.nodes.get_mut(node)
@@ -282,15 +278,16 @@ impl World {
                 node.names += 1;
             }
         }
-        if power_cut {
+        if let Some(survivors) = power_cut {
+            let eighths = survivors.eighths(&mut self.chance);
             self.nodes.values_mut().for_each(|node| node.crash(&mut self.chance, eighths));
-            self.names_of_nodes();
+            self.rename_nodes();
         }
         self.trace.mix(self.chance.clone().next());
     }
 
     /// After a crash a file may have another newest name than the one it had.
-    fn names_of_nodes(&mut self) {
+    fn rename_nodes(&mut self) {
         for (name, entry) in &self.names.live {
             if let Entry::File(node) = entry
                 && let Some(node) = self.nodes.get_mut(node)
