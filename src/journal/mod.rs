@@ -4,7 +4,7 @@
 
 mod follow;
 mod scan;
-#[cfg(test)]
+#[cfg(all(test, feature = "simulation"))]
 mod tests;
 mod writer;
 

@@ -5,7 +5,7 @@
 mod cursor;
 mod merge;
 mod read;
-#[cfg(test)]
+#[cfg(all(test, feature = "simulation"))]
 mod tests;
 mod verify;
 mod write;
