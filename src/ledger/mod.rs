@@ -9,7 +9,7 @@ mod file;
 mod proof;
 mod replay;
 mod state;
-#[cfg(test)]
+#[cfg(all(test, feature = "simulation"))]
 mod tests;
 mod verify;
 
