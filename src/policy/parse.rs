@@ -106,8 +106,7 @@ fn may_exceed(least: Period, most: Period) -> bool {
 fn compare(text: &str, earlier: &Placed, next: &Placed) -> Result<()> {
     let (a, b) = (&earlier.rule, &next.rule);
     let first = line(text, earlier.start);
-    for (one, other, what) in
-        [(a.class(), b.class(), "classes"), (a.jurisdiction(), b.jurisdiction(), "jurisdictions")]
+    for (one, other, what) in [(a.class(), b.class(), "classes"), (a.jurisdiction(), b.jurisdiction(), "jurisdictions")]
     {
         if let (Some(one), Some(other)) = (one, other) {
             if one != other && one.eq_ignore_ascii_case(other) {

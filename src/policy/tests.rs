@@ -40,9 +40,8 @@ keep_at_most = "P1Y"
 #[test]
 fn the_most_specific_rule_decides() {
     let policy = Policy::parse(FOUR).unwrap();
-    let most = |class, jurisdiction| {
-        policy.rule(&stream(class, jurisdiction)).unwrap().keep_at_most().unwrap().to_string()
-    };
+    let most =
+        |class, jurisdiction| policy.rule(&stream(class, jurisdiction)).unwrap().keep_at_most().unwrap().to_string();
     assert_eq!(most("chat", "EU"), "P1Y");
     assert_eq!(most("chat", "UK"), "P90D");
     assert_eq!(most("email", "EU"), "P6Y");

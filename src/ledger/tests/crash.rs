@@ -4,62 +4,88 @@
 use super::*;
 use crate::env::sim::{Failure, Faults};
 
-/// Lives until something fails. Returns the ledger's length and head after the last acknowledged append, and all heads
-/// that an unacknowledged one may have left.
-fn live_until_failure(sim: &Sim, from: u64, to: u64) -> (u64, Digest, Option<Error>) {
-    let mut ledger = match from {
-        0 => match Ledger::create_rolling(sim.env(), Path::new(DIR), store(), at(0), SMALL) {
-            Ok(ledger) => ledger,
-            Err(error) => return (0, Frontier::default().head(), Some(error)),
-        },
-        _ => open(sim, Access::Write, None).unwrap().0,
+/// Lives until something fails. Returns the ledger's length and head after the last acknowledged append.
+fn live_until_failure(sim: &Sim) -> (u64, Digest, Option<Error>) {
+    let mut ledger = match Ledger::create_rolling(sim.env(), Path::new(DIR), store(), at(0), SMALL) {
+        Ok(ledger) => ledger,
+        Err(error) => return (0, Frontier::default().head(), Some(error)),
     };
-    for step in from..to {
+    for step in 0..STEPS {
         let before = (ledger.length(), ledger.head());
+        let (length, state) = (ledger.length(), ledger.state().clone());
         if let Err(error) = ledger.append(at(step as i64 + 1), &life(step)) {
             assert_eq!(ledger.append(at(99), &[Fact::Watermark]).unwrap_err().kind(), ErrorKind::Poisoned);
             assert_eq!(ledger.append(at(99), &[Fact::Watermark]).unwrap_err().kind(), ErrorKind::Poisoned);
+            assert!(ledger.length() == length && *ledger.state() == state || ledger.length() == length + 1);
             return (before.0, before.1, Some(error));
         }
     }
     (ledger.length(), ledger.head(), None)
 }
 
-/// Opens after a failure and checks every promise. Returns the length found.
-fn recovered(sim: &Sim, acknowledged: (u64, Digest), unfinished: &[Fact]) -> u64 {
-    let expect = Some(acknowledged).filter(|(length, _)| *length > 0);
-    let (ledger, _) = match open(sim, Access::Write, expect) {
-        Ok(opened) => opened,
-        Err(error) if acknowledged.0 == 0 => {
-            // The directory, or the first file in it, never came to be.
-            assert_eq!(error.kind(), ErrorKind::NotFound);
-            return 0;
-        }
-        Err(error) => panic!("{error:?}"),
-    };
-    // A snapshot leaf may have come before what was being appended.
-    let beyond = ledger.length() - acknowledged.0;
-    let (whole, bare) = (unfinished.len() as u64, acknowledged.0 == 0);
-    assert!([0, 1, whole, whole + 1].contains(&beyond) || bare && beyond == 1, "all or nothing: {beyond} of {whole}");
-    let (again, cut) = open(sim, Access::Write, Some((ledger.length(), ledger.head()))).unwrap();
-    assert_eq!((again.state(), again.head(), cut), (ledger.state(), ledger.head(), 0));
-    check(sim, Some((ledger.length(), ledger.head()))).unwrap();
-    ledger.length()
+const STEPS: u64 = 13;
+
+/// The same life without any failure: what may be found afterwards.
+struct Control {
+    ledger: Ledger,
+    operations: u64,
+    /// Length before each append, how many facts it has, length after.
+    steps: Vec<(u64, u64, u64)>,
+}
+
+fn control() -> Control {
+    let sim = Sim::new(0);
+    let mut ledger = create(&sim);
+    let mut steps = Vec::new();
+    for step in 0..STEPS {
+        let before = ledger.length();
+        ledger.append(at(step as i64 + 1), &life(step)).unwrap();
+        steps.push((before, life(step).len() as u64, ledger.length()));
+    }
+    Control { operations: sim.operations(), ledger, steps }
+}
+
+impl Control {
+    /// Opens after a failure and checks every promise. Returns the length found.
+    fn recovered(&self, sim: &Sim, acknowledged: (u64, Digest)) -> u64 {
+        let expect = Some(acknowledged).filter(|(length, _)| *length > 0);
+        let (ledger, _) = match open(sim, Access::Write, expect) {
+            Ok(opened) => opened,
+            Err(error) if acknowledged.0 == 0 => {
+                // The directory, or the first file in it, never came to be.
+                assert_eq!(error.kind(), ErrorKind::NotFound);
+                return 0;
+            }
+            Err(error) => panic!("{error:?}"),
+        };
+        let found = ledger.length();
+        let whole = match self.steps.iter().find(|(before, ..)| *before == acknowledged.0) {
+            None => found == 1 && acknowledged.0 == 0,
+            // A snapshot leaf may have come before what was being appended, and stand alone.
+            Some((before, facts, after)) => {
+                [*before, *after].contains(&found) || after - before > *facts && found == before + 1
+            }
+        };
+        assert!(whole, "all or nothing: {found} after {}", acknowledged.0);
+        assert_eq!(ledger.head(), self.ledger.head_at(found).unwrap());
+        let (again, cut) = open(sim, Access::Write, Some((found, ledger.head()))).unwrap();
+        assert_eq!((again.state(), again.head(), cut), (ledger.state(), ledger.head(), 0));
+        check(sim, Some((found, ledger.head()))).unwrap();
+        found
+    }
 }
 
 #[test]
 fn a_power_cut_at_any_operation_loses_nothing_acknowledged() {
-    let whole = Sim::new(0);
-    assert!(live_until_failure(&whole, 0, 13).2.is_none());
-    for seed in 0..12 {
-        for operation in 0..whole.operations() {
+    let control = control();
+    for seed in 0..100 {
+        for operation in 0..control.operations {
             let sim = Sim::new(seed);
             sim.crash_at(operation);
-            let (length, head, error) = live_until_failure(&sim, 0, 13);
+            let (length, head, error) = live_until_failure(&sim);
             assert!(error.is_some(), "operation {operation}");
             sim.restart();
-            let step = step_after(length);
-            let found = recovered(&sim, (length, head), &step.map(life).unwrap_or_default());
+            let found = control.recovered(&sim, (length, head));
             // What recovery has served stays, whatever happens next.
             sim.restart();
             if found > 0 {
@@ -68,17 +94,6 @@ fn a_power_cut_at_any_operation_loses_nothing_acknowledged() {
             }
         }
     }
-}
-
-/// Which append comes next in a ledger of `length` leaves; `None` before it was created.
-fn step_after(length: u64) -> Option<u64> {
-    let sim = Sim::new(0);
-    let mut ledger = create(&sim);
-    (0..100).find(|step| {
-        let found = ledger.length() == length;
-        ledger.append(at(*step as i64 + 1), &life(*step)).unwrap();
-        found
-    })
 }
 
 #[test]
@@ -115,18 +130,17 @@ fn a_power_cut_during_recovery_is_recovered_from() {
 
 #[test]
 fn a_failure_at_any_operation_poisons_and_loses_nothing_acknowledged() {
-    let whole = Sim::new(0);
-    assert!(live_until_failure(&whole, 0, 13).2.is_none());
-    for failure in [Failure::Io, Failure::Full] {
-        for seed in 0..6 {
-            for operation in 0..whole.operations() {
+    let control = control();
+    for failure in [Failure::Io, Failure::Full, Failure::TooManyOpen] {
+        for seed in 0..50 {
+            for operation in 0..control.operations {
                 let sim = Sim::new(seed);
                 sim.fail_at(operation, failure);
-                let (length, head, error) = live_until_failure(&sim, 0, 13);
+                let (length, head, error) = live_until_failure(&sim);
                 let Some(error) = error else { continue };
                 assert!([ErrorKind::Io, ErrorKind::OutOfSpace].contains(&error.kind()), "{error:?}");
                 // The machine goes on: what the page cache shows and the medium lacks must not be believed.
-                let found = recovered(&sim, (length, head), &step_after(length).map(life).unwrap_or_default());
+                let found = control.recovered(&sim, (length, head));
                 sim.restart();
                 if found > 0 {
                     assert_eq!(open(&sim, Access::Write, None).unwrap().0.length(), found, "operation {operation}");

@@ -5,7 +5,11 @@ use proptest::prelude::*;
 use super::*;
 
 fn files(sim: &Sim) -> Vec<PathBuf> {
-    numbers(&*sim.env(), Path::new(DIR)).unwrap().into_iter().map(|number| ledger_path(Path::new(DIR), number)).collect()
+    numbers(&*sim.env(), Path::new(DIR))
+        .unwrap()
+        .into_iter()
+        .map(|number| ledger_path(Path::new(DIR), number))
+        .collect()
 }
 
 #[test]
@@ -152,7 +156,10 @@ fn a_file_from_an_older_copy_is_refused_by_the_mark() {
     // One that went another way to the same length.
     let mut other = open(&sim, Access::Write, None).unwrap().0;
     other.append(at(51), &life(11)).unwrap();
-    assert_eq!((other.length(), open(&sim, Access::Write, mark).unwrap_err().kind()), (mark.unwrap().0, ErrorKind::Corrupt));
+    assert_eq!(
+        (other.length(), open(&sim, Access::Write, mark).unwrap_err().kind()),
+        (mark.unwrap().0, ErrorKind::Corrupt)
+    );
 }
 
 /// Someone who can compute checksums rewrites the state that openings start from.

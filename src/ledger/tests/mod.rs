@@ -2,7 +2,7 @@
 
 mod crash;
 mod damage;
-//golden
+mod golden;
 
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
 use sha2::Sha256;
@@ -73,7 +73,12 @@ fn life(step: u64) -> Vec<Fact> {
         }],
         4 => vec![Fact::RootSealed { epoch: round }],
         _ => vec![
-            Fact::Settled { journals: vec![(2 * round, 5)], segments: vec![], sources: vec![], known: Known::default() },
+            Fact::Settled {
+                journals: vec![(2 * round, 5)],
+                segments: vec![],
+                sources: vec![],
+                known: Known::default(),
+            },
             Fact::CleanClose { known: known(2 * round, 5, round) },
         ],
     }
