@@ -204,7 +204,7 @@ impl Node {
             return;
         }
         let grown = self.len.saturating_sub(self.durable_len);
-        let len = if grown > 0 && chance.one_in(4) {
+        let len = if grown > 0 && (1..8).contains(&eighths) && chance.one_in(3) {
             self.durable_len + chance.below(grown)
         } else if self.len == self.durable_len || chance.odds(eighths) {
             self.len
