@@ -1,3 +1,5 @@
+//! Which rule decides, when a deadline falls, which line an error names.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The bytes of a ledger: sizes, round trips, and any bytes at all.
+
 use proptest::prelude::*;
 
 use super::*;
