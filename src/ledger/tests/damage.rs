@@ -160,6 +160,41 @@ fn a_file_from_an_older_copy_is_refused_by_the_mark() {
     assert_eq!(open(&sim, Access::Write, mark).unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
+/// Commits whose checksum fits and that still cannot be: damage, not an end.
+#[test]
+fn what_cannot_be_is_refused_though_its_checksum_fits() {
+    let sim = Sim::new(1);
+    let ledger = lived(&sim, 3);
+    let path = ledger_path(Path::new(DIR), 1);
+    let whole = sim.read(&path).unwrap();
+    let leaf = |second, fact: Fact| leaf_bytes(at(second), &fact);
+    let mut unknown = leaf(9, Fact::Watermark);
+    unknown[0] = 16;
+    let mut zero = leaf(9, Fact::Watermark);
+    zero[0] = 0;
+    let next = ledger.length();
+    let watermark = leaf(9, Fact::Watermark);
+    for (first, leaves, kind) in [
+        (next - 1, vec![watermark.clone()], ErrorKind::Corrupt),
+        (next + 1, vec![watermark.clone()], ErrorKind::Corrupt),
+        (next, vec![watermark.clone(), leaf(8, Fact::Watermark)], ErrorKind::Corrupt),
+        (next, vec![leaf(1, Fact::Watermark)], ErrorKind::Corrupt),
+        (next, vec![leaf(9, Fact::StoreCreated { store: store(), format: 0 })], ErrorKind::Corrupt),
+        (next, vec![leaf(9, Fact::SnapshotTaken { file: 1, hash: [0; 32] })], ErrorKind::Corrupt),
+        (next, vec![leaf(9, life(0).remove(0))], ErrorKind::Corrupt),
+        (next, vec![watermark, zero], ErrorKind::Corrupt),
+        (next, vec![unknown], ErrorKind::Unsupported),
+    ] {
+        let mut bytes = whole.clone();
+        format::encode_commit(&mut bytes, &store(), first, &leaves).unwrap();
+        sim.write(&path, &bytes);
+        let error = open(&sim, Access::Write, None).unwrap_err();
+        assert_eq!((error.kind(), error.offset()), (kind, Some(whole.len() as u64)), "{error}");
+        assert_eq!(check(&sim, None).unwrap_err().kind(), kind);
+        assert_eq!(sim.read(&path).unwrap(), bytes, "nothing was touched");
+    }
+}
+
 /// Someone who can compute checksums rewrites the state that openings start from.
 #[test]
 fn a_forged_snapshot_is_found_through_the_tree() {

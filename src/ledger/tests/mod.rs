@@ -204,6 +204,54 @@ fn a_reader_follows_the_writer_through_every_file() {
 }
 
 #[test]
+fn a_reader_waits_for_what_is_being_written() {
+    let sim = Sim::new(1);
+    let mut writer = lived(&sim, 2);
+    let (mut reader, _) = open(&sim, Access::Read, None).unwrap();
+    let seen = reader.state().clone();
+    let file = sim.env().open(&ledger_path(Path::new(DIR), 1), OpenMode::Write).unwrap();
+    let end = writer.last.end;
+    writer.append(at(3), &life(2)).unwrap();
+    let mut commit = vec![0; (writer.last.end - end) as usize];
+    env::read_exact_at(&*file, &mut commit, end).unwrap();
+    for written in 0..commit.len() {
+        file.set_len(end + written as u64).unwrap();
+        assert!(!reader.refresh().unwrap(), "{written} bytes");
+        assert_eq!(reader.state(), &seen);
+        env::write_all_at(&*file, &commit, end).unwrap();
+    }
+    assert!(reader.refresh().unwrap());
+    assert_eq!((reader.state(), reader.head()), (writer.state(), writer.head()));
+    file.set_len(end).unwrap();
+    assert_eq!(reader.refresh().unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(reader.refresh().unwrap_err().kind(), ErrorKind::Poisoned);
+}
+
+#[test]
+fn a_file_is_full_by_bytes_too() {
+    let sim = Sim::new(1);
+    let roll = Roll { leaves: 1_000, bytes: 2_000 };
+    let mut ledger = Ledger::create_rolling(sim.env(), Path::new(DIR), store(), at(0), roll).unwrap();
+    for version in 1..=10 {
+        ledger.append(at(1), &[Fact::PolicySet { version, text: "#".repeat(999) }]).unwrap();
+    }
+    assert_eq!(ledger.last.number, 5);
+    check(&sim, Some((ledger.length(), ledger.head()))).unwrap();
+}
+
+#[test]
+fn what_publishing_left_behind_is_swept() {
+    let sim = Sim::new(1);
+    lived(&sim, 2);
+    let path = Path::new(DIR).join("0000000002.ledger.0123456789abcdef.tmp");
+    sim.write(&path, b"half a file");
+    open(&sim, Access::Read, None).unwrap();
+    assert!(sim.read(&path).is_some());
+    open(&sim, Access::Write, None).unwrap();
+    assert!(sim.read(&path).is_none());
+}
+
+#[test]
 fn facts_that_cannot_be_true_are_refused_whole() {
     let sim = Sim::new(1);
     let mut ledger = lived(&sim, 12);
