@@ -205,7 +205,7 @@ fn a_forged_snapshot_is_found_through_the_tree() {
     let bytes = sim.read(&path).unwrap();
     let start = file::start(&path, ledger.last.number, &bytes).unwrap();
     let mut snapshot = start.snapshot.unwrap();
-    snapshot.state.opening += 1;
+    snapshot.state.epoch += 1; // Nothing that the leaves after it contradict.
     let snapshot = snapshot.encode();
     let mut forged = Vec::new();
     Header { snapshot_hash: sha256(&snapshot), ..start.header }.encode(&mut forged);
@@ -214,6 +214,18 @@ fn a_forged_snapshot_is_found_through_the_tree() {
     sim.write(&path, &forged);
     for outcome in [open(&sim, Access::Read, mark), open(&sim, Access::Read, None)] {
         assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+}
+
+#[test]
+fn a_later_file_without_its_first_commit_is_damage() {
+    let sim = Sim::new(1);
+    let ledger = lived(&sim, 8);
+    let path = files(&sim).pop().unwrap();
+    for length in [0, ledger.last.body - 1, ledger.last.body, ledger.last.body + 5] {
+        sim.truncate(&path, length);
+        assert_eq!(open(&sim, Access::Write, None).unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(check(&sim, None).unwrap_err().kind(), ErrorKind::Corrupt);
     }
 }
 
