@@ -212,10 +212,10 @@ impl<'a> Commit<'a> {
     /// before it once was whole.
     pub fn any_after(bytes: &[u8], store: &StoreId, after: u64) -> bool {
         // The number is tested before the checksum is computed, so that the search stays linear.
-        let farthest = after.saturating_add((bytes.len() / (4 + LEAF_MINIMUM)) as u64);
+        let farthest = after.saturating_add((bytes.len() / (4 + LEAF_MINIMUM)) as u64 + 1);
         bytes.windows(COMMIT_HEAD_BYTES).enumerate().any(|(offset, head)| {
             let first = u64::from_le_bytes(std::array::from_fn(|index| head[8 + index]));
-            first > after && first <= farthest.max(after) + 1 && Commit::parse(&bytes[offset..], store).is_ok()
+            first > after && first <= farthest && Commit::parse(&bytes[offset..], store).is_ok()
         })
     }
 }

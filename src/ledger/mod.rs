@@ -9,10 +9,11 @@ mod file;
 mod proof;
 mod replay;
 mod state;
-#[cfg(test)]
+#[cfg(all(test, feature = "simulation"))]
 mod tests;
 mod verify;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -88,6 +89,10 @@ impl Ledger {
 
     fn create_rolling(env: Arc<dyn Env>, dir: &Path, store: StoreId, now: Timestamp, roll: Roll) -> Result<Ledger> {
         env::create_dirs(&*env, dir).map_err(|error| Error::io("create the ledger's directory", dir, error))?;
+        if let Some(number) = numbers(&*env, dir)?.last() {
+            let taken = io::ErrorKind::AlreadyExists.into();
+            return Err(Error::io("create a ledger where one is", &ledger_path(dir, *number), taken));
+        }
         let (number, path) = (1, ledger_path(dir, 1));
         let created = Fact::StoreCreated { store, format: format::VERSION };
         let leaf = leaf_bytes(now, &created);
@@ -120,12 +125,7 @@ impl Ledger {
     /// # Errors
     /// [`ErrorKind::NotFound`] where there is none; [`ErrorKind::Corrupt`] with file and offset where it is damaged,
     /// shorter than `expect` or another than that; [`ErrorKind::Unsupported`] where a newer version wrote it.
-    pub fn open(
-        env: Arc<dyn Env>,
-        dir: &Path,
-        access: Access,
-        expect: Option<(u64, Digest)>,
-    ) -> Result<(Ledger, u64)> {
+    pub fn open(env: Arc<dyn Env>, dir: &Path, access: Access, expect: Option<(u64, Digest)>) -> Result<(Ledger, u64)> {
         Ledger::open_rolling(env, dir, access, expect, ROLL)
     }
 
@@ -283,7 +283,7 @@ impl Ledger {
             let next = ledger_path(&self.dir, self.last.number + 1);
             match self.env.open(&next, OpenMode::Read) {
                 Ok(file) => self.move_to(next, file)?,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => break,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
                 Err(error) => return Err(Error::io("open the ledger", &next, error)),
             }
         }
@@ -336,9 +336,15 @@ impl Ledger {
 
 /// A new file, durable with its name, and open for writing.
 fn publish(env: &dyn Env, path: &Path, contents: &[u8]) -> Result<Arc<dyn File>> {
-    env::publish_new(env, path, contents)
-        .and_then(|()| env.open(path, OpenMode::Write))
-        .map_err(|error| Error::io("begin a ledger file", path, error))
+    let published = env::publish_new(env, path, contents).and_then(|()| env.open(path, OpenMode::Write));
+    published.map_err(|error| {
+        if error.kind() != io::ErrorKind::AlreadyExists {
+            // After a failed sync of the directory the name may be visible now and gone after a power cut, whatever a
+            // later sync says. Nothing was acknowledged in it, and the next opening must not build on it.
+            let _ = env.remove_file(path);
+        }
+        Error::io("begin a ledger file", path, error)
+    })
 }
 
 /// Cuts what an append left that never finished, and makes the rest durable before anybody relies on it: it may have

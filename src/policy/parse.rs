@@ -65,11 +65,11 @@ fn read(text: &str, written: WrittenRule) -> Result<Rule> {
     let window = value::<WindowLength>(text, written.window.as_ref())?.unwrap_or(WindowLength::Month);
     let keep_at_least = value::<Period>(text, written.keep_at_least.as_ref())?.unwrap_or_default();
     let keep_at_most = value::<Period>(text, written.keep_at_most.as_ref())?;
-    if let (Some(most), Some(at)) = (keep_at_most, written.keep_at_most.as_ref()) {
-        if may_exceed(keep_at_least, most) {
-            let what = format!("keep_at_least {keep_at_least} can reach beyond keep_at_most {most}");
-            return Err(wrong(text, at.span().start, what));
-        }
+    if let (Some(most), Some(at)) = (keep_at_most, written.keep_at_most.as_ref())
+        && may_exceed(keep_at_least, most)
+    {
+        let what = format!("keep_at_least {keep_at_least} can reach beyond keep_at_most {most}");
+        return Err(wrong(text, at.span().start, what));
     }
     let basis = written.basis.map(String::into_boxed_str);
     Ok(Rule { class, jurisdiction, window, keep_at_least, keep_at_most, basis })
@@ -106,14 +106,14 @@ fn may_exceed(least: Period, most: Period) -> bool {
 fn compare(text: &str, earlier: &Placed, next: &Placed) -> Result<()> {
     let (a, b) = (&earlier.rule, &next.rule);
     let first = line(text, earlier.start);
-    for (one, other, what) in
-        [(a.class(), b.class(), "classes"), (a.jurisdiction(), b.jurisdiction(), "jurisdictions")]
+    for (one, other, what) in [(a.class(), b.class(), "classes"), (a.jurisdiction(), b.jurisdiction(), "jurisdictions")]
     {
-        if let (Some(one), Some(other)) = (one, other) {
-            if one != other && one.eq_ignore_ascii_case(other) {
-                let what = format!("the {what} {one:?} (line {first}) and {other:?} differ in case only");
-                return Err(wrong(text, next.start, what));
-            }
+        if let (Some(one), Some(other)) = (one, other)
+            && one != other
+            && one.eq_ignore_ascii_case(other)
+        {
+            let what = format!("the {what} {one:?} (line {first}) and {other:?} differ in case only");
+            return Err(wrong(text, next.start, what));
         }
     }
     match (a.class(), a.jurisdiction()) == (b.class(), b.jurisdiction()) {

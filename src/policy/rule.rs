@@ -71,10 +71,15 @@ impl Rule {
         self.keep_at_most.map(|period| at.plus(period))
     }
 
-    /// The instant from which a partition may die: the window's end plus the maximum, so never before the last of its
+    /// The instant from which a partition may die: the window's end plus the maximum, and never before the last of its
     /// records is hidden. `None` is never.
     pub fn partition_deadline(&self, window: &Window) -> Option<Timestamp> {
-        self.keep_at_most.map(|period| window.end().plus(period))
+        let period = self.keep_at_most?;
+        // Where the calendar shortens a date, the next day can come to the same date and so to an earlier instant:
+        // a month from noon of 30 January ends at noon of 28 February, a month from 31 January at its midnight.
+        let last_day = window.end().plus_seconds(-1).day();
+        let after_its_last_day = last_day.start().plus(period).plus_seconds(24 * 60 * 60);
+        Some(window.end().plus(period).max(after_its_last_day))
     }
 
     pub(super) fn covers(&self, stream: &Stream) -> bool {

@@ -1,3 +1,5 @@
+//! Which rule decides, when a deadline falls, which line an error names.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -40,9 +42,8 @@ keep_at_most = "P1Y"
 #[test]
 fn the_most_specific_rule_decides() {
     let policy = Policy::parse(FOUR).unwrap();
-    let most = |class, jurisdiction| {
-        policy.rule(&stream(class, jurisdiction)).unwrap().keep_at_most().unwrap().to_string()
-    };
+    let most =
+        |class, jurisdiction| policy.rule(&stream(class, jurisdiction)).unwrap().keep_at_most().unwrap().to_string();
     assert_eq!(most("chat", "EU"), "P1Y");
     assert_eq!(most("chat", "UK"), "P90D");
     assert_eq!(most("email", "EU"), "P6Y");
@@ -66,6 +67,19 @@ fn deadlines_are_exact() {
     assert_eq!(rule.partition_deadline(&rule.window_of(event)), Some(deadline));
     assert_eq!(policy.admits(&chats, event, deadline.plus_seconds(-1)), Ok(WindowLength::Day));
     assert_eq!(policy.admits(&chats, event, deadline), Err(RefusalReason::Expired));
+}
+
+/// Found by the property below.
+#[test]
+fn a_partition_waits_for_dates_that_the_calendar_shortens() {
+    let text = "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nwindow = \"day\"\nkeep_at_most = \"P1M\"";
+    let policy = Policy::parse(text).unwrap();
+    let rule = &policy.rules()[0];
+    let event = at("2025-01-30T12:00:00Z");
+    assert_eq!(rule.deadline_of(event), Some(at("2025-02-28T12:00:00Z")));
+    assert_eq!(rule.partition_deadline(&rule.window_of(event)), Some(at("2025-03-01T00:00:00Z")));
+    let event = at("2025-01-15T12:00:00Z");
+    assert_eq!(rule.partition_deadline(&rule.window_of(event)), Some(at("2025-02-16T00:00:00Z")));
 }
 
 #[test]
@@ -116,6 +130,7 @@ fn errors_name_the_line() {
     assert!(Policy::parse("").unwrap_err().to_string().contains("no rule"));
     assert!(Policy::parse("[[rule]]\nclass = \"chat\"").unwrap_err().to_string().contains("jurisdiction"));
     assert!(Policy::parse(&"#".repeat(POLICY_LIMIT + 1)).is_err());
+    assert!(Policy::parse(&format!("x = {}", "[".repeat(500_000))).is_err(), "nor does depth exhaust the stack");
     assert!(Policy::parse(&format!("{head}keep_at_least = \"P1Y\"\nkeep_at_most = \"P12M\"")).is_ok());
 }
 
@@ -132,7 +147,7 @@ proptest! {
         ));
     }
 
-    /// No record is hidden after its partition dies, and none is admitted into a partition that must be dead.
+    /// No partition dies before its records are hidden, and none is admitted into a partition that must be dead.
     #[test]
     fn a_partition_outlives_its_records(
         micros in -60_000_000_000_000_000i64..250_000_000_000_000_000,
