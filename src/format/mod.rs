@@ -3,3 +3,8 @@
 
 pub mod bytes;
 pub mod position;
+pub mod keyring;
+pub mod keyring_custodian;
+pub mod keyring_entry;
+pub mod keyring_root;
+pub mod keyring_tree;
