@@ -48,6 +48,7 @@ pub struct Metadata {
 }
 
 /// An open file. It may be shared between threads; positions are always explicit.
+#[allow(clippy::len_without_is_empty)] // A length is a question to the system that can fail, not a collection's.
 pub trait File: Send + Sync + fmt::Debug {
     /// Reads at most `buffer.len()` bytes at `offset`; fewer is allowed, zero is the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
