@@ -388,8 +388,7 @@ impl Column {
                 Column::Living(Arc::new(PartitionEntry { number, id, key }))
             }
             2 => {
-                let dictionaries =
-                    take_list(&mut from, |from| Ok((from.u32()?, Key::take(&mut from.array()?))))?;
+                let dictionaries = take_list(&mut from, |from| Ok((from.u32()?, Key::take(&mut from.array()?))))?;
                 let held = take_list(&mut from, |from| {
                     Ok((Handle::from_bytes(from.array()?), SubjectNumber::from_bytes(from.array()?)))
                 })?;

@@ -93,7 +93,7 @@ pub struct Crown {
     pub top: Child,
     /// Name of the next node.
     pub next_node: u64,
-    /// Bytes of the frames that the tree reaches.
+    /// Bytes of the frames that the tree reaches below the crown.
     pub live_bytes: u64,
     /// Number of the last entry that the tree holds, chains included.
     pub folded: u64,

@@ -2,9 +2,9 @@
 //! anything is allocated, checksums checked before anything is parsed. docs/format.md is its specification.
 
 pub mod bytes;
-pub mod position;
 pub mod keyring;
 pub mod keyring_custodian;
 pub mod keyring_entry;
 pub mod keyring_root;
 pub mod keyring_tree;
+pub mod position;

@@ -39,6 +39,7 @@ struct Opened {
     file: Arc<dyn File>,
     facts: CustodianFacts,
     keys: Vec<(u64, EpochKey)>,
+    halves: Vec<u64>,
     damaged: Vec<u64>,
     slots: u64,
 }
@@ -79,10 +80,14 @@ impl FileCustodian {
         let why = match medium {
             Medium::InPlace | Medium::Memory => return Ok(()),
             _ if self.accept_weak_erasure => return Ok(()),
-            Medium::CopyOnWrite => "the custodian file lies on a copy-on-write file system, where a key that is \
-                                    overwritten stays readable on the disk",
-            Medium::Network => "the custodian file lies on a network file system, where nobody here can say that an \
-                                overwritten key is gone",
+            Medium::CopyOnWrite => {
+                "the custodian file lies on a copy-on-write file system, where a key that is \
+                                    overwritten stays readable on the disk"
+            }
+            Medium::Network => {
+                "the custodian file lies on a network file system, where nobody here can say that an \
+                                overwritten key is gone"
+            }
         };
         Err(Error::new(ErrorKind::Refused, why)
             .in_file(&self.path)
@@ -134,13 +139,17 @@ impl FileCustodian {
             (Ok(_), Ok(b)) => b,
             (Ok(facts), Err(_)) | (Err(_), Ok(facts)) => facts,
             (Err(why), Err(_)) => {
-                return Err(Error::corrupt(&self.path, 0, format!("both halves of the custodian file are damaged: {why}"))
-                    .hint("bring the file back from where you keep its copy"));
+                return Err(Error::corrupt(
+                    &self.path,
+                    0,
+                    format!("both halves of the custodian file are damaged: {why}"),
+                )
+                .hint("bring the file back from where you keep its copy"));
             }
         };
         let blocks = (length.saturating_sub(SLOTS_START)).div_ceil(2 * SECTOR_BYTES as u64);
         let mut opened =
-            Opened { file, facts, keys: Vec::new(), damaged: Vec::new(), slots: blocks * SLOTS_IN_BLOCK };
+            Opened { file, facts, keys: vec![], halves: vec![], damaged: vec![], slots: blocks * SLOTS_IN_BLOCK };
         for index in 0..opened.slots {
             let copies = slot_offsets(index).map(|offset| {
                 let start = offset as usize;
@@ -148,7 +157,11 @@ impl FileCustodian {
                 slot.map_or(KeySlot::Free, KeySlot::decode)
             });
             match copies {
-                [KeySlot::Held(key), _] | [_, KeySlot::Held(key)] => opened.keys.push((index, key)),
+                [KeySlot::Held(a), KeySlot::Held(b)] if a.epoch == b.epoch => opened.keys.push((index, a)),
+                [KeySlot::Held(key), _] | [_, KeySlot::Held(key)] => {
+                    opened.keys.push((index, key));
+                    opened.halves.push(index);
+                }
                 [KeySlot::Free, KeySlot::Free] => {}
                 _ => opened.damaged.push(index),
             }
@@ -156,8 +169,14 @@ impl FileCustodian {
         Ok(opened)
     }
 
-    /// Makes both copies of the facts equal again before anything is built on them.
+    /// Makes both copies of facts and keys equal again before anything is built on them.
     fn mend(&self, opened: &mut Opened) -> Result<()> {
+        for slot in std::mem::take(&mut opened.halves) {
+            for (_, key) in opened.keys.iter().filter(|(index, _)| *index == slot) {
+                let encoded = key.encode();
+                slot_offsets(slot).iter().try_for_each(|offset| self.write(opened, &encoded, *offset))?;
+            }
+        }
         let mut bytes = vec![0; 2 * SECTOR_BYTES];
         let read = env::read_exact_at(&*opened.file, &mut bytes, 0);
         let sector = opened.facts.encode();
