@@ -8,6 +8,11 @@ pub mod hint;
 pub mod journal;
 pub mod ledger;
 pub mod mark;
+pub mod keyring;
+pub mod keyring_custodian;
+pub mod keyring_entry;
+pub mod keyring_root;
+pub mod keyring_tree;
 pub mod position;
 #[cfg(test)]
 pub mod samples;
