@@ -13,9 +13,30 @@ const CUSTOMERS: u64 = 500;
 /// A transcript of about two kilobytes that compresses about as chats do.
 fn transcript(serial: u64) -> Record {
     const WORDS: [&str; 24] = [
-        "invoice", "refund", "router", "please", "restart", "delivery", "address", "thank", "moment", "order",
-        "account", "email", "charged", "twice", "apologies", "number", "ticket", "waiting", "technician", "monday",
-        "balance", "contract", "upgrade", "cancel",
+        "invoice",
+        "refund",
+        "router",
+        "please",
+        "restart",
+        "delivery",
+        "address",
+        "thank",
+        "moment",
+        "order",
+        "account",
+        "email",
+        "charged",
+        "twice",
+        "apologies",
+        "number",
+        "ticket",
+        "waiting",
+        "technician",
+        "monday",
+        "balance",
+        "contract",
+        "upgrade",
+        "cancel",
     ];
     let mut state = serial.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = move || {

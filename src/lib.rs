@@ -39,11 +39,10 @@ pub mod simulation {
 }
 
 pub use error::{Error, ErrorKind, Refusal, RefusalReason, Result};
-pub use keyring::{Custodian, FileCustodian};
 pub use ident::{CUSTOMER_ID_LIMIT, CustomerId, PartitionId, RecordId, StoreId, Stream};
-pub use keyring::custodian::{Custodian, Evidence, FileCustodian, OpeningToken, Registration};
-pub use record::{BODY_LIMIT, Batch, BodyKind, Record, SourceOffset, Stored};
+pub use keyring::{Custodian, Evidence, FileCustodian, OpeningToken, Registration};
 pub use ops::inspect::inspect;
 pub use ops::verify::verify_keyless;
+pub use record::{BODY_LIMIT, Batch, BodyKind, Record, SourceOffset, Stored};
 pub use store::{Commit, Options, PolicyInForce, Scan, ScanFilter, Store, Timeline};
 pub use window::{Day, Period, Timestamp, Window, WindowLength};

@@ -70,9 +70,7 @@ pub fn cell_keys(store: &StoreId, customer: &CustomerEntry, partition: &Partitio
     let number = partition.number;
     let under = |year: YearKey| partition.key.cell(&year.cell_secret(number));
     let keys = customer.secrets.iter().filter_map(|secret| match &secret.scope {
-        SecretScope::Whole => {
-            Some(under(YearKey::derive(store, &stream_key(store, &secret.key, stream), year)))
-        }
+        SecretScope::Whole => Some(under(YearKey::derive(store, &stream_key(store, &secret.key, stream), year))),
         SecretScope::Stream(one) => (one == stream).then(|| under(YearKey::derive(store, &secret.key, year))),
         SecretScope::Year(one, covered) => {
             (one == stream && *covered == year).then(|| under(YearKey::from_key(secret.key.duplicate())))

@@ -12,9 +12,9 @@ use super::hint;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::group::Group;
+use crate::format::journal::JournalHead;
 use crate::format::position::{Known, Position};
 use crate::ident::{Salt, StoreId};
-use crate::format::journal::JournalHead;
 use crate::journal::{self, JournalWriter};
 use crate::keyring::Keyring;
 
@@ -213,7 +213,8 @@ impl Committer {
         let number = writing.next_file;
         let directory = tools.root.join("journal");
         let Opening { store, number: opening, salt } = self.opening;
-        let writer = JournalWriter::create(&**tools.env, &directory, JournalHead { store, file: number, opening, salt })?;
+        let writer =
+            JournalWriter::create(&**tools.env, &directory, JournalHead { store, file: number, opening, salt })?;
         let path = journal::path(&directory, number);
         let file = JournalFile::new(number, path, writer.handle(), self.opening.number, self.opening.salt);
         let file = Arc::new(file);

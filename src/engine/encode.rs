@@ -87,9 +87,8 @@ impl Encoder<'_> {
         let group = builder.build()?;
         let base = group.header_length() as u64;
         let frames = ready.iter().zip(places);
-        let frames = frames.map(|(ready, place)| {
-            (ready.cell.handle, Place { offset: base + place.offset, length: place.length })
-        });
+        let frames = frames
+            .map(|(ready, place)| (ready.cell.handle, Place { offset: base + place.offset, length: place.length }));
         let totals = group.runs().iter().map(|run| {
             let span = Some((run.first_day, run.last_day));
             let totals =
@@ -113,7 +112,10 @@ impl Encoder<'_> {
         let Some(first) = refusals.first() else { return Ok(partitions) };
         let message = match refusals.len() {
             1 => format!("record {} of the batch is refused: {}", first.index, first.reason),
-            count => format!("{count} records of the batch are refused, the first ({}) because {}", first.index, first.reason),
+            count => format!(
+                "{count} records of the batch are refused, the first ({}) because {}",
+                first.index, first.reason
+            ),
         };
         Err(Error::new(ErrorKind::Refused, message)
             .refusing(refusals)
@@ -182,8 +184,14 @@ impl Encoder<'_> {
                 dictionary: 0,
             };
             let raw_length = record.body.len() as u32;
-            let prefix =
-                Prefix { at: record.at, raw_length, kind: record.kind, id: record.id, original: None, compressed: false };
+            let prefix = Prefix {
+                at: record.at,
+                raw_length,
+                kind: record.kind,
+                id: record.id,
+                original: None,
+                compressed: false,
+            };
             let place = group.push(&context, &cell.sealer, &head, record.at, raw_length, |out| {
                 prefix.encode_with(out, |out| {
                     let compressed = compress::compress_into(&record.body, out);

@@ -23,7 +23,9 @@ pub fn waiting(engine: &Engine) -> Vec<Arc<JournalFile>> {
 pub fn relieve(engine: &Engine, limit: usize) -> Result<()> {
     let writer = engine.writer()?;
     let _one_at_a_time = writer.housekeep();
-    while let Some(file) = Some(waiting(engine)).filter(|files| files.len() > limit).and_then(|files| files.into_iter().next()) {
+    while let Some(file) =
+        Some(waiting(engine)).filter(|files| files.len() > limit).and_then(|files| files.into_iter().next())
+    {
         settle::settle(engine, &file, &mut Maintenance::default())?;
     }
     if fold_is_due(engine, writer) {

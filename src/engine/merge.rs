@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use super::catalog::{SegmentSlot, Totals};
 use super::Engine;
+use super::catalog::{SegmentSlot, Totals};
 use crate::error::Result;
 use crate::format::ledger::{Fact, SegmentFact};
 use crate::format::segment::SegmentHead;
@@ -21,7 +21,11 @@ const AT_MOST: usize = 64;
 /// What to merge next: the smallest segments of a partition that has enough of them.
 pub fn candidate(engine: &Engine, at_least: usize) -> Option<(PartitionNumber, Vec<Arc<SegmentSlot>>)> {
     let snapshot = engine.catalog.snapshot();
-    snapshot.view.segments.iter().find_map(|(partition, slots)| choose(slots, at_least).map(|slots| (*partition, slots)))
+    snapshot
+        .view
+        .segments
+        .iter()
+        .find_map(|(partition, slots)| choose(slots, at_least).map(|slots| (*partition, slots)))
 }
 
 fn choose(slots: &[Arc<SegmentSlot>], at_least: usize) -> Option<Vec<Arc<SegmentSlot>>> {

@@ -60,7 +60,13 @@ impl Partitions {
 
     /// All of them, by stream and window.
     pub fn all(&self) -> Vec<Arc<PartitionEntry>> {
-        self.known.read().expect("no holder of this lock panics").by_id.values().map(|(entry, _)| entry.clone()).collect()
+        self.known
+            .read()
+            .expect("no holder of this lock panics")
+            .by_id
+            .values()
+            .map(|(entry, _)| entry.clone())
+            .collect()
     }
 
     /// The partition with `number`.

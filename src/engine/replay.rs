@@ -13,7 +13,12 @@ use crate::journal::{self, Cache, Scan, Tail};
 use crate::report::Recovery;
 
 /// The journal files that are not settled yet, oldest first. Settled ones that a crash left behind are removed.
-pub fn leftovers(env: &dyn Env, root: &Path, settled_through: u64, report: &mut Recovery) -> Result<Vec<(u64, PathBuf)>> {
+pub fn leftovers(
+    env: &dyn Env,
+    root: &Path,
+    settled_through: u64,
+    report: &mut Recovery,
+) -> Result<Vec<(u64, PathBuf)>> {
     let dir = root.join("journal");
     let mut left = Vec::new();
     for (number, path) in journal::list(env, &dir)? {
@@ -57,8 +62,11 @@ pub fn replay(
         contents.push(groups);
     }
     if known.entry > keyring {
-        return Err(Error::new(ErrorKind::KeyUnavailable, "the keyring is older than the journal: entries that were durable are missing")
-            .hint("it was rolled back or restored; bring back the newest copy or mirror of the keyring"));
+        return Err(Error::new(
+            ErrorKind::KeyUnavailable,
+            "the keyring is older than the journal: entries that were durable are missing",
+        )
+        .hint("it was rolled back or restored; bring back the newest copy or mirror of the keyring"));
     }
     journal::judge(&scans, known.journal)?;
     let mut files = Vec::new();
@@ -67,8 +75,7 @@ pub fn replay(
         if let Tail::Torn { bytes, .. } = scan.tail {
             report.journal_bytes_cut += bytes;
         }
-        let file = env.open(path, OpenMode::Read)
-            .map_err(|error| Error::io("open a journal file", path, error))?;
+        let file = env.open(path, OpenMode::Read).map_err(|error| Error::io("open a journal file", path, error))?;
         let file = JournalFile::new(*number, path.clone(), file, scan.head.opening, scan.head.salt);
         for group in groups {
             // What needs more than the keyring has was never acknowledged, and nothing after it either.

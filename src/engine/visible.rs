@@ -58,7 +58,11 @@ pub fn covers(customer: &CustomerEntry, partition: &PartitionEntry) -> bool {
 }
 
 /// Which event times of a partition are still shown: those whose anchor plus the maximum lies ahead of `now`.
-pub fn shown<'a>(policy: &'a Policy, partition: &PartitionEntry, now: Timestamp) -> impl Fn(Timestamp) -> bool + use<'a> {
+pub fn shown<'a>(
+    policy: &'a Policy,
+    partition: &PartitionEntry,
+    now: Timestamp,
+) -> impl Fn(Timestamp) -> bool + use<'a> {
     let rule = policy.rule(&partition.id.stream);
     move |at| rule.and_then(|rule| rule.deadline_of(at)).is_none_or(|deadline| now < deadline)
 }

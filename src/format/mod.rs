@@ -6,13 +6,13 @@ pub mod frame;
 pub mod group;
 pub mod hint;
 pub mod journal;
-pub mod ledger;
-pub mod mark;
 pub mod keyring;
 pub mod keyring_custodian;
 pub mod keyring_entry;
 pub mod keyring_root;
 pub mod keyring_tree;
+pub mod ledger;
+pub mod mark;
 pub mod position;
 #[cfg(test)]
 pub mod samples;

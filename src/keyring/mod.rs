@@ -29,7 +29,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use self::cache::Cache;
-use self::custodian::Custodian;
 use self::fold::{no_randomness, random_key};
 use self::log::locked;
 use self::partitions::Partitions;
@@ -43,6 +42,7 @@ use crate::format::keyring_tree::Payload;
 use crate::ident::{CustomerId, StoreId, Stream, SubjectNumber};
 use crate::window::{Timestamp, Window};
 
+pub use self::custodian::{Custodian, Evidence, FileCustodian, OpeningToken, Registration};
 pub use self::fold::Folded;
 pub use self::opening::register_opening;
 pub use self::verify::{DeepCheck, KeyringCheck, verify};
@@ -50,8 +50,6 @@ pub use crate::format::keyring_entry::{
     AgendaItem, Anchor, CustomerEntry, CustomerState, PartitionEntry, Remnant, Secret, SecretScope, StreamUse,
 };
 
-/// A fold is due when this many entries are unfolded.
-const UNFOLDED_WANTED: usize = 16_384;
 /// Compaction is due when the log has this many bytes and more than half of them are dead.
 const COMPACTION_BYTES: u64 = 4 << 20;
 const STRIPES: usize = 64;
@@ -318,9 +316,14 @@ impl Keyring {
         Ok(self.durable())
     }
 
-    /// Whether enough entries are unfolded that a fold should follow.
-    pub fn needs_fold(&self) -> bool {
-        locked(&self.state).entries.len() > UNFOLDED_WANTED
+    /// How many entries wait to be folded.
+    pub fn unfolded(&self) -> u64 {
+        locked(&self.state).entries.len() as u64
+    }
+
+    /// Lets other openers of this store in again. Nothing is to be written after.
+    pub fn release(&self) {
+        self.custodian.release();
     }
 
     /// Whether most of the log is dead, so that it should be rewritten.

@@ -18,5 +18,6 @@ pub fn close(engine: &Engine) -> Result<()> {
     engine.record(&[Fact::CleanClose { known }])?;
     engine.keyring.fold(housekeeping::position(engine))?;
     writer.cells.purge();
-    engine.keyring.release()
+    engine.keyring.release();
+    Ok(())
 }

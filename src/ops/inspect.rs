@@ -140,9 +140,6 @@ fn look_at_keyring(env: &dyn Env, path: &Path, found: &mut Inspection) -> Result
     let check = keyring::verify(env, &[parent(path).to_path_buf()])?;
     found.say("files checked", check.files);
     found.say("bytes checked", check.bytes);
-    for error in check.damage {
-        let path = error.path().unwrap_or(path).to_path_buf();
-        found.damage.push(Damage { path, offset: error.offset(), what: error.to_string() });
-    }
+    found.damage.extend(check.damage);
     Ok(())
 }

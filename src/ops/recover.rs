@@ -68,9 +68,8 @@ pub fn mark(env: &dyn Env, root: &Path) -> Result<Mark> {
     if !bytes.starts_with(b"tenure") {
         return Err(foreign(&path));
     }
-    let mark = Mark::decode(&bytes).map_err(|wrong| {
-        Error::corrupt(&path, 0, wrong.0).hint("restore this small file from a copy of the store")
-    })?;
+    let mark = Mark::decode(&bytes)
+        .map_err(|wrong| Error::corrupt(&path, 0, wrong.0).hint("restore this small file from a copy of the store"))?;
     match mark.version == FORMAT_VERSION {
         true => Ok(mark),
         false => Err(Error::new(ErrorKind::Unsupported, format!("the store has format {}", mark.version))
@@ -166,9 +165,11 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
 fn lock(env: &dyn Env, root: &Path) -> Result<Box<dyn Lock>> {
     let path = root.join(LOCK);
     env.try_lock(&path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::WouldBlock => Error::new(ErrorKind::Locked, "another process holds the store open for writing")
-            .in_file(&path)
-            .hint("wait for it to close, or read beside it"),
+        std::io::ErrorKind::WouldBlock => {
+            Error::new(ErrorKind::Locked, "another process holds the store open for writing")
+                .in_file(&path)
+                .hint("wait for it to close, or read beside it")
+        }
         _ => Error::io("lock the store", &path, error),
     })
 }

@@ -29,7 +29,12 @@ const TRIES: usize = 5;
 ///
 /// # Errors
 /// As for writing, but for the lock, which it does not take.
-pub fn open(env: &Arc<dyn Env>, root: PathBuf, keyring: KeyringOptions, custodian: Arc<dyn Custodian>) -> Result<Engine> {
+pub fn open(
+    env: &Arc<dyn Env>,
+    root: PathBuf,
+    keyring: KeyringOptions,
+    custodian: Arc<dyn Custodian>,
+) -> Result<Engine> {
     let mut tries = 0;
     loop {
         tries += 1;

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use regex::bytes::Regex;
 
+use crate::engine::Engine;
 use crate::engine::cells::cell_keys;
 use crate::engine::read::{CellReader, Hit, order};
 use crate::engine::visible::{Range, covered, shown};
-use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ident::{CustomerId, RecordId};
 use crate::record::Stored;
@@ -49,7 +49,9 @@ pub fn timeline(engine: &Engine, customer: &CustomerId, range: Range) -> Result<
 /// As [`timeline`]; [`ErrorKind::Invalid`] for a pattern that is none.
 pub fn grep(engine: &Engine, customer: &CustomerId, pattern: &str, range: Range) -> Result<Timeline> {
     let pattern = Regex::new(pattern).map_err(|error| {
-        Error::new(ErrorKind::Invalid, "not a regular expression").caused_by(error).hint("see docs.rs/regex for the syntax")
+        Error::new(ErrorKind::Invalid, "not a regular expression")
+            .caused_by(error)
+            .hint("see docs.rs/regex for the syntax")
     })?;
     timeline(engine, customer, range).map(|timeline| Timeline { pattern: Some(pattern), ..timeline })
 }

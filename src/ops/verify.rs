@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::engine::Engine;
 use crate::engine::cells::cell_keys;
 use crate::engine::read::CellReader;
 use crate::engine::visible::covers;
-use crate::engine::Engine;
 use crate::env::{Env, random};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::SegmentFact;
@@ -23,11 +23,7 @@ use crate::segment;
 ///
 /// # Errors
 /// Only what keeps the verification itself from going on; damage is in the answer.
-pub fn verify(
-    engine: &Engine,
-    options: VerifyOptions,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Verification> {
+pub fn verify(engine: &Engine, options: VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Result<Verification> {
     let began = engine.env.monotonic();
     let facts: Vec<SegmentFact> = engine.ledger().state().segments.values().cloned().collect();
     let mut pass = Pass::new(&engine.env, &engine.root, options, progress);
@@ -119,7 +115,7 @@ impl<'a> Pass<'a> {
             Ok(check) => {
                 self.found.files += check.files;
                 self.found.bytes += check.bytes;
-                check.damage.into_iter().for_each(|error| self.damaged(error));
+                self.found.damage.extend(check.damage);
             }
             Err(error) => self.damaged(error),
         }

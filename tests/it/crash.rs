@@ -186,7 +186,8 @@ fn caught(bug: Bug) {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let found = (0..40).find(|seed| {
-        let cuts = (0..).take_while(|cut| catch_unwind(AssertUnwindSafe(|| one_cut(*seed, *cut, bug))).unwrap_or(false));
+        let cuts =
+            (0..).take_while(|cut| catch_unwind(AssertUnwindSafe(|| one_cut(*seed, *cut, bug))).unwrap_or(false));
         let survived = cuts.count() as u64;
         catch_unwind(AssertUnwindSafe(|| one_cut(*seed, survived, bug))).is_err()
     });

@@ -4,4 +4,9 @@
 
 #![cfg(feature = "simulation")]
 
+mod crash;
+mod damage;
 mod machine;
+mod scene;
+mod threads;
+mod verbs;

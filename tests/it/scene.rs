@@ -12,7 +12,10 @@ pub const STORE: &str = "/calls";
 /// How the store of a simulated machine is opened.
 pub fn options(sim: &Sim) -> Options {
     let env: Arc<dyn Env> = Arc::new(sim.clone());
-    Store::options(STORE).env(env.clone()).custodian(FileCustodian::with_env(env, "/calls.custodian")).ballast_bytes(4096)
+    Store::options(STORE)
+        .env(env.clone())
+        .custodian(FileCustodian::with_env(env, "/calls.custodian"))
+        .ballast_bytes(4096)
 }
 
 /// A number from a seed and a counter (splitmix64).

@@ -31,7 +31,8 @@ fn block_on<F: Future + Unpin>(mut future: F) -> F::Output {
 
 fn record(thread: usize, serial: usize) -> Record {
     let at = format!("2025-{:02}-01T00:00:00.{:06}Z", 1 + serial % 12, thread * 1000 + serial).parse().unwrap();
-    Record::new(&format!("customer-{}", serial % 17), "chat", "EU", at, format!("thread {thread}, note {serial}")).unwrap()
+    Record::new(&format!("customer-{}", serial % 17), "chat", "EU", at, format!("thread {thread}, note {serial}"))
+        .unwrap()
 }
 
 fn count(store: &Store) -> usize {

@@ -30,8 +30,11 @@ fn a_timeline_is_in_the_order_of_events_and_of_writing() {
     let store = scene::options(&sim).create().unwrap();
     scene::append(&store, vec![note("a", "2025-03-01T00:00:00Z", "third"), note("a", "2025-01-01T00:00:00Z", "first")])
         .unwrap();
-    scene::append(&store, vec![note("a", "2025-01-01T00:00:00Z", "second"), note("b", "2025-02-01T00:00:00Z", "other")])
-        .unwrap();
+    scene::append(
+        &store,
+        vec![note("a", "2025-01-01T00:00:00Z", "second"), note("b", "2025-02-01T00:00:00Z", "other")],
+    )
+    .unwrap();
     assert_eq!(bodies(&store, "a"), ["first", "second", "third"]);
     store.settle().unwrap();
     assert_eq!(bodies(&store, "a"), ["first", "second", "third"]);
@@ -134,8 +137,11 @@ fn a_commit_costs_one_sync_whatever_the_number_of_partitions() {
         assert_eq!((after.0 - before.0, after.1 - before.1, after.2 - before.2), (1, 1, 0), "{what}");
     }
     let before = (sim.syncs_of(".journal"), sim.syncs_of(".keys"), sim.syncs());
-    scene::append(&store, vec![note("new", "2020-01-05T00:00:00Z", "words"), note("newer", "2021-01-05T00:00:00Z", "w")])
-        .unwrap();
+    scene::append(
+        &store,
+        vec![note("new", "2020-01-05T00:00:00Z", "words"), note("newer", "2021-01-05T00:00:00Z", "w")],
+    )
+    .unwrap();
     let after = (sim.syncs_of(".journal"), sim.syncs_of(".keys"), sim.syncs());
     assert_eq!((after.0 - before.0, after.1 - before.1, after.2 - before.2), (1, 1, 2), "new customers");
 }
@@ -168,7 +174,7 @@ fn no_customer_id_and_no_word_stands_in_any_byte_ever_written() {
         seen += bytes.len();
         for canary in ["canary", "quick", "debts", "example.com"] {
             let found = bytes.windows(canary.len()).any(|window| window == canary.as_bytes());
-            assert!(!found, "{canary} stands in {}", path.display());
+            assert!(!found, "{canary} stands in {path}");
         }
     });
     assert!(seen > 10_000);
@@ -212,7 +218,10 @@ fn a_failed_sync_poisons_the_store_until_it_is_opened_again() {
     let mut faults = tenure::env::sim::Faults::default();
     faults.sync_errors = 1;
     sim.set_faults(faults);
-    assert_eq!(scene::append(&store, vec![note("a", "2025-01-02T00:00:00Z", "lost")]).unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(
+        scene::append(&store, vec![note("a", "2025-01-02T00:00:00Z", "lost")]).unwrap_err().kind(),
+        ErrorKind::Io
+    );
     sim.heal();
     let error = scene::append(&store, vec![note("a", "2025-01-03T00:00:00Z", "refused")]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Poisoned);
@@ -276,8 +285,11 @@ fn a_scan_can_be_narrowed_to_a_stream_and_a_time() {
     let sim = Sim::new(12);
     let store = scene::options(&sim).create().unwrap();
     let us = Record::new("a", "chat", "US", at("2025-05-05T00:00:00Z"), "us").unwrap();
-    scene::append(&store, vec![note("a", "2025-01-01T00:00:00Z", "january"), note("b", "2025-06-01T00:00:00Z", "june"), us])
-        .unwrap();
+    scene::append(
+        &store,
+        vec![note("a", "2025-01-01T00:00:00Z", "january"), note("b", "2025-06-01T00:00:00Z", "june"), us],
+    )
+    .unwrap();
     let count = |filter| store.scan(filter).unwrap().map(|stored| stored.unwrap()).count();
     let stream = Some(Stream::new("chat", "EU").unwrap());
     assert_eq!(count(ScanFilter::default()), 3);
