@@ -546,10 +546,15 @@ fn the_history_forgets_nothing() {
     file.sync_data().unwrap();
     drop(file);
     sim.remove_file(Path::new("a.tmp")).unwrap();
+    sim.create_dir(Path::new("b")).unwrap();
+    sim.remove_dir(Path::new("b")).unwrap();
     sim.sync_dir(Path::new(".")).unwrap();
-    let mut found = false;
-    sim.every_byte_ever(|path, bytes| found |= path == "a.tmp" && bytes.windows(6).any(|w| w == b"canary"));
-    assert!(found);
+    let (mut bytes_found, mut name_found) = (false, false);
+    sim.every_byte_ever(|path, bytes| {
+        bytes_found |= path == "a.tmp" && bytes.windows(6).any(|w| w == b"canary");
+        name_found |= path == "b";
+    });
+    assert!(bytes_found && name_found);
 }
 
 #[test]
