@@ -3,6 +3,7 @@
 //! The ledger fact names what was replaced and by what; the old files are unlinked once no reader holds them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::Engine;
 use super::catalog::{SegmentSlot, Totals};
@@ -53,7 +54,7 @@ pub fn merge(
     let Some(first) = slots.first() else { return Ok(()) };
     let segments: Vec<Arc<Segment>> = slots.iter().map(|slot| engine.catalog.open(slot)).collect::<Result<_>>()?;
     let id = first.fact.id.clone();
-    let number = engine.ledger().state().next_segment;
+    let number = engine.writer()?.next_segment.fetch_add(1, Ordering::Relaxed);
     let path = segment::path(&engine.root, &id, number);
     let sources: Vec<&Segment> = segments.iter().map(|segment| &**segment).collect();
     let salts = segment::merged_salts(&sources)?;

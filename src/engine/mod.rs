@@ -19,7 +19,7 @@ pub mod sweep;
 pub mod visible;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use ballast::Ballast;
@@ -79,6 +79,8 @@ pub struct Writer {
     pub housekeeping: Mutex<()>,
     /// Whether the store has a thread of its own.
     pub has_worker: bool,
+    /// The number of the next segment. A step that failed leaves its numbers unused.
+    pub next_segment: AtomicU64,
     /// What is reserved for a full disk.
     pub ballast: Ballast,
     /// When background work is due.

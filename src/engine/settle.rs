@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::catalog::{JournalFile, SegmentSlot};
 use super::{Engine, partition_name};
@@ -42,11 +43,12 @@ pub fn settle(engine: &Engine, file: &Arc<JournalFile>, done: &mut Maintenance) 
     };
     let totals = file.totals();
     let mut facts = Vec::new();
-    let mut next = engine.ledger().state().next_segment;
+    let numbers = &engine.writer()?.next_segment;
     for (partition, frames) in &mut runs {
         frames.sort_unstable();
         frames.dedup_by_key(|frame| (frame.opening, frame.sequence));
         let id = partition_name(engine, *partition)?;
+        let next = numbers.fetch_add(1, Ordering::Relaxed);
         let path = segment::path(&engine.root, &id, next);
         let salts = vec![(file.opening, file.salt)];
         let head = SegmentHead { store: engine.store, partition: *partition, id: id.clone(), number: next, salts };
@@ -74,7 +76,6 @@ pub fn settle(engine: &Engine, file: &Arc<JournalFile>, done: &mut Maintenance) 
             first_day: span.0,
             last_day: span.1,
         });
-        next += 1;
     }
     publish(engine, file, end, facts)?;
     done.journals_settled += 1;

@@ -8,6 +8,7 @@ use super::custodian::{Custodian, OpeningToken};
 use super::open::Site;
 use crate::env::{self, Env, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::bytes::Malformed;
 use crate::format::keyring_root::{OPENING_HALF_BYTES, OpeningIntent};
 
 const NAME: &str = "opening";
@@ -15,15 +16,27 @@ const NAME: &str = "opening";
 fn read_one(env: &dyn Env, path: &Path) -> Result<OpeningIntent> {
     let limit = 2 * OPENING_HALF_BYTES as u64;
     let bytes = env::read_file(env, path, limit).map_err(|error| Error::io("read the opening file", path, error))?;
-    let half = |index: usize| {
-        let bytes = bytes.get(index * OPENING_HALF_BYTES..(index + 1) * OPENING_HALF_BYTES).unwrap_or_default();
-        OpeningIntent::decode(bytes)
-    };
-    match (half(0), half(1)) {
-        (Ok(a), Ok(b)) => Ok(if b.generation > a.generation { b } else { a }),
-        (Ok(intent), Err(_)) | (Err(_), Ok(intent)) => Ok(intent),
-        (Err(what), Err(_)) => Err(Error::corrupt(path, 0, format!("the opening file: {what}"))),
+    match halves(&bytes) {
+        [Ok(a), Ok(b)] => Ok(if b.generation > a.generation { b } else { a }),
+        [Ok(intent), Err(_)] | [Err(_), Ok(intent)] => Ok(intent),
+        [Err(what), Err(_)] => Err(Error::corrupt(path, 0, format!("the opening file: {what}"))),
     }
+}
+
+fn halves(bytes: &[u8]) -> [Result<OpeningIntent, Malformed>; 2] {
+    [0, 1].map(|index| {
+        let half = bytes.get(index * OPENING_HALF_BYTES..(index + 1) * OPENING_HALF_BYTES);
+        OpeningIntent::decode(half.unwrap_or_default())
+    })
+}
+
+/// The offsets of the two halves, the one to overwrite first in front: whichever is torn or older, so that a power cut
+/// never finds both of them unfinished.
+fn order(env: &dyn Env, path: &Path) -> io::Result<[u64; 2]> {
+    let bytes = env::read_file(env, path, 2 * OPENING_HALF_BYTES as u64)?;
+    let generation = halves(&bytes).map(|half| half.map_or(0, |intent| intent.generation));
+    let second = OPENING_HALF_BYTES as u64;
+    Ok(if generation[0] > generation[1] { [second, 0] } else { [0, second] })
 }
 
 /// The newest intent that any directory holds.
@@ -40,15 +53,17 @@ pub(super) fn read(env: &dyn Env, dirs: &[PathBuf]) -> Result<OpeningIntent> {
     newest.ok_or_else(|| failed.unwrap_or_else(|| Error::new(ErrorKind::Invalid, "a keyring in no directory")))
 }
 
-/// Writes both halves, one after the other, in every directory.
+/// Writes both halves, the torn or older one first, in every directory.
 fn write(env: &dyn Env, dirs: &[PathBuf], intent: &OpeningIntent) -> Result<()> {
     let half = intent.encode();
     for dir in dirs {
         let path = dir.join(NAME);
         let written = match env.open(&path, OpenMode::Write) {
-            Ok(file) => [0, OPENING_HALF_BYTES as u64]
-                .iter()
-                .try_for_each(|offset| env::write_all_at(&*file, &half, *offset).and_then(|()| file.sync_data())),
+            Ok(file) => order(env, &path).and_then(|offsets| {
+                offsets
+                    .iter()
+                    .try_for_each(|offset| env::write_all_at(&*file, &half, *offset).and_then(|()| file.sync_data()))
+            }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let both = [half.as_slice(), half.as_slice()].concat();
                 env::create_dirs(env, dir).and_then(|()| env::publish_new(env, &path, &both))

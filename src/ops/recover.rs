@@ -6,7 +6,7 @@
 //! and nothing is ever appended to a file of an earlier one.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 
 use crate::engine::ballast::Ballast;
@@ -145,6 +145,7 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
             housekeeping: Mutex::default(),
             has_worker: wish.has_worker,
             ballast,
+            next_segment: AtomicU64::new(ledger.state().next_segment),
             tuning: wish.tuning,
             lock,
         }),
@@ -154,10 +155,11 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
         watermark,
     };
     show(&engine, &files);
-    settle_leftovers(&engine, files, &mut report)?;
     if !report.clean {
+        // Before anything is written: what an interrupted step left behind may bear the names that come next.
         report.files_swept += sweep::sweep(&engine)?;
     }
+    settle_leftovers(&engine, files, &mut report)?;
     report.took = env.monotonic().saturating_sub(began);
     Ok((engine, report))
 }

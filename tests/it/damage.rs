@@ -65,6 +65,9 @@ fn no_flipped_bit_goes_unnoticed() {
     let (sim, model) = closed_store();
     let files: Vec<(PathBuf, Vec<u8>)> = sim.files();
     let total: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
+    for (path, bytes) in &files {
+        println!("{} {}", path.display(), bytes.len());
+    }
     assert!(total <= 64 << 10, "the store has {total} bytes: too many to flip each");
     let places: Vec<(&PathBuf, usize)> =
         files.iter().flat_map(|(path, bytes)| (0..bytes.len()).map(move |index| (path, index))).collect();
