@@ -10,7 +10,7 @@ use crate::format::mark::{FORMAT_VERSION, Mark};
 use crate::ident::StoreId;
 use crate::keyring::{Custodian, Keyring, KeyringOptions};
 use crate::ledger::Ledger;
-use crate::policy::KEEP_EVERYTHING;
+use crate::policy::{KEEP_EVERYTHING, Policy};
 
 /// The name of the mark.
 pub const MARK: &str = "FORMAT";
@@ -19,11 +19,19 @@ pub const LOCK: &str = "LOCK";
 /// The directories of a store.
 pub const DIRECTORIES: [&str; 3] = ["journal", "ledger", "segments"];
 
-/// Makes an empty store in `root`, its keyring, and its custodian's root.
+/// Makes an empty store in `root`, its keyring, and its custodian's root, under `policy` or one that keeps everything.
 ///
 /// # Errors
-/// [`ErrorKind::Invalid`] where something is already there; nothing of it is touched.
-pub fn create(env: &Arc<dyn Env>, root: &Path, keyring: KeyringOptions, custodian: Arc<dyn Custodian>) -> Result<()> {
+/// [`ErrorKind::Invalid`] where something is already there (nothing of it is touched) or the policy is wrong.
+pub fn create(
+    env: &Arc<dyn Env>,
+    root: &Path,
+    keyring: KeyringOptions,
+    custodian: Arc<dyn Custodian>,
+    policy: Option<&str>,
+) -> Result<()> {
+    let text = policy.unwrap_or(KEEP_EVERYTHING).to_owned();
+    Policy::parse(&text)?;
     vacant(&**env, root)?;
     let store = StoreId::from_bytes(random(&**env).map_err(|error| Error::io("draw random bytes", root, error))?);
     for name in DIRECTORIES {
@@ -33,7 +41,6 @@ pub fn create(env: &Arc<dyn Env>, root: &Path, keyring: KeyringOptions, custodia
     publish(&**env, &root.join(LOCK), b"")?;
     Keyring::create(env.clone(), keyring, custodian, store)?;
     let mut ledger = Ledger::create(env.clone(), &root.join("ledger"), store, env.now())?;
-    let text = KEEP_EVERYTHING.to_owned();
     ledger.append(env.now(), &[Fact::PolicySet { version: 1, text }])?;
     publish(&**env, &root.join(MARK), Mark { version: FORMAT_VERSION, store }.encode().as_bytes())
 }

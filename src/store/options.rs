@@ -23,6 +23,7 @@ pub struct Options {
     env: Arc<dyn Env>,
     worker: bool,
     take_over: Option<String>,
+    policy: Option<String>,
     accept_weak_erasure: bool,
     tuning: Tuning,
 }
@@ -36,6 +37,7 @@ impl Options {
             env: Arc::new(Disk::new()),
             worker: false,
             take_over: None,
+            policy: None,
             accept_weak_erasure: false,
             tuning: Tuning::default(),
         }
@@ -70,6 +72,13 @@ impl Options {
     /// more without doing the same.
     pub fn take_over(mut self, reason: impl Into<String>) -> Self {
         self.take_over = Some(reason.into());
+        self
+    }
+
+    /// The policy file that a new store begins with, by default one that keeps everything in monthly windows. Opening a
+    /// store that exists takes no notice of it.
+    pub fn policy(mut self, text: impl Into<String>) -> Self {
+        self.policy = Some(text.into());
         self
     }
 
@@ -112,13 +121,13 @@ impl Options {
         self
     }
 
-    /// Makes a new store and opens it. A policy that keeps everything, in monthly windows, is in force until another is
-    /// set.
+    /// Makes a new store and opens it.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Invalid`] where something is already there; nothing of it is touched.
+    /// [`crate::ErrorKind::Invalid`] where something is already there (nothing of it is touched) or the policy is wrong.
     pub fn create(self) -> Result<Store> {
-        ops::create::create(&self.env, &self.path, self.keyring_options(), self.custodian_or_default())?;
+        let (keyring, custodian) = (self.keyring_options(), self.custodian_or_default());
+        ops::create::create(&self.env, &self.path, keyring, custodian, self.policy.as_deref())?;
         self.open()
     }
 
