@@ -113,3 +113,25 @@ pub enum Plant {
         suffix: &'static str,
     },
 }
+
+/// What survives a power cut of that which was not synced. What was synced always does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Survivors {
+    /// Each sector, length and name by chance; how likely is drawn for each power cut, from never to always.
+    Some,
+    /// All.
+    All,
+    /// None.
+    None,
+}
+
+impl Survivors {
+    /// How likely each single one survives.
+    pub(super) fn eighths(self, chance: &mut Chance) -> u64 {
+        match self {
+            Survivors::Some => [0, 1, 4, 4, 4, 7, 8][chance.below(7) as usize],
+            Survivors::All => 8,
+            Survivors::None => 0,
+        }
+    }
+}

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Component, Path};
 
 use super::chance::Chance;
+use super::faults::Survivors;
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +77,16 @@ impl Names {
         match self.live.get(name) {
             Some(entry) => Ok(*entry),
             None if name.is_empty() => Ok(Entry::Dir),
-            None => Err(io::ErrorKind::NotFound.into()),
+            None => Err(self.missing(name)),
+        }
+    }
+
+    /// Why there is nothing of that name.
+    fn missing(&self, name: &str) -> io::Error {
+        let mut ancestors = std::iter::successors(Some(dir_of(name)), |dir| (!dir.is_empty()).then(|| dir_of(dir)));
+        match ancestors.find_map(|dir| self.live.get(dir)) {
+            Some(Entry::File(_)) => io::ErrorKind::NotADirectory.into(),
+            _ => io::ErrorKind::NotFound.into(),
         }
     }
 
@@ -94,7 +104,7 @@ impl Names {
         }
         match has_dir(&self.live, dir_of(name)) {
             true => Ok(()),
-            false => Err(io::ErrorKind::NotFound.into()),
+            false => Err(self.missing(name)),
         }
     }
 
@@ -171,7 +181,8 @@ impl Names {
             }
         }
         self.pending = elsewhere;
-        self.survive(here, chance);
+        let eighths = Survivors::Some.eighths(chance);
+        self.survive(here, eighths, chance);
         self.astray = true;
     }
 
@@ -185,8 +196,7 @@ impl Names {
         }
     }
 
-    fn survive(&mut self, changes: Vec<Change>, chance: &mut Chance) {
-        let eighths = [0, 1, 4, 4, 7, 8][chance.below(6) as usize];
+    fn survive(&mut self, changes: Vec<Change>, eighths: u64, chance: &mut Chance) {
         let mut dropped = Vec::new();
         for change in changes {
             let kept = !change.after.is_some_and(|number| dropped.contains(&number)) && chance.odds(eighths);
@@ -202,10 +212,11 @@ impl Names {
 
     /// Power is cut: any of the pending changes survive (where they are ordered: the first so many). Names in
     /// directories that did not survive are gone. Draws the order of the time to come.
-    pub(super) fn crash(&mut self, chance: &mut Chance) {
+    pub(super) fn crash(&mut self, chance: &mut Chance, survivors: Survivors) {
         let pending = std::mem::take(&mut self.pending);
         if !pending.is_empty() || self.astray {
-            self.survive(pending, chance);
+            let eighths = survivors.eighths(chance);
+            self.survive(pending, eighths, chance);
             self.astray = false;
             // Sorted, so a directory is judged before what is in it.
             let mut standing = BTreeMap::new();
