@@ -20,6 +20,7 @@ mod error;
 mod format;
 mod ident;
 mod journal;
+mod ledger;
 mod policy;
 mod record;
 pub mod report;

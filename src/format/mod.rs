@@ -5,6 +5,7 @@ pub mod bytes;
 pub mod frame;
 pub mod group;
 pub mod journal;
+pub mod ledger;
 pub mod position;
 #[cfg(test)]
 pub mod samples;
