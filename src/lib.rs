@@ -21,6 +21,7 @@ mod format;
 mod ident;
 mod journal;
 mod ledger;
+mod keyring;
 mod policy;
 mod record;
 pub mod report;
@@ -29,5 +30,6 @@ mod window;
 
 pub use error::{Error, ErrorKind, Refusal, RefusalReason, Result};
 pub use ident::{CUSTOMER_ID_LIMIT, CustomerId, PartitionId, RecordId, StoreId, Stream};
+pub use keyring::custodian::{Custodian, Evidence, FileCustodian, OpeningToken, Registration};
 pub use record::{BODY_LIMIT, Batch, BodyKind, Record, SourceOffset, Stored};
 pub use window::{Day, Period, Timestamp, Window, WindowLength};

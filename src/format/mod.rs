@@ -6,6 +6,11 @@ pub mod frame;
 pub mod group;
 pub mod journal;
 pub mod ledger;
+pub mod keyring;
+pub mod keyring_custodian;
+pub mod keyring_entry;
+pub mod keyring_root;
+pub mod keyring_tree;
 pub mod position;
 #[cfg(test)]
 pub mod samples;
