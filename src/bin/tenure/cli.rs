@@ -1,0 +1,341 @@
+//! The command line: what can be typed. No behaviour.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tenure::{RecordId, Timestamp};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0 done   1 failed   2 usage   3 findings (damage, overdue, lines set aside)   4 refused
+  10 no store   11 locked by another writer   12 key unavailable   130 interrupted
+
+Start here:
+  tenure demo                                    everything once, in a temporary store
+  tenure -s calls init                           make a store
+  tenure -s calls ingest calls.jsonl             take records in
+  tenure -s calls timeline c-17                  read one customer's history";
+
+/// Keeps customer conversations as long as it must, no longer than it may, and lets go of any one customer on request.
+#[derive(Parser)]
+#[command(name = "tenure", version, after_help = EXIT_CODES, max_term_width = 110, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Args)]
+#[command(next_help_heading = "Store and output")]
+pub struct Global {
+    /// Directory of the store.
+    #[arg(short, long, global = true, env = "TENURE_STORE", value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// Directory of the keyring [default: STORE.keyring]; repeat it for mirrors (in the variable: separate with ':').
+    #[arg(
+        long,
+        global = true,
+        env = "TENURE_KEYRING",
+        value_name = "DIR",
+        value_delimiter = ':',
+        hide_env_values = true
+    )]
+    pub keyring: Vec<PathBuf>,
+    /// File of the file custodian, which opens the keyring [default: STORE.custodian].
+    #[arg(long, global = true, env = "TENURE_CUSTODIAN", value_name = "FILE", hide_env_values = true)]
+    pub custodian: Option<PathBuf>,
+    /// How results are printed on standard output.
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub format: Option<Format>,
+    /// The same as --format json; errors become one JSON object on standard error.
+    #[arg(long, global = true, conflicts_with = "format")]
+    pub json: bool,
+    /// Open for writing although a copy of this store was opened since; the reason is recorded.
+    #[arg(long, global = true, value_name = "REASON")]
+    pub take_over: Option<String>,
+    /// Accept the clock although it jumped far ahead since the store was last open.
+    #[arg(long, global = true)]
+    pub trust_clock: bool,
+    /// Accept a file custodian on a copy-on-write or network file system, where destroyed keys may linger.
+    #[arg(long, global = true)]
+    pub accept_weak_erase: bool,
+    /// Never ask a question; fail instead.
+    #[arg(long, global = true)]
+    pub no_input: bool,
+}
+
+/// Forms of output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// One JSON document.
+    Json,
+    /// One JSON object per line; records come in the form that `ingest` reads.
+    Jsonl,
+    /// Comma-separated values with a heading.
+    Csv,
+}
+
+/// The commands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Show everything once: ingest, read, crash, recover, verify, on generated transcripts. Needs no files.
+    Demo(DemoArgs),
+    /// Make a new store.
+    Init(InitArgs),
+    /// Take in records from JSON Lines: a file (plain, .gz, .zst) or - for standard input.
+    Ingest(IngestArgs),
+    /// Print the records of one customer, in order of event time.
+    Timeline(TimelineArgs),
+    /// Print one record.
+    Get(GetArgs),
+    /// Search the bodies of one customer's records with a regular expression.
+    Grep(GrepArgs),
+    /// Print the records of all customers.
+    Scan(ScanArgs),
+    /// Show what is stored, per stream and partition: records, bytes, ratio, span, deadline.
+    Stats,
+    /// Check every checksum; with --deep, decrypt every record too. Never changes anything.
+    Verify(VerifyArgs),
+    /// Describe one file of a store, without keys.
+    Inspect(InspectArgs),
+    /// Check this machine, and the store where one is named.
+    Doctor,
+    /// Do the background work now: settle, merge, fold.
+    Maintain(MaintainArgs),
+    /// Show or replace the retention policy.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Print a completion script for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page.
+    Man,
+    /// Write generated records as JSON Lines, for benchmarks.
+    #[command(hide = true)]
+    Generate(GenerateArgs),
+}
+
+#[derive(Args)]
+pub struct DemoArgs {
+    /// Keep the store here (a directory that does not exist yet) instead of a temporary one.
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// How many records to generate.
+    #[arg(long, default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(2_000..=10_000_000))]
+    pub records: u64,
+    /// Seed of the generator: the same seed gives the same records.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+#[derive(Args)]
+pub struct GenerateArgs {
+    /// Where to write; - is standard output.
+    #[arg(default_value = "-")]
+    pub out: PathBuf,
+    /// How many records.
+    #[arg(long, default_value_t = 60_000, conflicts_with = "bytes")]
+    pub records: u64,
+    /// About how many bytes of lines instead (1000000000, 500MB, 1GB).
+    #[arg(long, value_parser = parse_bytes)]
+    pub bytes: Option<u64>,
+    /// Seed of the generator.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+#[derive(Args)]
+pub struct InitArgs {
+    /// Retention policy (TOML) to start with; without it everything is kept, in monthly windows.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Succeed if there is a store already, and leave it as it is.
+    #[arg(long)]
+    pub if_missing: bool,
+}
+
+#[derive(Args)]
+pub struct IngestArgs {
+    /// The file, or - for standard input.
+    pub file: PathBuf,
+    /// Collect bad and refused lines in FILE and go on, instead of stopping at the first bad line.
+    #[arg(long, value_name = "FILE")]
+    pub skip_bad: Option<PathBuf>,
+    /// Name under which the progress of this input is kept [default: its path and first line; - has none].
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+    /// Take in all lines, also those taken in by an earlier run.
+    #[arg(long)]
+    pub from_start: bool,
+    /// Records in one batch: what becomes durable together.
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub batch: u32,
+    /// Print the line number behind each durable batch on standard output.
+    #[arg(long, hide = true)]
+    pub acknowledge: bool,
+}
+
+/// A range of event time.
+#[derive(Args)]
+pub struct Between {
+    /// Only from this time on: RFC 3339, or a date.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub from: Option<Timestamp>,
+    /// Only before this time: RFC 3339, or a date.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub until: Option<Timestamp>,
+}
+
+#[derive(Args)]
+pub struct TimelineArgs {
+    /// Whose records.
+    pub customer: String,
+    #[command(flatten)]
+    pub between: Between,
+}
+
+#[derive(Args)]
+pub struct GetArgs {
+    /// Whose record.
+    pub customer: String,
+    /// Its id.
+    #[arg(value_parser = parse_id)]
+    pub id: RecordId,
+    /// Print the body alone, byte for byte.
+    #[arg(long)]
+    pub body: bool,
+}
+
+#[derive(Args)]
+pub struct GrepArgs {
+    /// Whose records.
+    pub customer: String,
+    /// Regular expression; (?i) in front of it ignores case.
+    pub pattern: String,
+    #[command(flatten)]
+    pub between: Between,
+}
+
+#[derive(Args)]
+pub struct ScanArgs {
+    /// Only this class.
+    #[arg(long)]
+    pub class: Option<String>,
+    /// Only this jurisdiction.
+    #[arg(long)]
+    pub jurisdiction: Option<String>,
+    #[command(flatten)]
+    pub between: Between,
+}
+
+#[derive(Args)]
+pub struct VerifyArgs {
+    /// Decrypt and decompress every record too (needs the keys).
+    #[arg(long)]
+    pub deep: bool,
+    /// Check only this share of the segments, drawn anew each time (5%).
+    #[arg(long, value_name = "SHARE", value_parser = parse_share)]
+    pub subset: Option<f64>,
+}
+
+#[derive(Args)]
+pub struct InspectArgs {
+    /// A file of a store or a keyring.
+    pub file: PathBuf,
+}
+
+#[derive(Args)]
+pub struct MaintainArgs {
+    /// Begin nothing new after this long (10s, 5m, 1h) [default: until all is done].
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
+    pub budget: Option<std::time::Duration>,
+}
+
+#[derive(Subcommand)]
+pub enum PolicyCommand {
+    /// Print the policy in force.
+    Show,
+    /// Put another policy in force; - reads it from standard input.
+    Set {
+        /// The policy (TOML).
+        file: PathBuf,
+    },
+}
+
+fn said(error: &tenure::Error) -> String {
+    match error.next_step() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    }
+}
+
+fn parse_time(text: &str) -> Result<Timestamp, String> {
+    let day = text.parse::<tenure::Day>().ok().filter(|_| text.len() == 10);
+    day.map_or_else(|| text.parse().map_err(|error| said(&error)), |day| Ok(day.start()))
+}
+
+fn parse_id(text: &str) -> Result<RecordId, String> {
+    text.parse().map_err(|error| said(&error))
+}
+
+fn parse_share(text: &str) -> Result<f64, String> {
+    let (number, unit) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 0.01));
+    let share = number.trim().parse::<f64>().map(|number| number * unit).ok();
+    share.filter(|share| *share > 0.0 && *share <= 1.0).ok_or_else(|| "not a share like 5% or 0.05".into())
+}
+
+fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match &text[digits.len()..] {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3_600.0,
+        _ => return Err("not a time like 10s, 5m or 1h".into()),
+    };
+    let seconds = digits.parse::<f64>().ok().map(|number| number * factor);
+    seconds
+        .and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "not a time like 10s, 5m or 1h".into())
+}
+
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor: u64 = match &text[digits.len()..] {
+        "" | "B" => 1,
+        "kB" | "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        _ => return Err("not a size like 500MB".into()),
+    };
+    let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    bytes.ok_or_else(|| "not a size like 500MB".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn values_are_read_as_people_write_them() {
+        assert_eq!(parse_time("2025-09-01").unwrap().to_string(), "2025-09-01T00:00:00Z");
+        assert!(parse_time("2025-09").is_err());
+        assert_eq!(parse_share("5%"), Ok(0.05));
+        assert!(parse_share("0").is_err() && parse_share("101%").is_err() && parse_share("NaN").is_err());
+        assert_eq!(parse_duration("1.5m"), Ok(std::time::Duration::from_secs(90)));
+        assert!(parse_duration("soon").is_err() && parse_duration("-1s").is_err());
+        assert_eq!(parse_bytes("500MB"), Ok(500_000_000));
+    }
+}

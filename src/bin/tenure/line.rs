@@ -1,0 +1,302 @@
+//! One line of the ingest form, read and printed.
+//!
+//! Pure: text to record and back, no file, no store, no clock. What [`print`] writes, [`parse`] reads back as the same
+//! record with the same bytes; a fuzz target includes this file as it stands. It never names the values it refuses,
+//! because they are about customers.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use tenure::{BodyKind, CustomerId, Record, RecordId, Stored, Stream, Timestamp};
+
+/// Why a line is not a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The field at fault, where it is one field.
+    pub field: Option<String>,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl Fault {
+    fn of(field: &str, reason: impl Into<String>) -> Self {
+        Fault { field: Some(field.to_string()), reason: reason.into() }
+    }
+
+    fn whole(reason: impl Into<String>) -> Self {
+        Fault { field: None, reason: reason.into() }
+    }
+
+    /// From the parser's complaint about the line as a whole. Its position is kept, its "line 1" is not: the reader
+    /// of the message wants the line of the file.
+    fn from_json(error: &serde_json::Error) -> Self {
+        let text = error.to_string();
+        let reason = text.split(" at line ").next().unwrap_or_default();
+        let named = |prefix: &str| reason.strip_prefix(prefix).and_then(|rest| rest.split('`').next());
+        if let Some(field) = named("duplicate field `") {
+            return Fault::of(field, "given twice");
+        }
+        if let Some(field) = named("unknown field `") {
+            return Fault::of(&field.chars().take(40).collect::<String>(), "no such field");
+        }
+        match reason.starts_with("invalid type") {
+            true => Fault::whole("not a JSON object"),
+            false => Fault::whole(format!("not JSON: {reason} at column {}", error.column())),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.field {
+            Some(field) => write!(f, "{field}: {}", self.reason),
+            None => f.write_str(&self.reason),
+        }
+    }
+}
+
+/// The fields as they stand in the line, none understood yet, so that each can be named when it is wrong.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+struct Fields<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    customer: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    class: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    jurisdiction: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    at: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    body: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    body_base64: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+}
+
+/// A field that is there, even as `null`: `null` is a body like any other.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+fn text<'a>(field: &str, value: Option<&'a RawValue>) -> Result<Cow<'a, str>, Fault> {
+    let raw = value.ok_or_else(|| Fault::of(field, "missing"))?.get();
+    if !raw.starts_with('"') {
+        return Err(Fault::of(field, "not a string"));
+    }
+    // Most strings have no escape: then the text between the quotes is the value.
+    match raw.contains('\\') {
+        false => Ok(Cow::Borrowed(&raw[1..raw.len() - 1])),
+        true => serde_json::from_str::<String>(raw)
+            .map(Cow::Owned)
+            .map_err(|_| Fault::of(field, "has an escape that is no character")),
+    }
+}
+
+fn body(fields: &Fields<'_>) -> Result<(BodyKind, Vec<u8>), Fault> {
+    match (fields.body, fields.body_base64) {
+        (Some(_), Some(_)) => Err(Fault::of("body_base64", "given together with body")),
+        (None, None) => Err(Fault::of("body", "missing")),
+        (Some(raw), None) if raw.get().starts_with('"') => {
+            Ok((BodyKind::Text, text("body", Some(raw))?.into_owned().into_bytes()))
+        }
+        (Some(raw), None) => Ok((BodyKind::Json, raw.get().as_bytes().to_vec())),
+        (None, encoded) => {
+            let bytes = STANDARD.decode(text("body_base64", encoded)?.as_bytes());
+            Ok((BodyKind::Bytes, bytes.map_err(|_| Fault::of("body_base64", "not base64 (RFC 4648, padded)"))?))
+        }
+    }
+}
+
+/// Reads one line, without its line end.
+pub fn parse(line: &[u8]) -> Result<Record, Fault> {
+    let line = std::str::from_utf8(line)
+        .map_err(|error| Fault::whole(format!("not UTF-8 at column {}", error.valid_up_to() + 1)))?;
+    let fields: Fields<'_> = serde_json::from_str(line).map_err(|error| Fault::from_json(&error))?;
+    let complaint = |field: &'static str| move |error: tenure::Error| Fault::of(field, error.to_string());
+
+    let customer = CustomerId::new(text("customer", fields.customer)?).map_err(complaint("customer"))?;
+    let class = text("class", fields.class)?;
+    let jurisdiction = text("jurisdiction", fields.jurisdiction)?;
+    Stream::new(&class, "EU").map_err(complaint("class"))?;
+    let stream = Stream::new(&class, &jurisdiction).map_err(complaint("jurisdiction"))?;
+    let at: Timestamp = text("at", fields.at)?.parse().map_err(complaint("at"))?;
+    let (kind, body) = body(&fields)?;
+    let id = match fields.id {
+        None => None,
+        Some(raw) => Some(text("id", Some(raw))?.parse::<RecordId>().map_err(complaint("id"))?),
+    };
+    Ok(Record { customer, stream, at, kind, body: body.into(), id })
+}
+
+/// Appends a stored record as one line, its line end included.
+pub fn print(out: &mut Vec<u8>, stored: &Stored) {
+    write(out, stored.customer.expose(), &stored.stream, stored.at, (stored.kind, &stored.body), Some(stored.id));
+}
+
+/// Appends a record that was not stored, as one line.
+pub fn print_record(out: &mut Vec<u8>, record: &Record) {
+    write(out, record.customer.expose(), &record.stream, record.at, (record.kind, &record.body), record.id);
+}
+
+fn write(
+    out: &mut Vec<u8>,
+    customer: &str,
+    stream: &Stream,
+    at: Timestamp,
+    (kind, body): (BodyKind, &[u8]),
+    id: Option<RecordId>,
+) {
+    out.extend_from_slice(b"{\"customer\":");
+    quote(out, customer);
+    // Labels, times and ids have no character that JSON escapes.
+    let (class, jurisdiction) = (stream.class(), stream.jurisdiction());
+    let head = format!(",\"class\":\"{class}\",\"jurisdiction\":\"{jurisdiction}\",\"at\":\"{at}\"");
+    out.extend_from_slice(head.as_bytes());
+    match (kind, std::str::from_utf8(body)) {
+        (BodyKind::Json, Ok(json)) if reads_back(json) => {
+            out.extend_from_slice(b",\"body\":");
+            out.extend_from_slice(body);
+        }
+        (BodyKind::Text, Ok(text)) => {
+            out.extend_from_slice(b",\"body\":");
+            quote(out, text);
+        }
+        // Bytes, and what an embedding service called JSON or text although it is not: the bytes matter most.
+        _ => out.extend_from_slice(format!(",\"body_base64\":\"{}\"", STANDARD.encode(body)).as_bytes()),
+    }
+    if let Some(id) = id {
+        out.extend_from_slice(format!(",\"id\":\"{id}\"").as_bytes());
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+fn quote(out: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(out, text).expect("a Vec takes every byte, and a string is always JSON");
+}
+
+/// Whether a body of JSON, put into a line as it is, is read back as the same bytes of the same kind.
+fn reads_back(json: &str) -> bool {
+    let whole = |raw: &RawValue| raw.get().len() == json.len();
+    !json.starts_with('"') && !json.contains('\n') && serde_json::from_str::<&RawValue>(json).is_ok_and(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const GOOD: &str = r#"{"customer":"c-1","class":"chat","jurisdiction":"EU","at":"2025-09-01T03:59:31.928Z","body":{"a": [1,  2]}}"#;
+
+    fn with(field: &str, value: &str) -> String {
+        let mut fields = vec![
+            ("customer", "\"c-1\""),
+            ("class", "\"chat\""),
+            ("jurisdiction", "\"EU\""),
+            ("at", "\"2025-09-01T00:00:00Z\""),
+            ("body", "1"),
+        ];
+        fields.retain(|(name, _)| *name != field);
+        fields.push((field, value));
+        let all: Vec<String> = fields.iter().filter(|f| !f.1.is_empty()).map(|(n, v)| format!("\"{n}\":{v}")).collect();
+        format!("{{{}}}", all.join(","))
+    }
+
+    #[test]
+    fn bodies_keep_every_byte_and_their_kind() {
+        let record = parse(GOOD.as_bytes()).unwrap();
+        assert_eq!(&record.body[..], br#"{"a": [1,  2]}"#);
+        for (value, kind, body) in [
+            ("null", BodyKind::Json, &b"null"[..]),
+            ("1.0e0", BodyKind::Json, b"1.0e0"),
+            (r#"{"k":1,"k":2}"#, BodyKind::Json, br#"{"k":1,"k":2}"#),
+            (r#""a\n\u0041""#, BodyKind::Text, b"a\nA"),
+            (r#""""#, BodyKind::Text, b""),
+        ] {
+            let record = parse(with("body", value).as_bytes()).unwrap();
+            assert_eq!((record.kind, &record.body[..]), (kind, body), "{value}");
+        }
+        let line = with("body", "").replace('}', r#","body_base64":"AP8="}"#);
+        let record = parse(line.as_bytes()).unwrap();
+        assert_eq!((record.kind, &record.body[..]), (BodyKind::Bytes, &b"\0\xff"[..]));
+    }
+
+    #[test]
+    fn a_fault_names_its_field_and_never_the_value() {
+        for (field, value, fault) in [
+            ("customer", "", "customer: missing"),
+            ("customer", "null", "customer: not a string"),
+            ("customer", "\"\"", "customer: a customer id has 1 to 256 bytes"),
+            ("class", "\"a/b\"", "class: the class is not 1 to 32 letters, digits or hyphens"),
+            ("jurisdiction", "7", "jurisdiction: not a string"),
+            ("at", "\"yesterday\"", "at: not an RFC 3339 time"),
+            ("body", "", "body: missing"),
+            ("body", "\"\\ud800\"", "body: has an escape that is no character"),
+            ("body_base64", "\"AA==\"", "body_base64: given together with body"),
+            ("id", "\"7\"", "id: not a UUID"),
+            ("colour", "1", "colour: no such field"),
+        ] {
+            let said = parse(with(field, value).as_bytes()).unwrap_err().to_string();
+            assert_eq!(said, fault, "{field} {value}");
+        }
+        let twice = GOOD.replace("\"class\"", "\"customer\":\"c-2\",\"class\"");
+        assert_eq!(parse(twice.as_bytes()).unwrap_err().to_string(), "customer: given twice");
+        assert_eq!(parse(b"[1]").unwrap_err().to_string(), "not a JSON object");
+        assert_eq!(parse(b"\"c\xff\"").unwrap_err().to_string(), "not UTF-8 at column 3");
+        assert!(parse(&GOOD.as_bytes()[..50]).unwrap_err().to_string().starts_with("not JSON: EOF"));
+        assert!(parse(format!("{GOOD} x").as_bytes()).unwrap_err().to_string().starts_with("not JSON: trailing"));
+    }
+
+    /// Bodies of every kind, among them those that only claim to be JSON or text.
+    fn any_record() -> impl Strategy<Value = Record> {
+        let json = prop_oneof![
+            Just(r#"{"a":1, "b":[true,null,"x\u0000y"]}"#.to_string()),
+            Just("[\n1]".to_string()),
+            Just(" 1".to_string()),
+            Just("\"quoted\"".to_string()),
+            any::<f64>().prop_map(|n| format!("{{\"n\":{n:e}}}")),
+            any::<String>(),
+        ];
+        let body = prop_oneof![
+            json.prop_map(|text| (BodyKind::Json, text.into_bytes())),
+            any::<String>().prop_map(|text| (BodyKind::Text, text.into_bytes())),
+            any::<Vec<u8>>().prop_map(|bytes| (BodyKind::Text, bytes)),
+            any::<Vec<u8>>().prop_map(|bytes| (BodyKind::Bytes, bytes)),
+        ];
+        let customer = any::<String>().prop_filter("1 to 256 bytes", |id| (1..=256).contains(&id.len()));
+        (customer, "[A-Za-z0-9-]{1,32}", any::<i64>(), body, any::<Option<[u8; 16]>>()).prop_map(
+            |(customer, class, micros, (kind, body), id)| Record {
+                customer: CustomerId::new(customer).unwrap(),
+                stream: Stream::new(&class, "US-CA").unwrap(),
+                at: Timestamp::from_micros(micros),
+                kind,
+                body: body.into(),
+                id: id.map(RecordId::from_bytes),
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_reads_back(record in any_record()) {
+            let mut line = Vec::new();
+            print_record(&mut line, &record);
+            prop_assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+            let read = parse(&line[..line.len() - 1]).map_err(|fault| TestCaseError::fail(fault.to_string()))?;
+            let honest = read.kind == record.kind;
+            prop_assert!(honest || read.kind == BodyKind::Bytes);
+            prop_assert_eq!(Record { kind: record.kind, ..read }, record);
+        }
+
+        #[test]
+        fn no_line_panics(line in any::<Vec<u8>>(), cut in any::<prop::sample::Index>()) {
+            let _ = parse(&line);
+            let _ = parse(&GOOD.as_bytes()[..cut.index(GOOD.len())]);
+        }
+    }
+}

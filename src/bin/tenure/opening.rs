@@ -1,0 +1,129 @@
+//! From the options of the command line to an open store, and the words about what opening it found.
+
+use std::path::{Path, PathBuf};
+
+use tenure::report::Recovery;
+use tenure::{FileCustodian, Options, Store};
+
+use crate::cli::Global;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::words::{bytes, counted, duration};
+
+impl Global {
+    /// The directory of the store.
+    pub fn path(&self) -> Result<&Path, Failure> {
+        let missing = || Failure::usage("no store named").hint("give -s DIR, or set TENURE_STORE");
+        self.store.as_deref().ok_or_else(missing)
+    }
+
+    /// The directories of the keyring.
+    pub fn keyring_dirs(&self) -> Result<Vec<PathBuf>, Failure> {
+        match self.keyring.is_empty() {
+            true => Ok(vec![beside(self.path()?, ".keyring")]),
+            false => Ok(self.keyring.clone()),
+        }
+    }
+
+    /// The file of the file custodian.
+    pub fn custodian_file(&self) -> Result<PathBuf, Failure> {
+        Ok(self.custodian.clone().unwrap_or(beside(self.path()?, ".custodian")))
+    }
+
+    /// What the command line says about the store, for creating or opening it.
+    pub fn options(&self) -> Result<Options, Failure> {
+        let mut options = Store::options(self.path()?);
+        for dir in &self.keyring {
+            options = options.keyring(dir);
+        }
+        if let Some(file) = &self.custodian {
+            options = options.custodian(FileCustodian::at(file));
+        }
+        if self.accept_weak_erase {
+            options = options.accept_weak_erase();
+        }
+        Ok(options)
+    }
+
+    /// Opens the store for reading, beside whoever writes.
+    pub fn open_read_only(&self) -> Result<Store, Failure> {
+        self.options()?
+            .open_read_only()
+            .map_err(|error| Failure::opening(error, self.store.as_deref().unwrap_or(Path::new("."))))
+    }
+
+    /// Opens the store for writing, with a thread for its background work, and tells what had to be recovered.
+    pub fn open(&self, output: &Output) -> Result<Store, Failure> {
+        let mut options = self.options()?.worker();
+        if let Some(reason) = &self.take_over {
+            options = options.take_over(reason);
+        }
+        if self.trust_clock {
+            options = options.trust_clock();
+        }
+        let path = self.path()?;
+        let store = options.open().map_err(|error| Failure::opening(error, path))?;
+        let found = recovery_in_words(store.recovery());
+        if !found.is_empty() {
+            let before =
+                if store.recovery().clean { "opening the store" } else { "the last writer never closed the store" };
+            output.say(format_args!("{before}; recovered in {}:", duration(store.recovery().took)));
+            found.iter().for_each(|line| output.say(format_args!("  {line}")));
+        }
+        Ok(store)
+    }
+}
+
+/// `calls` with its slashes at the end gone and `.keyring` put behind.
+fn beside(store: &Path, suffix: &str) -> PathBuf {
+    let mut name = store.components().as_path().as_os_str().to_os_string();
+    name.push(suffix);
+    name.into()
+}
+
+/// What an opening found and mended, one line each; nothing after a clean close.
+pub fn recovery_in_words(recovery: &Recovery) -> Vec<String> {
+    let r = recovery;
+    let mut lines = Vec::new();
+    let mut tell = |number: u64, line: String| {
+        if number > 0 {
+            lines.push(line);
+        }
+    };
+    tell(
+        r.journals_settled,
+        format!(
+            "{} in {} of the journal, now settled",
+            counted(r.records_recovered, "record"),
+            counted(r.journals_settled, "file")
+        ),
+    );
+    tell(r.journal_bytes_cut, format!("{} at the journal's end, never acknowledged, cut", bytes(r.journal_bytes_cut)));
+    tell(r.groups_cut, format!("{} that never became durable, cut", counted(r.groups_cut, "commit")));
+    tell(r.keyring_bytes_cut, format!("{} of an unfinished keyring entry, cut", bytes(r.keyring_bytes_cut)));
+    tell(r.ledger_bytes_cut, format!("{} of an unfinished ledger entry, cut", bytes(r.ledger_bytes_cut)));
+    tell(r.mirrors_mended, format!("{} of the keyring mended", counted(r.mirrors_mended, "mirror")));
+    tell(
+        r.roots_mended,
+        format!("{} of the keyring's root mended", counted(r.roots_mended, "copy").replace("copys", "copies")),
+    );
+    tell(r.files_swept, format!("{} of an interrupted step removed", counted(r.files_swept, "leftover file")));
+    lines
+}
+
+/// The same for programs.
+pub fn recovery_as_json(recovery: &Recovery) -> serde_json::Value {
+    serde_json::json!({
+        "clean": recovery.clean,
+        "journals_settled": recovery.journals_settled,
+        "records_recovered": recovery.records_recovered,
+        "journal_bytes_cut": recovery.journal_bytes_cut,
+        "groups_cut": recovery.groups_cut,
+        "keyring_bytes_cut": recovery.keyring_bytes_cut,
+        "ledger_bytes_cut": recovery.ledger_bytes_cut,
+        "mirrors_mended": recovery.mirrors_mended,
+        "roots_mended": recovery.roots_mended,
+        "files_swept": recovery.files_swept,
+        "milliseconds": recovery.took.as_millis() as u64,
+    })
+}

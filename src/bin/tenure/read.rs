@@ -1,0 +1,199 @@
+//! The commands that print records: timeline, get, grep, scan.
+//!
+//! They open the store for reading only, and print each record as it comes, so that a long answer needs no memory.
+
+use std::collections::BTreeSet;
+use std::io::IsTerminal;
+use std::ops::Bound;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tenure::{BodyKind, ScanFilter, Store, Stored, Stream, Timestamp};
+
+use crate::cli::{Between, Format, GetArgs, Global, GrepArgs, ScanArgs, TimelineArgs};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::line;
+use crate::output::{Output, SCHEMA_VERSION};
+use crate::words::{bytes, harmless, preview};
+
+/// Characters of the body in a table row.
+const PREVIEW: usize = 64;
+const COLUMNS: [&str; 7] = ["at", "class", "jurisdiction", "customer", "id", "kind", "body"];
+
+impl Between {
+    fn range(&self) -> Result<(Bound<Timestamp>, Bound<Timestamp>), Failure> {
+        if let (Some(from), Some(until)) = (self.from, self.until)
+            && from >= until
+        {
+            return Err(Failure::usage("--from is not before --until, so no time lies between them"));
+        }
+        let from = self.from.map_or(Bound::Unbounded, Bound::Included);
+        Ok((from, self.until.map_or(Bound::Unbounded, Bound::Excluded)))
+    }
+}
+
+pub fn timeline(global: &Global, args: &TimelineArgs, output: &mut Output) -> Outcome {
+    let range = args.between.range()?;
+    let store = global.open_read_only()?;
+    print_all(store.timeline(&args.customer, range)?, false, output)
+}
+
+pub fn grep(global: &Global, args: &GrepArgs, output: &mut Output) -> Outcome {
+    let range = args.between.range()?;
+    let store = global.open_read_only()?;
+    print_all(store.grep(&args.customer, &args.pattern, range)?, false, output)
+}
+
+pub fn scan(global: &Global, args: &ScanArgs, output: &mut Output) -> Outcome {
+    args.between.range()?;
+    let store = global.open_read_only()?;
+    let filter = |stream| ScanFilter { stream, from: args.between.from, until: args.between.until };
+    match (&args.class, &args.jurisdiction) {
+        (None, None) => print_all(store.scan(filter(None))?, true, output),
+        _ => {
+            let streams = matching_streams(&store, args)?;
+            let mut scans = Vec::new();
+            for stream in streams {
+                scans.push(store.scan(filter(Some(stream)))?);
+            }
+            print_all(scans.into_iter().flatten(), true, output)
+        }
+    }
+}
+
+/// The streams of the store that the class, the jurisdiction or both name.
+fn matching_streams(store: &Store, args: &ScanArgs) -> Result<BTreeSet<Stream>, Failure> {
+    let (class, jurisdiction) = (args.class.as_deref(), args.jurisdiction.as_deref());
+    Stream::new(class.unwrap_or("any"), jurisdiction.unwrap_or("any"))?;
+    let partitions = store.stats()?.partitions.into_iter().map(|partition| partition.partition.stream);
+    let wanted = |stream: &Stream| {
+        class.is_none_or(|class| class == stream.class())
+            && jurisdiction.is_none_or(|jurisdiction| jurisdiction == stream.jurisdiction())
+    };
+    Ok(partitions.filter(wanted).collect())
+}
+
+pub fn get(global: &Global, args: &GetArgs, output: &mut Output) -> Outcome {
+    let store = global.open_read_only()?;
+    let Some(stored) = store.get(&args.customer, args.id)? else {
+        let hint = "`tenure timeline CUSTOMER` lists the ids of a customer's records";
+        return Err(Failure::failed("there is no such record of this customer").hint(hint));
+    };
+    if args.body {
+        let risky = stored.kind == BodyKind::Bytes || std::str::from_utf8(&stored.body).is_err();
+        if risky && std::io::stdout().is_terminal() {
+            return Err(Failure::usage("the body is binary, and standard output is a terminal").hint("add > FILE"));
+        }
+        output.bytes(&stored.body)?;
+    } else if output.record_format() == Format::Table {
+        print_one(&stored, output)?;
+    } else {
+        print_all([Ok(stored)].into_iter(), false, output)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// One record in full, for people.
+fn print_one(stored: &Stored, output: &mut Output) -> Result<(), Failure> {
+    output.line(format_args!("id            {}", stored.id))?;
+    output.line(format_args!("customer      {}", harmless(stored.customer.expose())))?;
+    output.line(format_args!("stream        {}", stored.stream))?;
+    output.line(format_args!("at            {}", stored.at))?;
+    output.line(format_args!("kind          {}, {}", kind_name(stored.kind), bytes(stored.body.len() as u64)))?;
+    output.line("")?;
+    match (stored.kind, std::str::from_utf8(&stored.body)) {
+        (BodyKind::Bytes, _) | (_, Err(_)) => {
+            output.line("(binary; --body writes it to a file, --format jsonl prints it in base64)")
+        }
+        (BodyKind::Json, Ok(text)) => {
+            let pretty = serde_json::from_str::<serde_json::Value>(text).and_then(|v| serde_json::to_string_pretty(&v));
+            print_lines(&pretty.unwrap_or_else(|_| text.to_string()), output)
+        }
+        (BodyKind::Text, Ok(text)) => print_lines(text, output),
+    }
+}
+
+fn print_lines(text: &str, output: &mut Output) -> Result<(), Failure> {
+    text.lines().try_for_each(|text| output.line(harmless(text)))
+}
+
+fn print_all(
+    records: impl Iterator<Item = tenure::Result<Stored>>,
+    with_customer: bool,
+    output: &mut Output,
+) -> Outcome {
+    let form = output.record_format();
+    open_list(form, with_customer, output)?;
+    let mut buffer = Vec::new();
+    let mut printed: u64 = 0;
+    for stored in records {
+        let stored = stored.inspect_err(|_| drop(output.flush()))?;
+        buffer.clear();
+        match form {
+            Format::Table => table_row(&mut buffer, &stored, with_customer),
+            Format::Jsonl => line::print(&mut buffer, &stored),
+            Format::Json => {
+                buffer.extend_from_slice(if printed == 0 { b"\n    " } else { b",\n    " });
+                line::print(&mut buffer, &stored);
+                buffer.pop();
+            }
+            Format::Csv => csv_row(&mut buffer, &stored)?,
+        }
+        output.bytes(&buffer)?;
+        printed += 1;
+    }
+    match form {
+        Format::Json => output.line(if printed == 0 { "]\n}" } else { "\n  ]\n}" })?,
+        Format::Table if printed == 0 => output.say("no records"),
+        _ => {}
+    }
+    Ok(Exit::Done)
+}
+
+fn open_list(form: Format, with_customer: bool, output: &mut Output) -> Result<(), Failure> {
+    match form {
+        Format::Jsonl => Ok(()),
+        Format::Json => {
+            output.bytes(format!("{{\n  \"schema_version\": {SCHEMA_VERSION},\n  \"records\": [").as_bytes())
+        }
+        Format::Csv => output.csv(&COLUMNS, []),
+        Format::Table => {
+            let customer = if with_customer { "customer          " } else { "" };
+            let head = format!("{:27}  {:22}  {customer}{:36}  kind   begins", "at", "stream", "id");
+            output.line(head)
+        }
+    }
+}
+
+fn table_row(buffer: &mut Vec<u8>, stored: &Stored, with_customer: bool) {
+    let customer = match with_customer {
+        true => format!("{:16}  ", harmless(stored.customer.expose())),
+        false => String::new(),
+    };
+    let (at, stream, kind) = (stored.at.to_string(), stored.stream.to_string(), kind_name(stored.kind));
+    let words = preview(stored.kind, &stored.body, PREVIEW);
+    let row = format!("{at:27}  {stream:22}  {customer}{}  {kind:5}  {words}\n", stored.id);
+    buffer.extend_from_slice(row.as_bytes());
+}
+
+/// Bytes stand in base64; JSON and text as they are.
+fn csv_row(buffer: &mut Vec<u8>, stored: &Stored) -> Result<(), Failure> {
+    let mut writer = csv::Writer::from_writer(buffer);
+    let (kind, body) = match (stored.kind, std::str::from_utf8(&stored.body)) {
+        (BodyKind::Bytes, _) | (_, Err(_)) => ("bytes", STANDARD.encode(&stored.body)),
+        (kind, Ok(text)) => (kind_name(kind), text.to_string()),
+    };
+    let (at, id) = (stored.at.to_string(), stored.id.to_string());
+    let (class, jurisdiction) = (stored.stream.class(), stored.stream.jurisdiction());
+    let cells = [&at, class, jurisdiction, stored.customer.expose(), &id, kind, &body];
+    let written = writer.write_record(cells).and_then(|()| Ok(writer.flush()?));
+    written.map_err(|error| Failure::failed(format!("cannot write CSV: {error}")))
+}
+
+fn kind_name(kind: BodyKind) -> &'static str {
+    match kind {
+        BodyKind::Json => "json",
+        BodyKind::Text => "text",
+        BodyKind::Bytes => "bytes",
+    }
+}

@@ -1,0 +1,198 @@
+//! `tenure stats`: what is stored, per stream and partition.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use tenure::report::{PartitionStats, Stats};
+
+use crate::cli::{Format, Global};
+use crate::failure::{Exit, Outcome};
+use crate::output::{Output, Sheet};
+use crate::words::{bytes, count, counted};
+
+const COLUMNS: [&str; 13] = [
+    "class",
+    "jurisdiction",
+    "window",
+    "records",
+    "raw_bytes",
+    "stored_bytes",
+    "ratio",
+    "segments",
+    "first_day",
+    "last_day",
+    "deadline",
+    "overdue",
+    "window_end",
+];
+
+/// Sums over partitions.
+#[derive(Default)]
+struct Sum {
+    partitions: u64,
+    records: u64,
+    raw_bytes: u64,
+    stored_bytes: u64,
+    overdue: u64,
+}
+
+impl Sum {
+    fn add(&mut self, partition: &PartitionStats) {
+        self.partitions += 1;
+        self.records += partition.records;
+        self.raw_bytes += partition.raw_bytes;
+        self.stored_bytes += partition.stored_bytes;
+        self.overdue += u64::from(partition.overdue);
+    }
+
+    fn ratio(&self) -> f64 {
+        if self.stored_bytes == 0 { 0.0 } else { self.raw_bytes as f64 / self.stored_bytes as f64 }
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "partitions": self.partitions, "records": self.records, "raw_bytes": self.raw_bytes,
+            "stored_bytes": self.stored_bytes, "ratio": rounded(self.ratio()), "overdue": self.overdue,
+        })
+    }
+}
+
+fn rounded(ratio: f64) -> f64 {
+    (ratio * 1000.0).round() / 1000.0
+}
+
+fn partition_json(p: &PartitionStats) -> Value {
+    json!({
+        "class": p.partition.stream.class(),
+        "jurisdiction": p.partition.stream.jurisdiction(),
+        "window": p.partition.window.to_string(),
+        "window_start": p.partition.window.start().to_string(),
+        "window_end": p.partition.window.end().to_string(),
+        "records": p.records,
+        "raw_bytes": p.raw_bytes,
+        "stored_bytes": p.stored_bytes,
+        "ratio": rounded(p.ratio()),
+        "segments": p.segments,
+        "first_day": p.span.map(|span| span.0.to_string()),
+        "last_day": p.span.map(|span| span.1.to_string()),
+        "deadline": p.deadline.map(|deadline| deadline.to_string()),
+        "overdue": p.overdue,
+    })
+}
+
+pub fn stats(global: &Global, output: &mut Output) -> Outcome {
+    let stats = global.open_read_only()?.stats()?;
+    let mut total = Sum::default();
+    let mut streams: BTreeMap<(String, String), Sum> = BTreeMap::new();
+    for partition in &stats.partitions {
+        let stream = &partition.partition.stream;
+        streams.entry((stream.class().into(), stream.jurisdiction().into())).or_default().add(partition);
+        total.add(partition);
+    }
+    match output.format() {
+        Format::Table => print_tables(&stats, &streams, &total, output)?,
+        Format::Json => output.document(document(&stats, &streams, &total))?,
+        Format::Jsonl => stats.partitions.iter().try_for_each(|p| output.line(partition_json(p)))?,
+        Format::Csv => {
+            let rows: Vec<Value> = stats.partitions.iter().map(partition_json).collect();
+            output.csv(&COLUMNS, &rows)?;
+        }
+    }
+    Ok(if total.overdue > 0 { Exit::Findings } else { Exit::Done })
+}
+
+fn document(stats: &Stats, streams: &BTreeMap<(String, String), Sum>, total: &Sum) -> Value {
+    let streams: Vec<Value> = streams
+        .iter()
+        .map(|((class, jurisdiction), sum)| {
+            let mut value = sum.to_json();
+            value["class"] = json!(class);
+            value["jurisdiction"] = json!(jurisdiction);
+            value
+        })
+        .collect();
+    json!({
+        "store": stats.store,
+        "customers": stats.customers,
+        "total": total.to_json(),
+        "streams": streams,
+        "partitions": stats.partitions.iter().map(partition_json).collect::<Vec<_>>(),
+        "journals": stats.journals,
+        "journal_bytes": stats.journal_bytes,
+        "keyring_bytes": stats.keyring_bytes,
+        "ledger_leaves": stats.ledger_leaves,
+        "ledger_root": stats.ledger_root,
+        "opening": stats.opening,
+    })
+}
+
+fn print_tables(
+    stats: &Stats,
+    streams: &BTreeMap<(String, String), Sum>,
+    total: &Sum,
+    output: &mut Output,
+) -> Result<(), crate::failure::Failure> {
+    let sizes = |sum: &Sum| [bytes(sum.raw_bytes), bytes(sum.stored_bytes), format!("{:.2}x", sum.ratio())];
+    let mut sheet = Sheet::new(&["stream", "partitions#", "records#", "raw#", "stored#", "ratio#"]);
+    for ((class, jurisdiction), sum) in streams {
+        let [raw, stored, ratio] = sizes(sum);
+        sheet.row([format!("{class}/{jurisdiction}"), count(sum.partitions), count(sum.records), raw, stored, ratio]);
+    }
+    let [raw, stored, ratio] = sizes(total);
+    sheet.row(["total".into(), count(total.partitions), count(total.records), raw, stored, ratio]);
+    output.sheet(&sheet)?;
+
+    if !stats.partitions.is_empty() {
+        let mut sheet = Sheet::new(&[
+            "partition",
+            "records#",
+            "raw#",
+            "stored#",
+            "ratio#",
+            "segments#",
+            "first event",
+            "last event",
+            "deadline",
+        ]);
+        for p in &stats.partitions {
+            let day = |day: Option<tenure::Day>| day.map_or("-".into(), |day| day.to_string());
+            sheet.row([
+                p.partition.to_string(),
+                count(p.records),
+                bytes(p.raw_bytes),
+                bytes(p.stored_bytes),
+                format!("{:.2}x", p.ratio()),
+                count(p.segments),
+                day(p.span.map(|span| span.0)),
+                day(p.span.map(|span| span.1)),
+                deadline_in_words(p),
+            ]);
+        }
+        output.line("")?;
+        output.sheet(&sheet)?;
+    }
+
+    output.line("")?;
+    output.line(format_args!(
+        "store      {}, opened for writing {} so far",
+        stats.store,
+        counted(stats.opening, "time")
+    ))?;
+    output.line(format_args!("customers  {}, keyring {}", count(stats.customers), bytes(stats.keyring_bytes)))?;
+    let journal = format!("{}, {}", counted(stats.journals, "file"), bytes(stats.journal_bytes));
+    output.line(format_args!("journal    {journal} not yet settled"))?;
+    let leaves = counted(stats.ledger_leaves, "leaf");
+    output.line(format_args!("ledger     {leaves}, root {}", stats.ledger_root))?;
+    if total.overdue > 0 {
+        output.say(format_args!("{} overdue", counted(total.overdue, "partition")));
+    }
+    Ok(())
+}
+
+fn deadline_in_words(partition: &PartitionStats) -> String {
+    match (partition.deadline, partition.overdue) {
+        (None, _) => "none".into(),
+        (Some(deadline), false) => deadline.day().to_string(),
+        (Some(deadline), true) => format!("{} OVERDUE", deadline.day()),
+    }
+}
