@@ -18,10 +18,12 @@ mod crypto;
 pub mod env;
 mod error;
 mod format;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod ident;
 mod journal;
-mod ledger;
 mod keyring;
+mod ledger;
 mod policy;
 mod record;
 pub mod report;

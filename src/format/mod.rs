@@ -5,12 +5,12 @@ pub mod bytes;
 pub mod frame;
 pub mod group;
 pub mod journal;
-pub mod ledger;
 pub mod keyring;
 pub mod keyring_custodian;
 pub mod keyring_entry;
 pub mod keyring_root;
 pub mod keyring_tree;
+pub mod ledger;
 pub mod position;
 #[cfg(test)]
 pub mod samples;
