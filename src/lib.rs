@@ -19,6 +19,8 @@ mod engine;
 pub mod env;
 mod error;
 mod format;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod ident;
 mod journal;
 mod keyring;

@@ -66,7 +66,7 @@ impl Sample {
     }
 
     pub fn prefix(&self) -> Prefix {
-        let id = (self.sequence % 2 == 0).then(|| RecordId::from_bytes([self.customer; 16]));
+        let id = self.sequence.is_multiple_of(2).then(|| RecordId::from_bytes([self.customer; 16]));
         let (at, raw_length) = (at(self.sequence as i64), self.body.len() as u32);
         Prefix { at, raw_length, kind: BodyKind::Text, id, original: None, compressed: false }
     }
@@ -95,7 +95,9 @@ impl Sample {
 /// A group of these records, with one source.
 pub fn group(samples: &[Sample]) -> Group {
     let mut builder = GroupBuilder::new(2, 1, 1000);
-    samples.iter().for_each(|sample| drop(sample.push(&mut builder)));
+    for sample in samples {
+        sample.push(&mut builder);
+    }
     builder.source(SourceMark { tag: [8; 16], offset: samples.len() as u64 });
     builder.build().unwrap()
 }

@@ -349,7 +349,9 @@ proptest! {
         let all: Vec<Sample> = records.into_iter().map(|(partition, customer, sequence, length)| {
             Sample { partition, customer, opening: OPENING, sequence, body: vec![customer; length] }
         }).collect();
-        all.iter().for_each(|sample| drop(sample.push(&mut builder)));
+        for sample in &all {
+            sample.push(&mut builder);
+        }
         (0..sources).for_each(|offset| builder.source(SourceMark { tag: [3; 16], offset }));
         let mut group = builder.build().unwrap();
         let bytes = group.finish(needs, known(offset, needs), offset).to_vec();

@@ -122,7 +122,7 @@ fn space_is_reserved_in_steps_and_the_last_group_may_go_over() {
         assert!(!writer.is_full());
         writer.append(&[&chunk]).unwrap();
         let length = sim.read(FILE).unwrap().len() as u64;
-        assert!(length >= writer.position().offset && length % (8 << 20) == 0, "{round}");
+        assert!(length >= writer.position().offset && length.is_multiple_of(8 << 20), "{round}");
     }
     assert!(writer.is_full() && chunk.len() < GROUP_LIMIT);
 }

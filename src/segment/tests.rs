@@ -10,7 +10,7 @@ use crate::env::Env;
 use crate::env::sim::{Failure, Faults, Plant, Sim};
 use crate::error::Result;
 use crate::format::frame::FrameView;
-use crate::format::samples::{self, STORE, Sample, at, handle, partition_id, salt};
+use crate::format::samples::{STORE, Sample, at, handle, partition_id, salt};
 use crate::ident::{Handle, PartitionNumber};
 use crate::window::Day;
 
