@@ -90,7 +90,9 @@ impl Map for DiskMap {}
 
 /// The file whose lock this is: the kernel lets go of the lock when it is closed, also when the process dies.
 #[derive(Debug)]
-struct DiskLock(#[allow(dead_code)] fs::File);
+struct DiskLock {
+    _file: fs::File,
+}
 
 impl Lock for DiskLock {}
 
@@ -165,7 +167,7 @@ impl Env for Disk {
     fn try_lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
         let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Box::new(DiskLock(file))),
+            Ok(()) => Ok(Box::new(DiskLock { _file: file })),
             Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }

@@ -18,6 +18,7 @@ impl World {
         let node = if mode == OpenMode::CreateNew {
             let failed = self.attempt(Op::Create, About::Name(&name), 0, 0)?;
             self.names.is_free(&name)?;
+            self.note_name(&name);
             let node = self.new_node(Node::new(name.clone().into_owned()));
             self.names.change(&name, Some(Entry::File(node)), None);
             self.node(node)?.names = 1;
@@ -28,6 +29,12 @@ impl World {
         };
         self.node(node)?.handles += 1;
         Ok(node)
+    }
+
+    fn note_name(&mut self, name: &str) {
+        if let Some(history) = &mut self.history {
+            history.push((name.to_owned(), Vec::new()));
+        }
     }
 
     pub(super) fn close(&mut self, node: u64) {
@@ -190,6 +197,7 @@ impl World {
         let failed = self.attempt(Op::Rename, About::Name(&from), 0, 0)?;
         let node = self.names.file(&from)?;
         self.names.is_free(&to)?;
+        self.note_name(&to);
         let arrival = self.names.change(&to, Some(Entry::File(node)), None);
         self.names.change(&from, None, Some(arrival));
         self.node(node)?.path = to.into_owned();
@@ -209,6 +217,7 @@ impl World {
         let name = name_of(path)?;
         let failed = self.attempt(Op::CreateDir, About::Name(&name), 0, 0)?;
         self.names.is_free(&name)?;
+        self.note_name(&name);
         self.names.change(&name, Some(Entry::Dir), None);
         done(failed, ())
     }

@@ -66,7 +66,10 @@ impl File for SimFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.world_to_write()?.set_len(self.node, len)
+        if !self.writable {
+            return Err(io::ErrorKind::InvalidInput.into()); // Here the kernel says EINVAL.
+        }
+        self.world()?.set_len(self.node, len)
     }
 
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {

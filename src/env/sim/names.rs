@@ -77,7 +77,16 @@ impl Names {
         match self.live.get(name) {
             Some(entry) => Ok(*entry),
             None if name.is_empty() => Ok(Entry::Dir),
-            None => Err(io::ErrorKind::NotFound.into()),
+            None => Err(self.missing(name)),
+        }
+    }
+
+    /// Why there is nothing of that name.
+    fn missing(&self, name: &str) -> io::Error {
+        let mut ancestors = std::iter::successors(Some(dir_of(name)), |dir| (!dir.is_empty()).then(|| dir_of(dir)));
+        match ancestors.find_map(|dir| self.live.get(dir)) {
+            Some(Entry::File(_)) => io::ErrorKind::NotADirectory.into(),
+            _ => io::ErrorKind::NotFound.into(),
         }
     }
 
@@ -95,7 +104,7 @@ impl Names {
         }
         match has_dir(&self.live, dir_of(name)) {
             true => Ok(()),
-            false => Err(io::ErrorKind::NotFound.into()),
+            false => Err(self.missing(name)),
         }
     }
 

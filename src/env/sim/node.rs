@@ -48,9 +48,9 @@ impl Node {
         Node { path, ..Node::default() }
     }
 
-    /// A file that is wholly on the medium.
-    pub(super) fn settled(path: String, data: Vec<u8>) -> Self {
-        let mut node = Node { path, len: data.len() as u64, charged: data.len() as u64, data, ..Node::default() };
+    /// A file that is wholly on the medium, with zeros after `data` up to `len`.
+    pub(super) fn settled(path: String, data: Vec<u8>, len: u64) -> Self {
+        let mut node = Node { path, len, charged: len, data, ..Node::default() };
         node.sync();
         node
     }
@@ -64,6 +64,17 @@ impl Node {
         let mut bytes = self.data.clone();
         bytes.resize(self.len as usize, 0);
         bytes
+    }
+
+    /// The bytes as readers see them, without the zeros at the end.
+    pub(super) fn head(&self) -> &[u8] {
+        let end = self.data.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        &self.data[..end]
+    }
+
+    /// What the medium has where it differs from what readers see.
+    pub(super) fn hidden(&self) -> impl Iterator<Item = &[u8]> {
+        self.before.values().chain(self.lost.values()).flatten().map(|block| &block[..])
     }
 
     /// The bytes that a power cut in this moment is sure to leave.

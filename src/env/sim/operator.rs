@@ -9,7 +9,14 @@ use super::world::World;
 
 /// Files and directories as they were at some moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot(Vec<(String, Option<Vec<u8>>)>);
+pub struct Snapshot(Vec<(String, Option<Contents>)>);
+
+/// A file's bytes, without the zeros that follow up to its length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Contents {
+    head: Vec<u8>,
+    len: u64,
+}
 
 /// The disk as an operator, an attacker or decay sees it. All of these reach the medium at once.
 impl Sim {
@@ -31,14 +38,18 @@ impl Sim {
 
     /// Every file, sorted by path, with its bytes as readers see them.
     pub fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        let Snapshot(entries) = self.snapshot();
-        entries.into_iter().filter_map(|(name, bytes)| Some((PathBuf::from(name), bytes?))).collect()
+        let world = self.world();
+        let bytes = |entry: &Entry| match entry {
+            Entry::File(node) => world.nodes.get(node).map(Node::bytes),
+            Entry::Dir => None,
+        };
+        world.names.live.iter().filter_map(|(name, entry)| Some((PathBuf::from(name), bytes(entry)?))).collect()
     }
 
     /// Creates or replaces a file, and the directories it needs.
     pub fn write(&self, path: impl AsRef<Path>, bytes: &[u8]) {
         let name = name_of(path.as_ref()).expect("a path in UTF-8");
-        self.world().place(&name, bytes.to_vec());
+        self.world().place(&name, bytes.to_vec(), bytes.len() as u64);
     }
 
     /// Removes a file or an empty directory.
@@ -70,11 +81,11 @@ impl Sim {
     /// All files and directories as they are now, as readers see them.
     pub fn snapshot(&self) -> Snapshot {
         let world = self.world();
-        let bytes = |entry| match entry {
-            Entry::File(node) => Some(world.nodes.get(&node).map_or_else(Vec::new, |node| node.bytes())),
+        let contents = |entry: &Entry| match entry {
+            Entry::File(node) => world.nodes.get(node).map(|n| Contents { head: n.head().to_vec(), len: n.len() }),
             Entry::Dir => None,
         };
-        Snapshot(world.names.live.iter().map(|(name, entry)| (name.clone(), bytes(*entry))).collect())
+        Snapshot(world.names.live.iter().map(|(name, entry)| (name.clone(), contents(entry))).collect())
     }
 
     /// Puts everything at and below `prefix` back to what it was: newer files and names are gone. The empty prefix is
@@ -88,9 +99,9 @@ impl Sim {
         let mut world = self.world();
         let names: Vec<String> = world.names.live.keys().chain(world.names.durable.keys()).cloned().collect();
         names.iter().filter(|name| inside(name)).for_each(|name| world.unplace(name));
-        for (name, bytes) in snapshot.0.iter().filter(|(name, _)| inside(name)) {
-            match bytes {
-                Some(bytes) => world.place(name, bytes.clone()),
+        for (name, contents) in snapshot.0.iter().filter(|(name, _)| inside(name)) {
+            match contents {
+                Some(file) => world.place(name, file.head.clone(), file.len),
                 None => world.names.set(name, Some(Entry::Dir)),
             }
         }
@@ -101,12 +112,12 @@ impl Sim {
         let (from, to) = (name_of(from.as_ref()).expect("UTF-8"), name_of(to.as_ref()).expect("UTF-8"));
         let Snapshot(entries) = self.snapshot();
         let mut world = self.world();
-        for (name, bytes) in entries {
+        for (name, contents) in entries {
             let Some(rest) = name.strip_prefix(&*from).filter(|rest| rest.is_empty() || rest.starts_with('/')) else {
                 continue;
             };
-            match bytes {
-                Some(bytes) => world.place(&format!("{to}{rest}"), bytes),
+            match contents {
+                Some(file) => world.place(&format!("{to}{rest}"), file.head, file.len),
                 None => world.names.set(&format!("{to}{rest}"), Some(Entry::Dir)),
             }
         }
@@ -118,22 +129,22 @@ impl Sim {
     }
 
     /// Shows every path and every byte ever written since [`Sim::keep_history`]: each write in the place it stood in
-    /// (with a little of what stood around it), and every file as it is now, on the medium too.
+    /// (with a little of what stood around it), and every file as it is now, with what the medium has instead of it.
     pub fn every_byte_ever(&self, mut visit: impl FnMut(&str, &[u8])) {
         let world = self.world();
         for (path, bytes) in world.history.iter().flatten() {
             visit(path, bytes);
         }
         for node in world.nodes.values() {
-            visit(&node.path, &node.bytes());
-            visit(&node.path, &node.durable_bytes());
+            visit(&node.path, node.head());
+            node.hidden().for_each(|sector| visit(&node.path, sector));
         }
     }
 }
 
 impl World {
     /// Puts a file where it is said to be, on the medium too; an older one of the name is unlinked.
-    pub(super) fn place(&mut self, name: &str, data: Vec<u8>) {
+    pub(super) fn place(&mut self, name: &str, data: Vec<u8>, len: u64) {
         let parents: Vec<usize> = name.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0).collect();
         for at in parents {
             if !self.names.durable.contains_key(&name[..at]) {
@@ -141,7 +152,7 @@ impl World {
             }
         }
         self.unplace(name);
-        let mut node = Node::settled(name.to_owned(), data);
+        let mut node = Node::settled(name.to_owned(), data, len);
         node.names = 1;
         let node = self.new_node(node);
         self.names.set(name, Some(Entry::File(node)));

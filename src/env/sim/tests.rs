@@ -130,14 +130,20 @@ fn sectors_are_old_or_new() {
         let mut node = Node::new("a".into());
         let mut plain: Vec<u8> = Vec::new();
         let mut versions: Vec<Vec<u8>> = vec![plain.clone()];
+        let mut durable = Vec::new();
         for step in 0..chance.below(30) {
             let offset = chance.below(4 * SECTOR);
-            match chance.below(10) {
+            let kind = chance.below(10);
+            match kind {
                 0 => {
                     node.sync();
+                    durable.clone_from(&plain);
                     versions.clear();
                 }
-                1 => node.write_back(&mut chance),
+                1 => {
+                    node.write_back(&mut chance);
+                    durable = node.durable_bytes();
+                }
                 2 => {
                     node.set_len(offset);
                     plain.resize(offset as usize, 0);
@@ -162,6 +168,7 @@ fn sectors_are_old_or_new() {
                 }
             }
             assert_eq!(node.bytes(), plain);
+            assert!(node.durable_bytes() == durable, "seed {seed}: step {step} ({kind}) changed what the medium has");
             versions.push(plain.clone());
         }
         let eighths = chance.below(9);
@@ -176,6 +183,21 @@ fn sectors_are_old_or_new() {
         }
         assert_eq!(node.durable_bytes(), after, "what came through a crash is on the medium");
     }
+}
+
+#[test]
+fn a_cut_happens_or_not() {
+    let mut lengths = BTreeSet::new();
+    for seed in 0..100 {
+        let sim = Sim::new(seed);
+        publish_new(&sim, Path::new("a"), &[1; 2048]).unwrap();
+        sim.env().open(Path::new("a"), OpenMode::Write).unwrap().set_len(1024).unwrap();
+        sim.restart();
+        let bytes = sim.read("a").unwrap();
+        assert!(bytes.iter().all(|byte| *byte == 1), "there are no zeros beyond a cut that did not happen");
+        lengths.insert(bytes.len());
+    }
+    assert_eq!(lengths.into_iter().collect::<Vec<_>>(), [1024, 2048]);
 }
 
 /// Every outcome the fault model names does occur.
@@ -524,10 +546,15 @@ fn the_history_forgets_nothing() {
     file.sync_data().unwrap();
     drop(file);
     sim.remove_file(Path::new("a.tmp")).unwrap();
+    sim.create_dir(Path::new("b")).unwrap();
+    sim.remove_dir(Path::new("b")).unwrap();
     sim.sync_dir(Path::new(".")).unwrap();
-    let mut found = false;
-    sim.every_byte_ever(|path, bytes| found |= path == "a.tmp" && bytes.windows(6).any(|w| w == b"canary"));
-    assert!(found);
+    let (mut bytes_found, mut name_found) = (false, false);
+    sim.every_byte_ever(|path, bytes| {
+        bytes_found |= path == "a.tmp" && bytes.windows(6).any(|w| w == b"canary");
+        name_found |= path == "b";
+    });
+    assert!(bytes_found && name_found);
 }
 
 #[test]
