@@ -10,6 +10,8 @@ pub mod keyring;
 pub mod keyring_custodian;
 pub mod keyring_entry;
 pub mod keyring_root;
+#[cfg(test)]
+mod keyring_tests;
 pub mod keyring_tree;
 pub mod ledger;
 pub mod mark;
