@@ -15,16 +15,36 @@
 
 mod compress;
 mod crypto;
+mod engine;
 pub mod env;
 mod error;
 mod format;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod ident;
+mod journal;
+mod keyring;
+mod ledger;
+mod ops;
 mod policy;
 mod record;
 pub mod report;
+mod segment;
+mod store;
 mod window;
+
+/// What the crash suite looks at.
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation {
+    pub use crate::crypto::seals;
+}
 
 pub use error::{Error, ErrorKind, Refusal, RefusalReason, Result};
 pub use ident::{CUSTOMER_ID_LIMIT, CustomerId, PartitionId, RecordId, StoreId, Stream};
+pub use keyring::{Custodian, Evidence, FileCustodian, OpeningToken, Registration};
+pub use ops::inspect::inspect;
+pub use ops::verify::verify_keyless;
 pub use record::{BODY_LIMIT, Batch, BodyKind, Record, SourceOffset, Stored};
+pub use store::{Commit, Options, PolicyInForce, Scan, ScanFilter, Store, Timeline};
 pub use window::{Day, Period, Timestamp, Window, WindowLength};

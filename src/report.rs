@@ -170,3 +170,14 @@ pub struct Stats {
     /// The opening number of this (or the last) writer.
     pub opening: u64,
 }
+
+/// What one file of a store is and says, as far as it can be told without a key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inspection {
+    /// What kind of file it is.
+    pub kind: String,
+    /// What it says of itself, by name.
+    pub facts: Vec<(String, String)>,
+    /// What is wrong with it.
+    pub damage: Vec<Damage>,
+}

@@ -97,7 +97,7 @@ pub struct Day(i32);
 impl Day {
     /// From days since 1970-01-01; `None` outside the years 0 to 9999.
     pub fn from_number(days: i32) -> Option<Self> {
-        let micros = i64::from(days) * MICROS_PER_DAY;
+        let micros = i64::from(days).checked_mul(MICROS_PER_DAY)?;
         (EARLIEST_MICROS..=LATEST_MICROS).contains(&micros).then_some(Day(days))
     }
 

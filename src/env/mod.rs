@@ -5,6 +5,7 @@
 //! the kernel's are; [`read_exact_at`] and [`write_all_at`] finish them. Errors are plain `io::Error`: the rooms
 //! above know which file and which step, and say so.
 
+mod ahead;
 pub mod disk;
 #[cfg(feature = "simulation")]
 pub mod sim;
@@ -17,6 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::window::Timestamp;
+
+pub use ahead::ReadAhead;
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,7 @@ pub struct Metadata {
 }
 
 /// An open file. It may be shared between threads; positions are always explicit.
+#[allow(clippy::len_without_is_empty)] // A length is a question to the system that can fail, not a collection's.
 pub trait File: Send + Sync + fmt::Debug {
     /// Reads at most `buffer.len()` bytes at `offset`; fewer is allowed, zero is the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;

@@ -2,4 +2,22 @@
 //! anything is allocated, checksums checked before anything is parsed. docs/format.md is its specification.
 
 pub mod bytes;
+pub mod frame;
+pub mod group;
+pub mod hint;
+pub mod journal;
+pub mod keyring;
+pub mod keyring_custodian;
+pub mod keyring_entry;
+pub mod keyring_root;
+#[cfg(test)]
+mod keyring_tests;
+pub mod keyring_tree;
+pub mod ledger;
+pub mod mark;
 pub mod position;
+#[cfg(test)]
+pub mod samples;
+pub mod segment;
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,19 @@
-//! The integration tests: one program, the public API only.
-#![allow(clippy::disallowed_methods)]
+//! Tests of the whole, through the public interface only: one program, a file per subject.
+//!
+//! Most run on the simulated machine, so they need the feature `simulation`; those of the program need `cli`
+//! (`cargo test --all-features` has both).
 
 #[cfg(feature = "cli")]
 mod cli;
+#[cfg(feature = "simulation")]
+mod crash;
+#[cfg(feature = "simulation")]
+mod damage;
+#[cfg(feature = "simulation")]
+mod machine;
+#[cfg(feature = "simulation")]
+mod scene;
+#[cfg(feature = "simulation")]
+mod threads;
+#[cfg(feature = "simulation")]
+mod verbs;

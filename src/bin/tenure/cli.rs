@@ -55,12 +55,9 @@ pub struct Global {
     /// Open for writing although a copy of this store was opened since; the reason is recorded.
     #[arg(long, global = true, value_name = "REASON")]
     pub take_over: Option<String>,
-    /// Accept the clock although it jumped far ahead since the store was last open.
-    #[arg(long, global = true)]
-    pub trust_clock: bool,
     /// Accept a file custodian on a copy-on-write or network file system, where destroyed keys may linger.
     #[arg(long, global = true)]
-    pub accept_weak_erase: bool,
+    pub accept_weak_erasure: bool,
     /// Never ask a question; fail instead.
     #[arg(long, global = true)]
     pub no_input: bool,

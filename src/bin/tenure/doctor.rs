@@ -120,7 +120,7 @@ fn trial() -> Vec<Check> {
 /// How long sealing took, and how many bytes were sealed.
 fn trial_store(dir: &Path) -> Result<(Duration, u64), Failure> {
     let path = dir.join("store");
-    let options = || Store::options(&path).accept_weak_erase();
+    let options = || Store::options(&path).accept_weak_erasure();
     let disk = Disk::new();
     let mut noise = vec![0; TRIAL.1];
     let random = disk.fill_random(&mut noise);

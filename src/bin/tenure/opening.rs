@@ -39,8 +39,8 @@ impl Global {
         if let Some(file) = &self.custodian {
             options = options.custodian(FileCustodian::at(file));
         }
-        if self.accept_weak_erase {
-            options = options.accept_weak_erase();
+        if self.accept_weak_erasure {
+            options = options.accept_weak_erasure();
         }
         Ok(options)
     }
@@ -57,9 +57,6 @@ impl Global {
         let mut options = self.options()?.worker();
         if let Some(reason) = &self.take_over {
             options = options.take_over(reason);
-        }
-        if self.trust_clock {
-            options = options.trust_clock();
         }
         let path = self.path()?;
         let store = options.open().map_err(|error| Failure::opening(error, path))?;

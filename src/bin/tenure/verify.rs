@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tenure::env::disk::Disk;
+use tenure::env::{Env, disk::Disk};
 use tenure::report::{Damage, Progress, Verification, VerifyOptions};
 use tenure::{ErrorKind, Store};
 
@@ -44,7 +44,8 @@ fn check(
                 output.say(format_args!("checking without keys, because the store does not open: {error}"));
                 let shallow = VerifyOptions { deep: false, ..options };
                 let dirs = global.keyring_dirs()?;
-                let mut found = tenure::verify_keyless(path, &dirs, Arc::new(Disk::new()), shallow, tick)?;
+                let mut found =
+                    tenure::verify_keyless(&(Arc::new(Disk::new()) as Arc<dyn Env>), path, &dirs, shallow, tick)?;
                 add_opening_damage(&mut found, &error);
                 Ok(found)
             }

@@ -1,5 +1,7 @@
 //! The program as a user meets it: the cases in `*.case`, and what a case cannot say.
 
+#![allow(clippy::disallowed_methods)] // It works on files of the tests, not of a store.
+
 mod runner;
 
 use std::fs;

@@ -80,7 +80,7 @@ fn ingest(stage: &Stage, part: &Path) -> Result<Command, Failure> {
     for variable in ["TENURE_STORE", "TENURE_KEYRING", "TENURE_CUSTODIAN"] {
         command.env_remove(variable);
     }
-    command.arg("--accept-weak-erase").arg("--store").arg(&stage.store);
+    command.arg("--accept-weak-erasure").arg("--store").arg(&stage.store);
     command.arg("ingest").arg(part).args(["--batch", BATCH]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Ok(command)

@@ -49,7 +49,7 @@ struct Stage {
 impl Stage {
     fn options(&self) -> Options {
         // The demo proves nothing about erasure from the medium, so any file system will do.
-        Store::options(&self.store).accept_weak_erase()
+        Store::options(&self.store).accept_weak_erasure()
     }
 }
 

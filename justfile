@@ -1,0 +1,40 @@
+# `just` lists these; `just ci` is exactly what CI runs.
+
+default:
+    @just --list
+
+# Every gate
+ci:
+    .ci/run
+
+# Format the sources
+fmt:
+    cargo fmt --all
+
+# Lints, warnings denied
+lint:
+    .ci/run format clippy
+
+# All tests; `just test crash` those whose name has "crash"
+test *filter:
+    cargo test --all-features {{filter}}
+
+# The library's documentation, warnings denied
+doc:
+    .ci/run docs
+
+# Licences, sources and doubles of the dependencies
+deny:
+    .ci/run dependencies
+
+# Every fuzz target for so many seconds
+fuzz seconds="60":
+    FUZZ_SECONDS={{seconds}} .ci/run fuzz
+
+# Benchmarks, in full
+bench *args:
+    cargo bench --all-features {{args}}
+
+# The main job on generated transcripts, start to end
+demo:
+    .ci/run demo

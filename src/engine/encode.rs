@@ -1,0 +1,208 @@
+//! A batch becomes a group on its caller's thread: admitted, keyed, compressed, encrypted and framed.
+//!
+//! Everything that can refuse a batch comes first and looks at every record, so that a refused batch has written
+//! nothing and names all that is wrong with it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::catalog::{Indexed, Place, Totals};
+use super::cells::{Cell, Cells};
+use super::committer::{Opening, Pending};
+use super::partitions::Partitions;
+use crate::compress;
+use crate::env::{Env, random};
+use crate::error::{Error, ErrorKind, Refusal, RefusalReason, Result};
+use crate::format::frame::{FRAME_OVERHEAD, FrameContext, FrameHead, FrameKind, Prefix};
+use crate::format::group::{GroupBuilder, SourceMark};
+use crate::ident::{CustomerId, PartitionId};
+use crate::keyring::{CustomerEntry, CustomerState, Keyring, PartitionEntry};
+use crate::policy::Policy;
+use crate::record::{BODY_LIMIT, Batch, Record};
+use crate::window::Timestamp;
+
+/// The 48-bit sequence of one opening.
+#[derive(Debug, Default)]
+pub struct Sequence(AtomicU64);
+
+impl Sequence {
+    fn take(&self, count: usize) -> Result<u64> {
+        let first = self.0.fetch_add(count as u64, Ordering::Relaxed);
+        match first + (count as u64) < crate::format::frame::SEQUENCE_LIMIT {
+            true => Ok(first),
+            false => Err(Error::new(ErrorKind::Invalid, "this opening has given out all its sequence numbers")
+                .hint("close the store and open it again")),
+        }
+    }
+}
+
+/// What a batch is encoded with.
+pub struct Encoder<'a> {
+    /// The world, for randomness.
+    pub env: &'a dyn Env,
+    /// Who writes.
+    pub opening: Opening,
+    /// The opening's sequence.
+    pub sequence: &'a Sequence,
+    /// The keys.
+    pub keyring: &'a Keyring,
+    /// The partitions known so far.
+    pub partitions: &'a Partitions,
+    /// The cells written lately.
+    pub cells: &'a Cells,
+    /// The policy in force.
+    pub policy: &'a Policy,
+    /// Now, as admission sees it.
+    pub now: Timestamp,
+}
+
+/// One record, ready to be framed.
+struct Ready<'a> {
+    record: &'a Record,
+    partition: Arc<PartitionEntry>,
+    cell: Arc<Cell>,
+    sequence: u64,
+}
+
+impl Encoder<'_> {
+    /// Encodes `batch`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] with every refused record, before anything is written; [`ErrorKind::Invalid`] where the
+    /// batch is longer than one commit may be; what the keyring answers.
+    pub fn encode(&self, batch: &Batch) -> Result<Pending> {
+        let windows = self.admit(&batch.records)?;
+        let (mut ready, needs) = self.key(&batch.records, windows)?;
+        // One run per partition; within it, frames stay in the order of the batch.
+        ready.sort_by_key(|ready| ready.partition.number);
+        let mut group = self.seal(&ready)?;
+        let mut sources = Vec::new();
+        if let Some(source) = &batch.source {
+            let tag = self.keyring.source_tag(&source.name);
+            group.0.source(SourceMark { tag, offset: source.offset });
+            sources.push((tag, source.offset));
+        }
+        let (builder, places) = group;
+        let group = builder.build()?;
+        let base = group.header_length() as u64;
+        let frames = ready.iter().zip(places);
+        let frames = frames
+            .map(|(ready, place)| (ready.cell.handle, Place { offset: base + place.offset, length: place.length }));
+        let totals = group.runs().iter().map(|run| {
+            let span = Some((run.first_day, run.last_day));
+            let totals =
+                Totals { records: run.count.into(), raw_bytes: run.raw_bytes, frame_bytes: run.frame_bytes, span };
+            (run.partition, totals)
+        });
+        let indexed = Indexed { frames: frames.collect(), totals: totals.collect(), sources };
+        Ok(Pending { group, needs, indexed })
+    }
+
+    /// The partition that each record belongs to, or every reason why one may not come in.
+    fn admit(&self, records: &[Record]) -> Result<Vec<PartitionId>> {
+        let mut partitions = Vec::with_capacity(records.len());
+        let mut refusals = Vec::new();
+        for (index, record) in records.iter().enumerate() {
+            match self.admit_one(record) {
+                Ok(partition) => partitions.push(partition),
+                Err(reason) => refusals.push(Refusal { index, reason }),
+            }
+        }
+        let Some(first) = refusals.first() else { return Ok(partitions) };
+        let message = match refusals.len() {
+            1 => format!("record {} of the batch is refused: {}", first.index, first.reason),
+            count => format!(
+                "{count} records of the batch are refused, the first ({}) because {}",
+                first.index, first.reason
+            ),
+        };
+        Err(Error::new(ErrorKind::Refused, message)
+            .refusing(refusals)
+            .hint("nothing was written; append the batch without them"))
+    }
+
+    fn admit_one(&self, record: &Record) -> Result<PartitionId, RefusalReason> {
+        if record.body.len() > BODY_LIMIT {
+            return Err(RefusalReason::TooLarge);
+        }
+        let length = self.policy.admits(&record.stream, record.at, self.now)?;
+        Ok(PartitionId::holding(record.stream.clone(), record.at, length))
+    }
+
+    /// Finds or makes the keys of every record. Returns the highest keyring entry that any of them depends on.
+    fn key<'r>(&self, records: &'r [Record], windows: Vec<PartitionId>) -> Result<(Vec<Ready<'r>>, u64)> {
+        let mut needs = 0;
+        let mut known: HashMap<(&CustomerId, u64), Arc<Cell>> = HashMap::new();
+        let mut ready = Vec::with_capacity(records.len());
+        let first = self.sequence.take(records.len())?;
+        for ((record, id), sequence) in records.iter().zip(windows).zip(first..) {
+            let (partition, entry) = self.partitions.use_partition(self.keyring, &id)?;
+            needs = needs.max(entry);
+            let cell = match known.get(&(&record.customer, partition.number.0)) {
+                Some(cell) => cell.clone(),
+                None => {
+                    let (customer, entry) = self.customer(record, &id)?;
+                    needs = needs.max(entry);
+                    let cell = self.cells.get(&customer, &partition);
+                    known.insert((&record.customer, partition.number.0), cell.clone());
+                    cell
+                }
+            };
+            ready.push(Ready { record, partition, cell, sequence });
+        }
+        Ok((ready, needs))
+    }
+
+    fn customer(&self, record: &Record, partition: &PartitionId) -> Result<(Arc<CustomerEntry>, u64)> {
+        let found = self.keyring.use_customer(&record.customer, &record.stream, &partition.window, self.now, None)?;
+        match found.entry.state {
+            CustomerState::Living => Ok((found.entry, found.number)),
+            CustomerState::Tombstone { .. } => {
+                Err(Error::new(ErrorKind::Erased, "a customer of the batch has been erased; nothing was written"))
+            }
+        }
+    }
+
+    /// Seals every record where it will be written from.
+    fn seal(&self, ready: &[Ready<'_>]) -> Result<(GroupBuilder, Vec<crate::format::group::FramePlace>)> {
+        let random = random(self.env).map_err(|error| Error::io("draw random bytes", "the system".as_ref(), error))?;
+        let raw: usize = ready.iter().map(|ready| ready.record.body.len() / 2 + FRAME_OVERHEAD + 32).sum();
+        let runs = ready.chunk_by(|a, b| a.partition.number == b.partition.number).count();
+        let mut group = GroupBuilder::new(runs, 1, raw);
+        let mut places = Vec::with_capacity(ready.len());
+        for Ready { record, partition, cell, sequence } in ready {
+            let context =
+                FrameContext { store: &self.opening.store, partition: partition.number, salt: &self.opening.salt };
+            let head = FrameHead {
+                kind: FrameKind::Record,
+                flags: 0,
+                opening: self.opening.number,
+                sequence: *sequence,
+                random,
+                handle: cell.handle,
+                dictionary: 0,
+            };
+            let raw_length = record.body.len() as u32;
+            let prefix = Prefix {
+                at: record.at,
+                raw_length,
+                kind: record.kind,
+                id: record.id,
+                original: None,
+                compressed: false,
+            };
+            let place = group.push(&context, &cell.sealer, &head, record.at, raw_length, |out| {
+                prefix.encode_with(out, |out| {
+                    let compressed = compress::compress_into(&record.body, out);
+                    if !compressed {
+                        out.extend_from_slice(&record.body);
+                    }
+                    compressed
+                });
+            })?;
+            places.push(place);
+        }
+        Ok((group, places))
+    }
+}

@@ -1,0 +1,25 @@
+//! The published durable position: how far read-only openers may read while a writer lives. A hint in one small file,
+//! overwritten in place and never synced; recovery does not trust it, and a damaged one only means "nothing yet".
+
+use std::path::Path;
+
+use crate::env::{Env, OpenMode, read_file, write_all_at};
+use crate::format::hint::{HINT_BYTES, Hint};
+use crate::format::position::Position;
+
+const NAME: &str = "durable";
+
+/// Publishes `position`. Best effort: readers then lag behind, nothing else.
+pub fn write(env: &dyn Env, root: &Path, opening: u32, position: Position) {
+    let path = root.join(NAME);
+    let file = env.open(&path, OpenMode::Write).or_else(|_| env.open(&path, OpenMode::CreateNew));
+    if let Ok(file) = file {
+        let _ = write_all_at(&*file, &Hint { opening, position }.encode(), 0);
+    }
+}
+
+/// The position published last, where one can be read.
+pub fn read(env: &dyn Env, root: &Path) -> Option<Hint> {
+    let bytes = read_file(env, &root.join(NAME), HINT_BYTES as u64).ok()?;
+    Hint::decode(&bytes).ok()
+}

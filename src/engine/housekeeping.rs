@@ -1,0 +1,83 @@
+//! The steps that keep a store in shape, one at a time: settle what waits, fold the keyring, slow appenders down.
+
+use std::sync::Arc;
+
+use super::catalog::JournalFile;
+use super::{Engine, Writer, settle};
+use crate::crypto::Digest;
+use crate::error::Result;
+use crate::format::ledger::Fact;
+use crate::report::Maintenance;
+
+/// Journal files of which nothing more will be written, oldest first.
+pub fn waiting(engine: &Engine) -> Vec<Arc<JournalFile>> {
+    let growing = engine.writer.as_ref().and_then(|writer| writer.committer.growing());
+    let snapshot = engine.catalog.snapshot();
+    snapshot.view.journals.iter().filter(|file| Some(file.number) != growing).cloned().collect()
+}
+
+/// Settles until at most `limit` journal files wait: how appenders are slowed down to what the disk can take.
+///
+/// # Errors
+/// The first step that fails.
+pub fn relieve(engine: &Engine, limit: usize) -> Result<()> {
+    let writer = engine.writer()?;
+    let _one_at_a_time = writer.housekeep();
+    while let Some(file) =
+        Some(waiting(engine)).filter(|files| files.len() > limit).and_then(|files| files.into_iter().next())
+    {
+        settle::settle(engine, &file, &mut Maintenance::default())?;
+    }
+    if fold_is_due(engine, writer) {
+        fold(engine)?;
+    }
+    Ok(())
+}
+
+/// Whether enough keyring entries wait to be folded.
+pub fn fold_is_due(engine: &Engine, writer: &Writer) -> bool {
+    engine.keyring.unfolded() >= writer.tuning.fold_at
+}
+
+/// Settles everything, the growing journal file included.
+///
+/// # Errors
+/// What made an earlier commit fail, or the first step that fails.
+pub fn settle_all(engine: &Engine) -> Result<Maintenance> {
+    let writer = engine.writer()?;
+    writer.committer.commit_waiting(&engine.tools(writer));
+    writer.committer.check()?;
+    let _one_at_a_time = writer.housekeep();
+    writer.committer.retire();
+    let mut done = Maintenance::default();
+    for file in waiting(engine) {
+        settle::settle(engine, &file, &mut done)?;
+    }
+    Ok(done)
+}
+
+/// Folds the keyring under a new root that names the ledger as it is now. Returns how many entries were folded.
+///
+/// A fact goes before it, so that no two roots name the same length: an older root is then always seen to be older.
+///
+/// # Errors
+/// What ledger and keyring answer.
+pub fn fold(engine: &Engine) -> Result<u64> {
+    engine.record(&[Fact::Watermark])?;
+    engine.keyring.fold(position(engine)).map(|folded| folded.entries)
+}
+
+/// Rewrites the keyring's log, most of which is dead, into a new one.
+///
+/// # Errors
+/// As [`fold`].
+pub fn compact(engine: &Engine) -> Result<()> {
+    engine.record(&[Fact::Watermark])?;
+    engine.keyring.compact(position(engine)).map(drop)
+}
+
+/// How long the ledger is, and its head.
+pub fn position(engine: &Engine) -> (u64, Digest) {
+    let ledger = engine.ledger();
+    (ledger.length(), ledger.head())
+}

@@ -1,0 +1,201 @@
+//! The engine: what exists, how groups commit, and the repeatable steps (settle, merge) that the verbs are made of.
+//!
+//! It wires the file rooms together and knows no verb. Locks are taken in this order and none is held across a sync but
+//! the ledger's own: housekeeping, writing (inside the committer), ledger, catalog.
+
+pub mod ballast;
+pub mod catalog;
+pub mod cells;
+pub mod committer;
+pub mod encode;
+pub mod hint;
+pub mod housekeeping;
+pub mod merge;
+pub mod partitions;
+pub mod read;
+pub mod replay;
+pub mod settle;
+pub mod sweep;
+pub mod visible;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+
+use ballast::Ballast;
+use catalog::{Catalog, JournalFile};
+use cells::Cells;
+use committer::{Committer, Opening, Tools};
+use encode::{Encoder, Sequence};
+use partitions::Partitions;
+
+use crate::env::{Env, Lock};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::ledger::Fact;
+use crate::ident::{PartitionId, PartitionNumber, StoreId};
+use crate::journal::Follower;
+use crate::keyring::Keyring;
+use crate::ledger::Ledger;
+use crate::policy::Policy;
+use crate::window::Timestamp;
+
+/// When background work is due. Only the crash suite ever changes it, to see more of it in less time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// Merge once a partition has this many segments below the target.
+    pub merge_at_least: usize,
+    /// Fold once this many keyring entries are unfolded.
+    pub fold_at: u64,
+    /// Bytes to reserve for a full disk.
+    pub ballast_bytes: u64,
+    /// Planted bug: acknowledge without waiting for the keyring.
+    #[cfg(feature = "simulation")]
+    pub forget_keyring: bool,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Tuning {
+            merge_at_least: 8,
+            fold_at: 16_384,
+            ballast_bytes: ballast::USUAL_BYTES,
+            #[cfg(feature = "simulation")]
+            forget_keyring: false,
+        }
+    }
+}
+
+/// What only a writing opening has.
+pub struct Writer {
+    /// Who writes.
+    pub opening: Opening,
+    /// Group commit.
+    pub committer: Committer,
+    /// The sequence of this opening.
+    pub sequence: Sequence,
+    /// The cells written lately.
+    pub cells: Cells,
+    /// Held while files are settled, merged, folded: one at a time.
+    pub housekeeping: Mutex<()>,
+    /// Whether the store has a thread of its own.
+    pub has_worker: bool,
+    /// The number of the next segment. A step that failed leaves its numbers unused.
+    pub next_segment: AtomicU64,
+    /// What is reserved for a full disk.
+    pub ballast: Ballast,
+    /// When background work is due.
+    pub tuning: Tuning,
+    /// Keeps other writers out; let go last.
+    pub lock: Box<dyn Lock>,
+}
+
+impl Writer {
+    /// The right to settle, merge or fold, held by one thread at a time.
+    pub fn housekeep(&self) -> MutexGuard<'_, ()> {
+        self.housekeeping.lock().expect("no holder of this lock panics")
+    }
+}
+
+/// One opening of a store.
+pub struct Engine {
+    /// The world.
+    pub env: Arc<dyn Env>,
+    /// The store's directory.
+    pub root: PathBuf,
+    /// The store.
+    pub store: StoreId,
+    /// The keyring's directories.
+    pub keyring_dirs: Vec<PathBuf>,
+    /// Every key.
+    pub keyring: Keyring,
+    /// What exists.
+    pub catalog: Catalog,
+    /// The partitions that have a key.
+    pub partitions: Partitions,
+    /// The policy in force.
+    pub policy: RwLock<Arc<Policy>>,
+    /// What only a writer has; none in a read-only opening.
+    pub writer: Option<Writer>,
+    /// Administrative facts.
+    pub facts: Mutex<Ledger>,
+    /// The journal files that a read-only opening follows; none in a writing one.
+    pub followed: Mutex<Vec<(Follower, Arc<JournalFile>)>>,
+    /// The time of the latest fact, in microseconds: no verb takes it to be earlier.
+    pub watermark: AtomicI64,
+}
+
+impl Engine {
+    /// The ledger.
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.facts.lock().expect("no holder of this lock panics")
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.read().expect("no holder of this lock panics").clone()
+    }
+
+    /// The writing half.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] in a read-only opening.
+    pub fn writer(&self) -> Result<&Writer> {
+        self.writer.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::Invalid, "the store was opened for reading only").hint("open it for writing")
+        })
+    }
+
+    /// Now, never before the ledger's watermark: a clock that was set back neither admits nor shows anything again.
+    pub fn now(&self) -> Timestamp {
+        self.env.now().max(Timestamp::from_micros(self.watermark.load(Ordering::Relaxed)))
+    }
+
+    /// Makes facts durable, with the time of now.
+    ///
+    /// # Errors
+    /// What the ledger answers; after a failed sync it refuses every later fact.
+    pub fn record(&self, facts: &[Fact]) -> Result<()> {
+        let mut ledger = self.ledger();
+        ledger.append(self.now(), facts)?;
+        self.watermark.fetch_max(ledger.state().watermark.as_micros(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// What a leader writes with.
+    pub fn tools<'a>(&'a self, writer: &'a Writer) -> Tools<'a> {
+        Tools {
+            env: &self.env,
+            root: &self.root,
+            catalog: &self.catalog,
+            keyring: &self.keyring,
+            side_by_side: writer.has_worker,
+            #[cfg(feature = "simulation")]
+            forget_keyring: writer.tuning.forget_keyring,
+        }
+    }
+
+    /// What a batch is encoded with.
+    pub fn encoder<'a>(&'a self, writer: &'a Writer, policy: &'a Policy, now: Timestamp) -> Encoder<'a> {
+        Encoder {
+            env: &*self.env,
+            opening: writer.opening,
+            sequence: &writer.sequence,
+            keyring: &self.keyring,
+            partitions: &self.partitions,
+            cells: &writer.cells,
+            policy,
+            now,
+        }
+    }
+}
+
+/// The name of the partition with `number`.
+///
+/// # Errors
+/// [`ErrorKind::KeyUnavailable`] where the keyring has no such partition.
+pub fn partition_name(engine: &Engine, number: PartitionNumber) -> Result<PartitionId> {
+    engine.partitions.numbered(number).map(|entry| entry.id.clone()).ok_or_else(|| {
+        Error::new(ErrorKind::KeyUnavailable, format!("the keyring has no partition {number}, which the journal names"))
+            .hint("the keyring may be older than the store; look for a newer copy or mirror of it")
+    })
+}

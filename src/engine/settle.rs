@@ -1,0 +1,129 @@
+//! Settling: the frames of a finished journal file become one segment per partition, sorted by handle, copied without
+//! being opened. One ledger fact makes the segments visible and the journal file invisible.
+//!
+//! Repeatable: until the fact is durable the segments are strangers that the next opening sweeps away.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::catalog::{JournalFile, SegmentSlot};
+use super::{Engine, partition_name};
+use crate::error::{Error, Result};
+use crate::format::frame::FrameView;
+use crate::format::group::GroupView;
+use crate::format::ledger::{Fact, SegmentFact};
+use crate::format::position::{Known, Position};
+use crate::format::segment::SegmentHead;
+use crate::ident::{Handle, PartitionNumber};
+use crate::journal::Follower;
+use crate::report::Maintenance;
+use crate::segment::{self, SegmentWriter};
+
+/// Where a frame stands in the journal file, in the order of a segment.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Sorted {
+    handle: Handle,
+    opening: u32,
+    sequence: u64,
+    offset: u64,
+    length: u32,
+}
+
+/// Settles one journal file of which nothing more will be written. Its groups beyond `end` bytes are ignored.
+///
+/// # Errors
+/// Damage in the file; what the operating system answers. Nothing has changed then.
+pub fn settle(engine: &Engine, file: &Arc<JournalFile>, done: &mut Maintenance) -> Result<()> {
+    let end = file.end();
+    let mut runs = collect(engine, file, end)?;
+    let bytes = match runs.is_empty() {
+        true => None,
+        false => Some(engine.env.map(&file.path).map_err(|error| Error::io("map a journal file", &file.path, error))?),
+    };
+    let totals = file.totals();
+    let mut facts = Vec::new();
+    let numbers = &engine.writer()?.next_segment;
+    for (partition, frames) in &mut runs {
+        frames.sort_unstable();
+        frames.dedup_by_key(|frame| (frame.opening, frame.sequence));
+        let id = partition_name(engine, *partition)?;
+        let next = numbers.fetch_add(1, Ordering::Relaxed);
+        let path = segment::path(&engine.root, &id, next);
+        let salts = vec![(file.opening, file.salt)];
+        let head = SegmentHead { store: engine.store, partition: *partition, id: id.clone(), number: next, salts };
+        let mut writer = SegmentWriter::create(engine.env.clone(), &path, head)?;
+        for frame in frames.iter() {
+            let start = frame.offset as usize;
+            let frame_bytes = bytes.as_ref().and_then(|bytes| bytes.get(start..start + frame.length as usize));
+            let frame_bytes = frame_bytes.ok_or_else(|| cut_short(file, frame.offset))?;
+            let view = FrameView::parse(frame_bytes);
+            writer.push(&view.map_err(|wrong| Error::corrupt(&file.path, frame.offset, wrong.0))?)?;
+        }
+        let totals = totals.get(partition).copied().unwrap_or_default();
+        let span = totals.span.ok_or_else(|| cut_short(file, end))?;
+        let summary = writer.finish(totals.raw_bytes, span)?;
+        done.segments_written += 1;
+        done.bytes_written += summary.bytes;
+        facts.push(SegmentFact {
+            partition: *partition,
+            id,
+            segment: next,
+            hash: summary.hash,
+            bytes: summary.bytes,
+            records: summary.records,
+            raw_bytes: totals.raw_bytes,
+            first_day: span.0,
+            last_day: span.1,
+        });
+    }
+    publish(engine, file, end, facts)?;
+    done.journals_settled += 1;
+    engine.env.remove_file(&file.path).map_err(|error| Error::io("remove a settled journal file", &file.path, error))
+}
+
+fn cut_short(file: &JournalFile, offset: u64) -> Error {
+    Error::corrupt(&file.path, offset, "the journal file is shorter than its index")
+        .hint("open the store again; it reads the journal anew")
+}
+
+/// The frames of the file by partition.
+fn collect(engine: &Engine, file: &JournalFile, end: u64) -> Result<BTreeMap<PartitionNumber, Vec<Sorted>>> {
+    let mut runs: BTreeMap<PartitionNumber, Vec<Sorted>> = BTreeMap::new();
+    Follower::open(&*engine.env, &file.path)?.advance_to(end, &mut |group: GroupView<'_>, start| {
+        for run in group.runs() {
+            let frames = runs.entry(run.head.partition).or_default();
+            for (offset, frame) in run.frames() {
+                let head = frame.head();
+                frames.push(Sorted {
+                    handle: head.handle,
+                    opening: head.opening,
+                    sequence: head.sequence,
+                    offset: start + offset,
+                    length: frame.length() as u32,
+                });
+            }
+        }
+        Ok(())
+    })?;
+    Ok(runs)
+}
+
+/// Writes the fact, then changes what is visible.
+fn publish(engine: &Engine, file: &Arc<JournalFile>, end: u64, facts: Vec<SegmentFact>) -> Result<()> {
+    let fact = Fact::Settled {
+        journals: vec![(file.number, end)],
+        segments: facts.clone(),
+        sources: file.sources().into_iter().collect(),
+        known: Known { journal: Position { file: file.number, offset: end }, entry: engine.keyring.durable() },
+    };
+    engine.record(&[fact])?;
+    let slots: Vec<Arc<SegmentSlot>> = facts.into_iter().map(|fact| engine.catalog.slot(fact)).collect();
+    engine.catalog.change(|view| {
+        view.journals.retain(|journal| journal.number != file.number);
+        for slot in slots {
+            view.segments.entry(slot.fact.partition).or_default().push(slot);
+        }
+    });
+    Ok(())
+}

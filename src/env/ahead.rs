@@ -1,0 +1,59 @@
+//! Reading a file from front to back in bounded pieces.
+
+use std::io;
+use std::sync::Arc;
+
+use super::{File, read_exact_at};
+
+/// A window that slides over a file: asked for bytes, it reads a piece ahead. Holds one piece, or what was last asked
+/// for where that is longer. Sees the file as long as it was at the start.
+#[derive(Debug)]
+pub struct ReadAhead {
+    file: Arc<dyn File>,
+    length: u64,
+    piece: usize,
+    start: u64,
+    buffer: Vec<u8>,
+}
+
+impl ReadAhead {
+    /// Reads `file` in pieces of `piece` bytes.
+    pub fn new(file: Arc<dyn File>, piece: usize) -> io::Result<Self> {
+        let length = file.len()?;
+        Ok(ReadAhead { file, length, piece, start: 0, buffer: Vec::new() })
+    }
+
+    /// Length of the file, in bytes.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The file itself.
+    pub fn file(&self) -> &Arc<dyn File> {
+        &self.file
+    }
+
+    /// `count` bytes at `offset`; `None` where the file ends before. Nothing is allocated beyond the file's length.
+    pub fn get(&mut self, offset: u64, count: usize) -> io::Result<Option<&[u8]>> {
+        let left = self.length.saturating_sub(offset);
+        if count as u64 > left {
+            return Ok(None);
+        }
+        let skip =
+            offset.checked_sub(self.start).map_or(usize::MAX, |skip| usize::try_from(skip).unwrap_or(usize::MAX));
+        match self.buffer.len().checked_sub(skip) {
+            Some(held) if held >= count => return Ok(Some(&self.buffer[skip..skip + count])),
+            Some(_) => drop(self.buffer.drain(..skip)),
+            None => self.buffer.clear(),
+        }
+        self.start = offset;
+        let held = self.buffer.len();
+        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(count.max(self.piece));
+        self.buffer.resize(wanted, 0);
+        if let Err(error) = read_exact_at(&*self.file, &mut self.buffer[held..], offset + held as u64) {
+            self.buffer.truncate(held);
+            return Err(error);
+        }
+        Ok(Some(&self.buffer[..count]))
+    }
+}

@@ -1,0 +1,434 @@
+//! A frame: one encrypted record (or another kind of entry) with what is needed to find, check and move it without a
+//! key. Frames are the same bytes in journal and segments; their associated data names neither file nor offset.
+
+use std::ops::Range;
+
+use super::bytes::{Malformed, Reader, Writer};
+use crate::crypto::{NONCE_BYTES, Nonce, Sealer, TAG_BYTES};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ident::{Handle, PartitionNumber, RecordId, Salt, StoreId};
+use crate::record::{BODY_LIMIT, BodyKind};
+use crate::window::Timestamp;
+
+/// Bytes before the ciphertext.
+pub const FRAME_HEADER_BYTES: usize = 46;
+/// Bytes of a frame besides its ciphertext: header and tag.
+pub const FRAME_OVERHEAD: usize = FRAME_HEADER_BYTES + TAG_BYTES;
+/// The longest frame, in bytes: a body of 16 MiB and room around it.
+pub const FRAME_LIMIT: usize = 17 << 20;
+/// Sequences stay below this: they have 48 bits.
+pub const SEQUENCE_LIMIT: u64 = 1 << 48;
+/// The shortest prefix of a record's plaintext, in bytes.
+pub const PREFIX_BYTES: usize = 14;
+
+/// The version of the format, as bound into every frame.
+const VERSION: u16 = 0;
+/// ChaCha20-Poly1305.
+const SUITE: u8 = 1;
+const ASSOCIATED_BYTES: usize = 77;
+
+const CRC: Range<usize> = 0..4;
+const LENGTH: Range<usize> = 4..8;
+const KIND: usize = 8;
+const FLAGS: usize = 9;
+const OPENING: Range<usize> = 10..14;
+const NONCE: Range<usize> = 14..26;
+const HANDLE: Range<usize> = 26..42;
+const DICTIONARY: Range<usize> = 42..46;
+
+const PREFIX_FLAGS: usize = 13;
+const HAS_ID: u8 = 1;
+const HAS_ORIGINAL: u8 = 2;
+const COMPRESSED: u8 = 4;
+
+/// What a frame carries. The numbers are on disk; zero is none of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum FrameKind {
+    /// One record.
+    Record = 1,
+    /// A piece of a body that is too large for one frame.
+    Chunk = 2,
+    /// How far a source has been taken in.
+    SourceOffset = 3,
+    /// A record that corrects an earlier one.
+    Amendment = 4,
+    /// The mark that refuses an id that was redacted.
+    Tombstone = 5,
+}
+
+impl FrameKind {
+    /// From its number on disk.
+    pub fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(FrameKind::Record),
+            2 => Some(FrameKind::Chunk),
+            3 => Some(FrameKind::SourceOffset),
+            4 => Some(FrameKind::Amendment),
+            5 => Some(FrameKind::Tombstone),
+            _ => None,
+        }
+    }
+}
+
+/// What every frame of a partition and opening shares, and is bound to without repeating it.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameContext<'a> {
+    /// The store.
+    pub store: &'a StoreId,
+    /// The partition.
+    pub partition: PartitionNumber,
+    /// The salt of the opening that wrote it.
+    pub salt: &'a Salt,
+}
+
+/// The readable part of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHead {
+    /// What it carries.
+    pub kind: FrameKind,
+    /// Reserved: zero.
+    pub flags: u8,
+    /// The opening that wrote it.
+    pub opening: u32,
+    /// Its number within that opening, below [`SEQUENCE_LIMIT`]; the first half of the nonce.
+    pub sequence: u64,
+    /// The second half of the nonce, drawn for each batch and never kept between batches.
+    pub random: [u8; 6],
+    /// The cell it belongs to.
+    pub handle: Handle,
+    /// The dictionary its body was compressed with; zero is none.
+    pub dictionary: u32,
+}
+
+impl FrameHead {
+    fn nonce(&self) -> Nonce {
+        let mut nonce = [0; NONCE_BYTES];
+        nonce[..6].copy_from_slice(&self.sequence.to_le_bytes()[..6]);
+        nonce[6..].copy_from_slice(&self.random);
+        nonce
+    }
+
+    fn associated(&self, context: &FrameContext<'_>) -> [u8; ASSOCIATED_BYTES] {
+        let mut bytes = [0; ASSOCIATED_BYTES];
+        bytes[0] = self.kind as u8;
+        bytes[1] = SUITE;
+        bytes[2..4].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[4..20].copy_from_slice(context.store.as_bytes());
+        bytes[20..28].copy_from_slice(&context.partition.0.to_le_bytes());
+        bytes[28..44].copy_from_slice(self.handle.as_bytes());
+        bytes[44..48].copy_from_slice(&self.opening.to_le_bytes());
+        bytes[48..64].copy_from_slice(context.salt.as_bytes());
+        bytes[64..72].copy_from_slice(&self.sequence.to_le_bytes());
+        bytes[72..76].copy_from_slice(&self.dictionary.to_le_bytes());
+        bytes[76] = self.flags;
+        bytes
+    }
+}
+
+/// Appends a whole frame to `out` and says where it lies. `write_plain` appends the plaintext, which is encrypted where
+/// it stands: nothing is copied.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] where the frame would be longer than [`FRAME_LIMIT`]; `out` is then as before.
+pub fn seal(
+    out: &mut Vec<u8>,
+    context: &FrameContext<'_>,
+    sealer: &Sealer,
+    head: &FrameHead,
+    write_plain: impl FnOnce(&mut Vec<u8>),
+) -> Result<Range<usize>> {
+    assert!(head.sequence < SEQUENCE_LIMIT && head.flags == 0, "sequences have 48 bits, flags are reserved");
+    let start = out.len();
+    let nonce = head.nonce();
+    let mut header = [0; FRAME_HEADER_BYTES];
+    header[KIND] = head.kind as u8;
+    header[FLAGS] = head.flags;
+    header[OPENING].copy_from_slice(&head.opening.to_le_bytes());
+    header[NONCE].copy_from_slice(&nonce);
+    header[HANDLE].copy_from_slice(head.handle.as_bytes());
+    header[DICTIONARY].copy_from_slice(&head.dictionary.to_le_bytes());
+    out.extend_from_slice(&header);
+    write_plain(out);
+    let length = out.len() - start + TAG_BYTES;
+    if length > FRAME_LIMIT {
+        out.truncate(start);
+        return Err(Error::new(ErrorKind::Invalid, "the record is longer than a frame may be"));
+    }
+    let tag = sealer.seal(&nonce, &head.associated(context), &mut out[start + FRAME_HEADER_BYTES..]);
+    out.extend_from_slice(&tag);
+    let frame = &mut out[start..];
+    frame[LENGTH].copy_from_slice(&(length as u32).to_le_bytes());
+    let crc = crc32fast::hash(&frame[LENGTH.start..]);
+    frame[CRC].copy_from_slice(&crc.to_le_bytes());
+    Ok(start..start + length)
+}
+
+/// A whole frame whose checksum was right.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameView<'a> {
+    bytes: &'a [u8],
+    head: FrameHead,
+}
+
+impl<'a> FrameView<'a> {
+    /// The length in bytes that the frame beginning with `bytes` claims, within its bounds. Nothing is checked yet.
+    ///
+    /// # Errors
+    /// [`Malformed`] where fewer than 8 bytes are given or no frame is that long.
+    pub fn peek_length(bytes: &[u8]) -> Result<usize, Malformed> {
+        let mut reader = Reader::new(bytes);
+        reader.u32()?;
+        let length = reader.u32()? as usize;
+        match (FRAME_OVERHEAD..=FRAME_LIMIT).contains(&length) {
+            true => Ok(length),
+            false => Err(Malformed("the length of a frame is out of bounds")),
+        }
+    }
+
+    /// The frame at the front of `bytes`; what follows it is left alone.
+    ///
+    /// # Errors
+    /// [`Malformed`] where it ends too early, its checksum is wrong, or its kind or flags are unknown.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let length = Self::peek_length(bytes)?;
+        let bytes = bytes.get(..length).ok_or(Malformed("a frame ends too early"))?;
+        let mut reader = Reader::new(bytes);
+        if reader.u32()? != crc32fast::hash(reader.rest()) {
+            return Err(Malformed("the checksum of a frame is wrong"));
+        }
+        Self::parse_checked(bytes)
+    }
+
+    /// The frame that `bytes` are, exactly, its checksum having been checked before.
+    pub(super) fn parse_checked(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes);
+        reader.take(KIND)?;
+        let kind = FrameKind::from_code(reader.u8()?).ok_or(Malformed("the kind of a frame is unknown"))?;
+        let flags = reader.u8()?;
+        if flags != 0 {
+            return Err(Malformed("the flags of a frame are unknown"));
+        }
+        let opening = reader.u32()?;
+        let [a, b, c, d, e, f, random @ ..] = reader.array::<NONCE_BYTES>()?;
+        let sequence = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
+        let handle = Handle::from_bytes(reader.array()?);
+        let dictionary = reader.u32()?;
+        Ok(FrameView { bytes, head: FrameHead { kind, flags, opening, sequence, random, handle, dictionary } })
+    }
+
+    /// Its readable part.
+    pub fn head(&self) -> &FrameHead {
+        &self.head
+    }
+
+    /// All its bytes.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Its length in bytes.
+    pub fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// What segments are sorted by.
+    pub fn key(&self) -> FrameKey {
+        FrameKey { handle: self.head.handle, opening: self.head.opening, sequence: self.head.sequence }
+    }
+
+    /// Decrypts it into `scratch`, whose earlier contents are dropped.
+    ///
+    /// # Errors
+    /// [`Malformed`] where the key or the context is not the one it was sealed with, or the plaintext makes no sense.
+    pub fn open<'s>(
+        &self,
+        context: &FrameContext<'_>,
+        sealer: &Sealer,
+        scratch: &'s mut Vec<u8>,
+    ) -> Result<Plain<'s>, Malformed> {
+        let (ciphertext, tag) = self.bytes[FRAME_HEADER_BYTES..]
+            .split_last_chunk::<TAG_BYTES>()
+            .ok_or(Malformed("a frame ends too early"))?;
+        scratch.clear();
+        scratch.extend_from_slice(ciphertext);
+        sealer
+            .open(&self.head.nonce(), &self.head.associated(context), scratch, tag)
+            .map_err(|_| Malformed("a frame does not open under the key of its cell"))?;
+        Plain::decode(scratch)
+    }
+}
+
+/// What frames are sorted by in a segment: the cell, then the order of writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FrameKey {
+    /// The cell.
+    pub handle: Handle,
+    /// The opening that wrote it.
+    pub opening: u32,
+    /// Its number within that opening.
+    pub sequence: u64,
+}
+
+/// Opening and sequence: which frame it is, in the whole store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    /// The opening that wrote it.
+    pub opening: u32,
+    /// Its number within that opening.
+    pub sequence: u64,
+}
+
+/// What stands before the body in a record's plaintext, never compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefix {
+    /// When it happened.
+    pub at: Timestamp,
+    /// Length of the body as it came in, in bytes.
+    pub raw_length: u32,
+    /// How the body is to be understood.
+    pub kind: BodyKind,
+    /// The caller's id.
+    pub id: Option<RecordId>,
+    /// Which frame it was first, where it has been appended again.
+    pub original: Option<Origin>,
+    /// Whether the body is compressed.
+    pub compressed: bool,
+}
+
+impl Prefix {
+    /// Appends it.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let flag = |present: bool, flag: u8| if present { flag } else { 0 };
+        out.put_i64(self.at.as_micros());
+        out.put_u32(self.raw_length);
+        out.put_u8(self.kind as u8);
+        out.put_u8(
+            flag(self.id.is_some(), HAS_ID)
+                | flag(self.original.is_some(), HAS_ORIGINAL)
+                | flag(self.compressed, COMPRESSED),
+        );
+        if let Some(id) = &self.id {
+            out.put(id.as_bytes());
+        }
+        if let Some(original) = &self.original {
+            out.put_u32(original.opening);
+            out.put_u64(original.sequence);
+        }
+    }
+
+    /// Appends it and then the body that `write_body` appends, which says whether it compressed it. The prefix is
+    /// marked after the fact, since only trying tells whether compression pays.
+    pub fn encode_with(&self, out: &mut Vec<u8>, write_body: impl FnOnce(&mut Vec<u8>) -> bool) {
+        let flags = out.len() + PREFIX_FLAGS;
+        Prefix { compressed: false, ..*self }.encode(out);
+        if write_body(out) {
+            out[flags] |= COMPRESSED;
+        }
+    }
+}
+
+/// The opened plaintext of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plain<'a> {
+    /// When it happened.
+    pub at: Timestamp,
+    /// Length of the body as it came in, in bytes; at most [`BODY_LIMIT`].
+    pub raw_length: u32,
+    /// How the body is to be understood.
+    pub kind: BodyKind,
+    /// The caller's id.
+    pub id: Option<RecordId>,
+    /// Which frame it was first, where it has been appended again.
+    pub original: Option<Origin>,
+    /// Whether the body is compressed.
+    pub compressed: bool,
+    /// The body as stored.
+    pub body: &'a [u8],
+}
+
+impl<'a> Plain<'a> {
+    /// Reads a plaintext.
+    ///
+    /// # Errors
+    /// [`Malformed`] where a field is out of bounds or the body is not as long as promised.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes);
+        let micros = reader.i64()?;
+        let at = Timestamp::from_micros(micros);
+        if at.as_micros() != micros {
+            return Err(Malformed("the time of a record is out of bounds"));
+        }
+        let raw_length = reader.u32()?;
+        if raw_length as usize > BODY_LIMIT {
+            return Err(Malformed("the body of a record is longer than the limit"));
+        }
+        let kind = BodyKind::from_code(reader.u8()?).ok_or(Malformed("the kind of a body is unknown"))?;
+        let flags = reader.u8()?;
+        if flags & !(HAS_ID | HAS_ORIGINAL | COMPRESSED) != 0 {
+            return Err(Malformed("the flags of a record are unknown"));
+        }
+        let id = if flags & HAS_ID != 0 { Some(RecordId::from_bytes(reader.array()?)) } else { None };
+        let original = match flags & HAS_ORIGINAL != 0 {
+            true => Some(Origin { opening: reader.u32()?, sequence: reader.u64()? }),
+            false => None,
+        };
+        if original.is_some_and(|original| original.sequence >= SEQUENCE_LIMIT) {
+            return Err(Malformed("the sequence of an original is out of bounds"));
+        }
+        let compressed = flags & COMPRESSED != 0;
+        let body = reader.rest();
+        match compressed || body.len() == raw_length as usize {
+            true => Ok(Plain { at, raw_length, kind, id, original, compressed, body }),
+            false => Err(Malformed("the body of a record is not as long as promised")),
+        }
+    }
+
+    /// The record's id, `frame` being the frame it was read from: the caller's, or the one that the store gave when it
+    /// was first appended.
+    pub fn record_id(&self, frame: &FrameHead) -> RecordId {
+        let origin = self.origin(frame);
+        self.id.unwrap_or_else(|| RecordId::given(origin.opening, origin.sequence))
+    }
+
+    /// Its place in the order of writing: that of its first appending.
+    pub fn origin(&self, frame: &FrameHead) -> Origin {
+        self.original.unwrap_or(Origin { opening: frame.opening, sequence: frame.sequence })
+    }
+}
+
+/// The frames in `bytes`, one after the other, each checked. Ends after the first that is damaged.
+#[derive(Clone, Debug)]
+pub struct Frames<'a> {
+    bytes: &'a [u8],
+    offset: usize,
+}
+
+impl<'a> Frames<'a> {
+    /// Reads frames from the front of `bytes` to its end.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Frames { bytes, offset: 0 }
+    }
+
+    /// How far it has read, in bytes.
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = Result<FrameView<'a>, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = &self.bytes[self.offset..];
+        if rest.is_empty() {
+            return None;
+        }
+        let frame = FrameView::parse(rest);
+        match &frame {
+            Ok(frame) => self.offset += frame.length(),
+            Err(_) => self.bytes = &self.bytes[..self.offset],
+        }
+        Some(frame)
+    }
+}

@@ -1,0 +1,445 @@
+//! What the keyring keeps, byte for byte: customers, partitions and the agenda, as payloads of entries.
+
+use std::fmt;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::bytes::{Malformed, Reader, Writer};
+use super::keyring::{PAYLOAD_LIMIT, TREE_KEY_BYTES, TreeKey};
+use super::keyring_tree::Payload;
+use crate::crypto::{Key, PartitionKey};
+use crate::ident::{CustomerId, Handle, PartitionId, PartitionNumber, Stream, SubjectNumber};
+use crate::window::{Day, Timestamp, Window, WindowLength};
+
+/// How much of a customer's row a secret covers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretScope {
+    /// All of it: the customer's secret itself.
+    Whole,
+    /// One stream: its stream key.
+    Stream(Stream),
+    /// One calendar year of a stream: its year key.
+    Year(Stream, i16),
+    /// One partition: the row's half of the cell.
+    Window(PartitionNumber),
+    /// One partition whose own key is gone: the cell key.
+    Cell(PartitionNumber),
+}
+
+/// One secret of a customer.
+#[derive(Debug)]
+pub struct Secret {
+    /// What it covers.
+    pub scope: SecretScope,
+    /// Whether ordinary readers are refused what it covers.
+    pub restricted: bool,
+    /// The secret.
+    pub key: Key,
+}
+
+/// Whether a customer entry opens anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CustomerState {
+    /// It does.
+    Living,
+    /// It stays without secrets as a fence against late events.
+    Tombstone {
+        /// When the customer was erased.
+        erased: Timestamp,
+    },
+}
+
+/// What is known of a customer's use of one stream: facts, never deadlines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamUse {
+    /// The stream.
+    pub stream: Stream,
+    /// First day of the earliest window used.
+    pub first_day: Day,
+    /// The latest calendar year used.
+    pub last_year: i16,
+}
+
+/// A fact about the customer that periods may run from, as the embedding service reported it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// 1 end of the relationship, 2 last contact, 3 closed request.
+    pub kind: u8,
+    /// When that was.
+    pub at: Timestamp,
+}
+
+/// What the keyring knows of one customer. `Debug` shows neither id nor secrets.
+pub struct CustomerEntry {
+    /// Who it is.
+    pub id: CustomerId,
+    /// Its random name in ledger, access log and receipts.
+    pub subject: SubjectNumber,
+    /// What opens its records, newest last; writers use the last whole one, readers try all.
+    pub secrets: Vec<Secret>,
+    /// Whether it opens anything.
+    pub state: CustomerState,
+    /// When the entry was made.
+    pub created: Timestamp,
+    /// Events before this are refused.
+    pub not_before: Option<Timestamp>,
+    /// The streams it was used in, in order of first use.
+    pub streams: Vec<StreamUse>,
+    /// Facts that periods may run from.
+    pub anchors: Vec<Anchor>,
+}
+
+impl fmt::Debug for CustomerEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CustomerEntry({}, {} secrets, {:?})", self.subject, self.secrets.len(), self.state)
+    }
+}
+
+fn put_stream(out: &mut Vec<u8>, stream: &Stream) {
+    out.put_short_text(stream.class());
+    out.put_short_text(stream.jurisdiction());
+}
+
+fn take_stream(from: &mut Reader<'_>) -> Result<Stream, Malformed> {
+    Stream::new(from.short_text()?, from.short_text()?).map_err(|_| Malformed("a stream with impossible labels"))
+}
+
+fn take_time(from: &mut Reader<'_>) -> Result<Timestamp, Malformed> {
+    let micros = from.i64()?;
+    let at = Timestamp::from_micros(micros);
+    if at.as_micros() == micros { Ok(at) } else { Err(Malformed("a time outside the calendar")) }
+}
+
+fn take_day(from: &mut Reader<'_>) -> Result<Day, Malformed> {
+    Day::from_number(from.i32()?).ok_or(Malformed("a day outside the calendar"))
+}
+
+fn put_optional_time(out: &mut Vec<u8>, at: Option<Timestamp>) {
+    out.put_u8(u8::from(at.is_some()));
+    out.put_i64(at.unwrap_or_default().as_micros());
+}
+
+fn take_optional_time(from: &mut Reader<'_>) -> Result<Option<Timestamp>, Malformed> {
+    let present = from.u8()?;
+    let at = take_time(from)?;
+    match present {
+        0 if at.as_micros() == 0 => Ok(None),
+        1 => Ok(Some(at)),
+        _ => Err(Malformed("a time that is neither there nor not")),
+    }
+}
+
+fn put_count(out: &mut Vec<u8>, count: usize) {
+    out.put_u16(u16::try_from(count).unwrap_or(u16::MAX)); // Beyond it the payload is over its limit and refused.
+}
+
+fn take_list<T>(
+    from: &mut Reader<'_>,
+    mut one: impl FnMut(&mut Reader<'_>) -> Result<T, Malformed>,
+) -> Result<Vec<T>, Malformed> {
+    let count = from.u16()?;
+    let mut list = Vec::new(); // It grows with what is really there: a count alone reserves nothing.
+    for _ in 0..count {
+        list.push(one(from)?);
+    }
+    Ok(list)
+}
+
+impl Secret {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.put_u8(u8::from(self.restricted));
+        match &self.scope {
+            SecretScope::Whole => out.put_u8(1),
+            SecretScope::Stream(stream) => {
+                out.put_u8(2);
+                put_stream(out, stream);
+            }
+            SecretScope::Year(stream, year) => {
+                out.put_u8(3);
+                put_stream(out, stream);
+                out.put(&year.to_le_bytes());
+            }
+            SecretScope::Window(number) => {
+                out.put_u8(4);
+                out.put_u64(number.0);
+            }
+            SecretScope::Cell(number) => {
+                out.put_u8(5);
+                out.put_u64(number.0);
+            }
+        }
+        out.put(self.key.expose());
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let restricted = match from.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(Malformed("a secret that is neither restricted nor not")),
+        };
+        let scope = match from.u8()? {
+            1 => SecretScope::Whole,
+            2 => SecretScope::Stream(take_stream(from)?),
+            3 => SecretScope::Year(take_stream(from)?, i16::from_le_bytes(from.array()?)),
+            4 => SecretScope::Window(PartitionNumber(from.u64()?)),
+            5 => SecretScope::Cell(PartitionNumber(from.u64()?)),
+            _ => return Err(Malformed("a secret of unknown scope")),
+        };
+        Ok(Secret { scope, restricted, key: Key::take(&mut from.array()?) })
+    }
+
+    /// A second one, key included.
+    pub fn duplicate(&self) -> Self {
+        Secret { scope: self.scope.clone(), restricted: self.restricted, key: self.key.duplicate() }
+    }
+}
+
+impl CustomerEntry {
+    /// The secret that writers use: the newest that covers everything.
+    pub fn secret(&self) -> Option<&Key> {
+        self.secrets.iter().rev().find(|secret| secret.scope == SecretScope::Whole).map(|secret| &secret.key)
+    }
+
+    /// Whether its facts already cover a use of `stream` in `window`.
+    pub fn covers(&self, stream: &Stream, window: &Window) -> bool {
+        let found = self.streams.iter().find(|used| used.stream == *stream);
+        found.is_some_and(|used| used.first_day <= window.first_day() && window.year() <= used.last_year)
+    }
+
+    /// The same customer with facts that cover a use of `stream` in `window`.
+    pub fn used_in(&self, stream: &Stream, window: &Window) -> CustomerEntry {
+        let mut streams = self.streams.clone();
+        match streams.iter_mut().find(|used| used.stream == *stream) {
+            Some(used) => {
+                used.first_day = used.first_day.min(window.first_day());
+                used.last_year = used.last_year.max(window.year());
+            }
+            None => streams.push(StreamUse {
+                stream: stream.clone(),
+                first_day: window.first_day(),
+                last_year: window.year(),
+            }),
+        }
+        CustomerEntry {
+            id: self.id.clone(),
+            subject: self.subject,
+            secrets: self.secrets.iter().map(Secret::duplicate).collect(),
+            state: self.state,
+            created: self.created,
+            not_before: self.not_before,
+            streams,
+            anchors: self.anchors.clone(),
+        }
+    }
+
+    /// Its payload; none where it is longer than an entry may be.
+    pub fn encode(&self) -> Option<Payload> {
+        let room = 512 + self.id.expose().len() + self.secrets.len() * 112 + self.streams.len() * 80;
+        let mut out = Zeroizing::new(Vec::with_capacity(room));
+        let erased = match self.state {
+            CustomerState::Living => None,
+            CustomerState::Tombstone { erased } => Some(erased),
+        };
+        put_optional_time(&mut out, erased);
+        out.put(self.subject.as_bytes());
+        out.put_i64(self.created.as_micros());
+        put_optional_time(&mut out, self.not_before);
+        out.put_u16(self.id.expose().len() as u16);
+        out.put(self.id.expose().as_bytes());
+        put_count(&mut out, self.secrets.len());
+        self.secrets.iter().for_each(|secret| secret.encode(&mut out));
+        put_count(&mut out, self.streams.len());
+        for used in &self.streams {
+            put_stream(&mut out, &used.stream);
+            out.put_i32(used.first_day.number());
+            out.put(&used.last_year.to_le_bytes());
+        }
+        put_count(&mut out, self.anchors.len());
+        for anchor in &self.anchors {
+            out.put_u8(anchor.kind);
+            out.put_i64(anchor.at.as_micros());
+        }
+        let counts = [self.secrets.len(), self.streams.len(), self.anchors.len()];
+        let fits = out.len() <= PAYLOAD_LIMIT && counts.iter().all(|count| *count <= usize::from(u16::MAX));
+        fits.then(|| Arc::new(out))
+    }
+
+    /// Reads a payload.
+    pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(payload);
+        let erased = take_optional_time(&mut from)?;
+        let subject = SubjectNumber::from_bytes(from.array()?);
+        let created = take_time(&mut from)?;
+        let not_before = take_optional_time(&mut from)?;
+        let length = usize::from(from.u16()?);
+        let id = std::str::from_utf8(from.take(length)?).map_err(|_| Malformed("an id is not UTF-8"))?;
+        let id = CustomerId::new(id).map_err(|_| Malformed("an id of impossible length"))?;
+        let secrets = take_list(&mut from, Secret::decode)?;
+        let streams = take_list(&mut from, |from| {
+            Ok(StreamUse {
+                stream: take_stream(from)?,
+                first_day: take_day(from)?,
+                last_year: i16::from_le_bytes(from.array()?),
+            })
+        })?;
+        let anchors = take_list(&mut from, |from| match from.u8()? {
+            kind @ 1..=3 => Ok(Anchor { kind, at: take_time(from)? }),
+            _ => Err(Malformed("an anchor of unknown kind")),
+        })?;
+        from.finish()?;
+        let state = match erased {
+            None => CustomerState::Living,
+            Some(erased) => CustomerState::Tombstone { erased },
+        };
+        if erased.is_some() != secrets.is_empty() {
+            return Err(Malformed("a living customer without secrets, or a tombstone with some"));
+        }
+        Ok(CustomerEntry { id, subject, secrets, state, created, not_before, streams, anchors })
+    }
+}
+
+/// A living partition.
+#[derive(Debug)]
+pub struct PartitionEntry {
+    /// Its number, never reused.
+    pub number: PartitionNumber,
+    /// Its name.
+    pub id: PartitionId,
+    /// Its key.
+    pub key: Arc<PartitionKey>,
+}
+
+/// What is left of a partition whose key was destroyed while some of its cells are held.
+#[derive(Debug)]
+pub struct Remnant {
+    /// Its number.
+    pub number: PartitionNumber,
+    /// Its name.
+    pub id: PartitionId,
+    /// The keys of its dictionaries, by dictionary id.
+    pub dictionaries: Vec<(u32, Key)>,
+    /// The handles of the held cells, and whose they are.
+    pub held: Vec<(Handle, SubjectNumber)>,
+}
+
+/// What stands under a partition's tag.
+#[derive(Debug)]
+pub enum Column {
+    /// A partition with its key.
+    Living(Arc<PartitionEntry>),
+    /// The held rest of one.
+    Remnant(Arc<Remnant>),
+}
+
+impl Column {
+    /// Its payload; none where it is longer than an entry may be.
+    pub fn encode(&self) -> Option<Payload> {
+        let (number, id) = match self {
+            Column::Living(entry) => (entry.number, &entry.id),
+            Column::Remnant(remnant) => (remnant.number, &remnant.id),
+        };
+        let room = match self {
+            Column::Living(_) => 160,
+            Column::Remnant(remnant) => 160 + remnant.dictionaries.len() * 36 + remnant.held.len() * 32,
+        };
+        let mut out = Zeroizing::new(Vec::with_capacity(room));
+        out.put_u8(if matches!(self, Column::Living(_)) { 1 } else { 2 });
+        out.put_u64(number.0);
+        put_stream(&mut out, &id.stream);
+        out.put_i32(id.window.first_day().number());
+        out.put_u8(id.window.length() as u8);
+        let mut fits = true;
+        match self {
+            Column::Living(entry) => out.put(entry.key.key().expose()),
+            Column::Remnant(remnant) => {
+                fits = remnant.dictionaries.len().max(remnant.held.len()) <= usize::from(u16::MAX);
+                put_count(&mut out, remnant.dictionaries.len());
+                for (dictionary, key) in &remnant.dictionaries {
+                    out.put_u32(*dictionary);
+                    out.put(key.expose());
+                }
+                put_count(&mut out, remnant.held.len());
+                for (handle, subject) in &remnant.held {
+                    out.put(handle.as_bytes());
+                    out.put(subject.as_bytes());
+                }
+            }
+        }
+        (fits && out.len() <= PAYLOAD_LIMIT).then(|| Arc::new(out))
+    }
+
+    /// Reads a payload.
+    pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(payload);
+        let kind = from.u8()?;
+        let number = PartitionNumber(from.u64()?);
+        let stream = take_stream(&mut from)?;
+        let first = take_day(&mut from)?;
+        let length = WindowLength::from_code(from.u8()?).ok_or(Malformed("a window of unknown length"))?;
+        let window = Window::starting(first, length).ok_or(Malformed("a window that starts on no boundary"))?;
+        let id = PartitionId { stream, window };
+        if number.0 == 0 {
+            return Err(Malformed("a partition without a number"));
+        }
+        let column = match kind {
+            1 => {
+                let key = Arc::new(PartitionKey::new(Key::take(&mut from.array()?)));
+                Column::Living(Arc::new(PartitionEntry { number, id, key }))
+            }
+            2 => {
+                let dictionaries = take_list(&mut from, |from| Ok((from.u32()?, Key::take(&mut from.array()?))))?;
+                let held = take_list(&mut from, |from| {
+                    Ok((Handle::from_bytes(from.array()?), SubjectNumber::from_bytes(from.array()?)))
+                })?;
+                Column::Remnant(Arc::new(Remnant { number, id, dictionaries, held }))
+            }
+            _ => return Err(Malformed("a partition of unknown kind")),
+        };
+        from.finish()?;
+        Ok(column)
+    }
+}
+
+/// One customer with something to be done or to be kept from being done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgendaItem {
+    /// Whose.
+    pub subject: SubjectNumber,
+    /// Where the customer's entry is found.
+    pub entry: TreeKey,
+    /// Bits: 1 hold, 2 schedule, 4 open intent, 8 fence, 16 restricted part, 32 held cell. Never zero.
+    pub reasons: u16,
+    /// When something falls due, where it does.
+    pub due: Option<Timestamp>,
+}
+
+/// All bits that [`AgendaItem::reasons`] may have.
+pub const AGENDA_REASONS: u16 = 0x3f;
+
+impl AgendaItem {
+    /// Its payload.
+    pub fn encode(&self) -> Payload {
+        let mut out = Zeroizing::new(Vec::with_capacity(64));
+        out.put(self.subject.as_bytes());
+        out.put(&self.entry.0);
+        out.put_u16(self.reasons);
+        put_optional_time(&mut out, self.due);
+        Arc::new(out)
+    }
+
+    /// Reads a payload.
+    pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(payload);
+        let subject = SubjectNumber::from_bytes(from.array()?);
+        let entry = TreeKey(from.array::<TREE_KEY_BYTES>()?);
+        let reasons = from.u16()?;
+        let due = take_optional_time(&mut from)?;
+        from.finish()?;
+        match reasons {
+            0 => Err(Malformed("an item of the agenda without a reason")),
+            reasons if reasons & !AGENDA_REASONS != 0 => Err(Malformed("an item of the agenda of unknown kind")),
+            _ => Ok(AgendaItem { subject, entry, reasons, due }),
+        }
+    }
+}

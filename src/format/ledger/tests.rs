@@ -1,0 +1,117 @@
+//! The bytes of a ledger: sizes, round trips, and any bytes at all.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::crypto::{Frontier, sha256};
+use crate::ident::Salt;
+
+fn store() -> StoreId {
+    StoreId::from_bytes([4; 16])
+}
+
+fn commit(first: u64, facts: &[Fact]) -> Vec<u8> {
+    let leaves: Vec<_> = facts
+        .iter()
+        .map(|fact| {
+            let mut leaf = Vec::new();
+            encode_leaf(&mut leaf, Timestamp::from_micros(5), fact);
+            leaf
+        })
+        .collect();
+    let mut out = Vec::new();
+    encode_commit(&mut out, &store(), first, &leaves).unwrap();
+    out
+}
+
+#[test]
+fn sizes_are_the_documented_ones() {
+    let mut header = Vec::new();
+    Header { version: 0, store: store(), file: 1, first: 0, snapshot_length: 0, snapshot_hash: sha256(&[]) }
+        .encode(&mut header);
+    assert_eq!(header.len(), HEADER_BYTES);
+    assert_eq!(commit(0, &[Fact::Watermark]).len(), COMMIT_HEAD_BYTES + 4 + LEAF_MINIMUM);
+    let opened = Fact::Opened { opening: 1, salt: Salt::default() };
+    assert_eq!(commit(0, &[Fact::Watermark, opened]).len(), COMMIT_HEAD_BYTES + 4 + LEAF_MINIMUM + 4 + 9 + 20);
+}
+
+#[test]
+fn commits_read_back_and_are_bound_to_their_store() {
+    let facts = [Fact::RootSealed { epoch: 9 }, Fact::Watermark];
+    let bytes = commit(7, &facts);
+    let read = Commit::parse(&bytes, &store()).unwrap();
+    assert_eq!((read.first, read.count, read.length), (7, 2, bytes.len()));
+    let leaves = read.leaves().unwrap();
+    assert_eq!(leaves.iter().map(|leaf| leaf.fact().unwrap().unwrap()).collect::<Vec<_>>(), facts);
+    assert!(Commit::parse(&bytes, &StoreId::from_bytes([5; 16])).is_err());
+    let mut out = Vec::new();
+    assert!(encode_commit(&mut out, &store(), 0, &[]).is_none());
+    assert!(encode_commit(&mut out, &store(), 0, &[vec![1; LEAF_LIMIT + 1]]).is_none());
+    assert!(encode_commit(&mut out, &store(), 0, &vec![vec![1; LEAF_LIMIT]; 3]).is_none());
+    assert!(encode_commit(&mut out, &store(), 0, &[vec![1; 8]]).is_none());
+}
+
+#[test]
+fn a_later_commit_is_found_behind_damage_but_not_itself() {
+    let mut bytes = commit(3, &[Fact::Watermark]);
+    let length = bytes.len();
+    bytes.extend(commit(4, &[Fact::Watermark]));
+    assert!(Commit::any_after(&bytes[1..], &store(), 3));
+    assert!(!Commit::any_after(&bytes[1..length], &store(), 3));
+    assert!(!Commit::any_after(&bytes[1..], &store(), 4), "what comes before is no proof");
+    assert!(!Commit::any_after(&commit(900, &[Fact::Watermark]), &store(), 3), "nor what cannot be that near");
+    assert!(!Commit::any_after(&bytes[1..], &StoreId::from_bytes([5; 16]), 3));
+}
+
+#[test]
+fn unknown_kinds_and_kind_zero_are_told_apart() {
+    assert!(Fact::decode(0, &[]).is_err());
+    assert_eq!(Fact::decode(16, &[1, 2, 3]), Ok(None));
+    assert_eq!(Fact::decode(8, &[]), Ok(Some(Fact::Watermark)));
+    assert!(Fact::decode(8, &[0]).is_err(), "bytes nobody asked for");
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic_and_what_is_read_writes_back(kind: u8, bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        if let Ok(header) = Header::decode(&bytes) {
+            let mut again = Vec::new();
+            header.encode(&mut again);
+            prop_assert_eq!(&again[..], &bytes[..HEADER_BYTES]);
+        }
+        let _ = Commit::parse(&bytes, &store()).map(|commit| commit.leaves());
+        if let Ok(Some(fact)) = Fact::decode(kind % 10, &bytes) {
+            let mut again = Vec::new();
+            fact.encode(&mut again);
+            prop_assert_eq!(again, bytes.clone());
+        }
+        if let Ok(snapshot) = Snapshot::decode(&bytes) {
+            prop_assert_eq!(snapshot.encode(), bytes);
+        }
+    }
+
+    /// Past the checksum: what follows a valid head may be anything.
+    #[test]
+    fn no_leaves_panic(count: u32, rest in proptest::collection::vec(any::<u8>(), 13..200)) {
+        let mut bytes = Vec::new();
+        bytes.put_u32(0);
+        bytes.put_u32((COMMIT_HEAD_BYTES + rest.len()) as u32);
+        bytes.put_u64(1);
+        bytes.put_u32(count % 4);
+        bytes.put(&rest);
+        let crc = commit_crc(&store(), &bytes);
+        bytes[..4].copy_from_slice(&crc.to_le_bytes());
+        let commit = Commit::parse(&bytes, &store()).unwrap();
+        if let Ok(leaves) = commit.leaves() {
+            for leaf in leaves {
+                let _ = leaf.fact();
+            }
+        }
+    }
+
+    #[test]
+    fn a_tree_of_the_wrong_shape_is_refused(length: u64, nodes in 0usize..70) {
+        let edge = Frontier::from_parts(length, vec![[0; 32]; nodes]);
+        prop_assert_eq!(edge.is_some(), length.count_ones() as usize == nodes);
+    }
+}

@@ -1,0 +1,367 @@
+//! Encoding and decoding of frames, groups and segments against each other and against damage.
+
+use proptest::prelude::*;
+
+use super::frame::*;
+use super::group::*;
+use super::journal::*;
+use super::position::{Known, Position};
+use super::samples::{self, OPENING, STORE, Sample, salt};
+use super::segment::*;
+use crate::error::ErrorKind;
+use crate::ident::{Handle, PartitionNumber, RecordId, Salt};
+use crate::record::{BODY_LIMIT, BodyKind};
+use crate::window::{Day, Timestamp};
+
+fn context(salt: &Salt) -> FrameContext<'_> {
+    FrameContext { store: &STORE, partition: PartitionNumber(5), salt }
+}
+
+#[test]
+fn a_frame_opens_to_what_was_sealed() {
+    let sample = Sample::new(5, 7, 40);
+    let (bytes, salt) = (sample.frame(), salt(OPENING));
+    assert_eq!(bytes.len(), FRAME_OVERHEAD + PREFIX_BYTES + 16 + sample.body.len());
+    assert_eq!(FrameView::peek_length(&bytes).unwrap(), bytes.len());
+    let view = FrameView::parse(&bytes).unwrap();
+    assert_eq!(*view.head(), sample.head());
+    let mut scratch = b"left over".to_vec();
+    let plain = view.open(&context(&salt), &sample.sealer(), &mut scratch).unwrap();
+    assert_eq!((plain.at, plain.kind, plain.body), (samples::at(40), BodyKind::Text, &sample.body[..]));
+    assert_eq!(plain.record_id(view.head()), RecordId::from_bytes([7; 16]));
+    assert_eq!(plain.origin(view.head()), Origin { opening: OPENING, sequence: 40 });
+}
+
+#[test]
+fn a_frame_opens_only_where_it_belongs() {
+    let sample = Sample::new(5, 7, 41);
+    let (bytes, right) = (sample.frame(), salt(OPENING));
+    let view = FrameView::parse(&bytes).unwrap();
+    let mut scratch = Vec::new();
+    let other_salt = salt(OPENING + 1);
+    for wrong in [FrameContext { partition: PartitionNumber(6), ..context(&right) }, context(&other_salt)] {
+        assert!(view.open(&wrong, &sample.sealer(), &mut scratch).is_err());
+    }
+    assert!(view.open(&context(&right), &Sample::new(5, 8, 41).sealer(), &mut scratch).is_err());
+    // Every readable field but the length is bound: changed, with the checksum made right again, it does not open.
+    for index in 8..FRAME_HEADER_BYTES {
+        let mut changed = bytes.clone();
+        changed[index] ^= 1;
+        let crc = crc32fast::hash(&changed[4..]);
+        changed[..4].copy_from_slice(&crc.to_le_bytes());
+        let opened =
+            FrameView::parse(&changed).map(|view| view.open(&context(&right), &sample.sealer(), &mut scratch).is_ok());
+        assert_ne!(opened, Ok(true), "byte {index}");
+    }
+}
+
+#[test]
+fn every_flip_and_every_cut_of_a_frame_is_seen() {
+    let bytes = Sample::new(5, 7, 42).frame();
+    for index in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[index / 8] ^= 1 << (index % 8);
+        assert!(FrameView::parse(&flipped).is_err(), "bit {index}");
+    }
+    for length in 0..bytes.len() {
+        assert!(FrameView::parse(&bytes[..length]).is_err());
+    }
+    assert!(FrameView::parse(&[0; 4096]).is_err());
+}
+
+#[test]
+fn a_frame_beyond_the_limit_is_refused_and_leaves_no_trace() {
+    let sample = Sample::new(5, 7, 43);
+    let (salt, mut out) = (salt(OPENING), b"before".to_vec());
+    let room = FRAME_LIMIT - FRAME_OVERHEAD;
+    let error =
+        seal(&mut out, &context(&salt), &sample.sealer(), &sample.head(), |out| out.resize(6 + 46 + room + 1, 0));
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(out, b"before");
+    seal(&mut out, &context(&salt), &sample.sealer(), &sample.head(), |out| out.resize(6 + 46 + room, 0)).unwrap();
+    assert_eq!(FrameView::parse(&out[6..]).unwrap().length(), FRAME_LIMIT);
+}
+
+#[test]
+fn plaintexts_out_of_bounds_are_refused() {
+    let prefix = Sample::new(5, 7, 44).prefix();
+    let encoded = |prefix: Prefix| {
+        let mut out = Vec::new();
+        prefix.encode(&mut out);
+        out
+    };
+    assert!(Plain::decode(&encoded(Prefix { raw_length: 0, ..prefix })).is_ok());
+    assert!(Plain::decode(&encoded(Prefix { raw_length: 1, ..prefix })).is_err());
+    assert!(Plain::decode(&encoded(Prefix { raw_length: 1, compressed: true, ..prefix })).is_ok());
+    let huge = Prefix { raw_length: BODY_LIMIT as u32 + 1, compressed: true, ..prefix };
+    assert!(Plain::decode(&encoded(huge)).is_err());
+    let original = Some(Origin { opening: 1, sequence: SEQUENCE_LIMIT });
+    assert!(Plain::decode(&encoded(Prefix { raw_length: 0, original, ..prefix })).is_err());
+    let mut unknown = encoded(Prefix { raw_length: 0, ..prefix });
+    unknown[13] |= 8;
+    assert!(Plain::decode(&unknown).is_err());
+    let mut late = encoded(Prefix { raw_length: 0, ..prefix });
+    late[..8].copy_from_slice(&i64::MAX.to_le_bytes());
+    assert!(Plain::decode(&late).is_err());
+}
+
+#[test]
+fn compression_marks_the_prefix_afterwards() {
+    let prefix = Prefix { raw_length: 3, ..Sample::new(5, 7, 44).prefix() };
+    let mut out = b"before".to_vec();
+    prefix.encode_with(&mut out, |out| {
+        out.extend_from_slice(b"zz");
+        true
+    });
+    let plain = Plain::decode(&out[6..]).unwrap();
+    assert!(plain.compressed && plain.body == b"zz");
+}
+
+fn two_runs() -> (Vec<Sample>, Group) {
+    let all: Vec<Sample> = (0..7).map(|index| Sample::new(1 + u64::from(index >= 4), index as u8 % 3, index)).collect();
+    let group = samples::group(&all);
+    (all, group)
+}
+
+fn known(offset: u64, entry: u64) -> Known {
+    Known { journal: Position { file: 1, offset }, entry }
+}
+
+#[test]
+fn a_group_reads_back() {
+    let (all, mut group) = two_runs();
+    let bytes = group.finish(77, known(512, 70), 4711).to_vec();
+    let view = GroupView::parse(&bytes).unwrap();
+    let head = view.head();
+    assert_eq!((head.needs, head.known, head.offset), (77, known(512, 70), 4711));
+    assert_eq!((head.header_length, head.total_length), (group.header_length(), group.length()));
+    assert_eq!(view.sources().collect::<Vec<_>>(), group.sources());
+    assert_eq!(view.runs().map(|run| run.head).collect::<Vec<_>>(), group.runs());
+    assert_eq!(group.runs().iter().map(|run| (run.partition.0, run.count)).collect::<Vec<_>>(), [(1, 4), (2, 3)]);
+    let raw: usize = all[..4].iter().map(|sample| sample.body.len()).sum();
+    assert_eq!(group.runs()[0].raw_bytes, raw as u64);
+    let mut found = Vec::new();
+    for run in view.runs() {
+        for (offset, frame) in run.frames() {
+            assert_eq!(&bytes[offset as usize..][..frame.length()], frame.bytes());
+            found.push((run.head.partition.0, *frame.head()));
+        }
+    }
+    assert_eq!(found, all.iter().map(|sample| (sample.partition, sample.head())).collect::<Vec<_>>());
+}
+
+#[test]
+fn places_count_from_the_first_frame_whatever_room_was_left() {
+    for runs in [0, 1, 2, 50] {
+        let mut builder = GroupBuilder::new(runs, 0, 0);
+        let all: Vec<Sample> = (0..4).map(|index| Sample::new(index + 1, 1, index)).collect();
+        let places: Vec<FramePlace> = all.iter().map(|sample| sample.push(&mut builder)).collect();
+        builder.source(SourceMark { tag: [1; 16], offset: 1 });
+        let mut group = builder.build().unwrap();
+        group.finish(0, Known::default(), 512);
+        for (sample, place) in all.iter().zip(places) {
+            let frame = &group.frames()[place.offset as usize..][..place.length as usize];
+            assert_eq!(frame, sample.frame());
+        }
+        assert_eq!(GroupView::parse(group.bytes()).unwrap().runs().count(), 4);
+    }
+}
+
+#[test]
+fn every_flip_and_every_cut_of_a_group_is_seen() {
+    let (_, mut group) = two_runs();
+    let bytes = group.finish(77, known(512, 70), 512).to_vec();
+    for index in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[index / 8] ^= 1 << (index % 8);
+        assert!(GroupView::parse(&flipped).is_err(), "bit {index}");
+    }
+    for length in 0..bytes.len() {
+        assert!(GroupView::parse(&bytes[..length]).is_err());
+    }
+}
+
+#[test]
+fn a_group_stays_within_its_limit() {
+    let mut builder = GroupBuilder::new(1, 0, 0);
+    let sample = Sample { body: vec![1; BODY_LIMIT], ..Sample::new(1, 1, 1) };
+    sample.push(&mut builder);
+    sample.push(&mut builder);
+    let before = builder.frame_bytes();
+    let (salt, prefix) = (salt(OPENING), sample.prefix());
+    let context = FrameContext { store: &STORE, partition: PartitionNumber(1), salt: &salt };
+    let third = builder.push(&context, &sample.sealer(), &sample.head(), prefix.at, 1, |out| {
+        out.extend_from_slice(&sample.body);
+    });
+    assert_eq!(third.unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(builder.frame_bytes(), before);
+    let mut group = builder.build().unwrap();
+    group.finish(0, Known::default(), 512);
+    assert_eq!(GroupView::parse(group.bytes()).unwrap().head().frames, 2);
+}
+
+#[test]
+fn every_flip_of_a_journal_head_is_seen() {
+    let head = JournalHead { store: STORE, file: 7, opening: OPENING, salt: salt(OPENING) };
+    let bytes = head.encode();
+    assert_eq!(JournalHead::decode(&bytes), Ok(head));
+    for index in 0..bytes.len() * 8 {
+        let mut flipped = bytes;
+        flipped[index / 8] ^= 1 << (index % 8);
+        assert!(JournalHead::decode(&flipped).is_err(), "bit {index}");
+    }
+    let mut newer = bytes;
+    newer[8] = 1;
+    let crc = crc32fast::hash(&newer[..508]);
+    newer[508..].copy_from_slice(&crc.to_le_bytes());
+    assert_eq!(JournalHead::decode(&newer), Err(Unreadable::Version(1)));
+}
+
+fn segment_head(salts: u32) -> SegmentHead {
+    SegmentHead {
+        store: STORE,
+        partition: PartitionNumber(5),
+        id: samples::partition_id(),
+        number: 9,
+        salts: (1..=salts).map(|opening| (opening, salt(opening))).collect(),
+    }
+}
+
+fn summary() -> Summary {
+    Summary {
+        frames_offset: 180,
+        frames_bytes: 90_000,
+        records: 300,
+        handles: 130,
+        raw_bytes: 1 << 40,
+        first_day: Day::from_number(20_000).unwrap(),
+        last_day: Day::from_number(20_030).unwrap(),
+        partition: PartitionNumber(5),
+        number: 9,
+        dictionaries: vec![1, 2],
+        salts: segment_head(3).salts,
+    }
+}
+
+#[test]
+fn every_flip_around_the_frames_of_a_segment_is_seen() {
+    let flips = |bytes: &[u8], accepted: &dyn Fn(&[u8]) -> bool| {
+        assert!(accepted(bytes));
+        for index in 0..bytes.len() * 8 {
+            let mut flipped = bytes.to_vec();
+            flipped[index / 8] ^= 1 << (index % 8);
+            assert!(!accepted(&flipped), "bit {index}");
+        }
+        for length in 0..bytes.len() {
+            assert!(!accepted(&bytes[..length]), "cut at {length}");
+        }
+    };
+    let head = segment_head(3);
+    assert_eq!(SegmentHead::decode(&head.encode()), Ok(head.clone()));
+    flips(&head.encode(), &|bytes| SegmentHead::decode(bytes).is_ok());
+
+    let summary = summary();
+    let mut bytes = Vec::new();
+    summary.encode(&mut bytes);
+    assert_eq!(bytes.len(), summary.length());
+    assert_eq!(Summary::decode(&bytes, summary.offset()), Ok(summary.clone()));
+    assert!(Summary::decode(&bytes, summary.offset() + 1).is_err());
+    flips(&bytes, &|bytes| Summary::decode(bytes, summary.offset()).is_ok());
+
+    let trailer = Trailer { summary_offset: 100, summary_length: 88, digest: [4; 32] };
+    flips(&trailer.encode(), &|bytes| bytes.try_into().is_ok_and(|bytes| Trailer::decode(bytes, 244).is_ok()));
+    assert!(Trailer::decode(&trailer.encode(), 243).is_err());
+
+    let entries: Vec<IndexEntry> = (0..5u8)
+        .map(|index| IndexEntry { handle: Handle::from_bytes([index; 16]), offset: 180, bytes: 99, count: 1 })
+        .collect();
+    let mut block = Vec::new();
+    encode_block(&entries, &mut block);
+    flips(&block, &|bytes| Block::decode(bytes).is_ok());
+    let read = Block::decode(&block).unwrap();
+    assert_eq!(read.entries().collect::<Result<Vec<_>, _>>().unwrap(), entries);
+    assert_eq!(read.find(&entries[3].handle), Ok(Some(entries[3])));
+    assert_eq!(read.find(&Handle::from_bytes([9; 16])), Ok(None));
+
+    let mut sparse = Vec::new();
+    encode_sparse(&[Handle::from_bytes([1; 16]), Handle::from_bytes([2; 16])], &mut sparse);
+    flips(&sparse, &|bytes| decode_sparse(bytes).is_ok());
+}
+
+#[test]
+fn sums_that_overflow_are_refused() {
+    for (frames_offset, frames_bytes, handles) in
+        [(u64::MAX, 1, 1), (1, u64::MAX, 1), (1, 1, u64::MAX), (1 << 63, 1 << 63, 1 << 62)]
+    {
+        let summary = Summary { frames_offset, frames_bytes, handles, records: u64::MAX, ..summary() };
+        let mut bytes = Vec::new();
+        summary.encode(&mut bytes);
+        for before in [0, 1 << 20, u64::MAX] {
+            assert!(Summary::decode(&bytes, before).is_err());
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..1200), magic in any::<bool>()) {
+        let _ = (FrameView::parse(&bytes), Plain::decode(&bytes), Block::decode(&bytes), decode_sparse(&bytes));
+        if magic && bytes.len() > 8 {
+            bytes[..4].copy_from_slice(&GROUP_MAGIC);
+        }
+        let _ = (GroupHead::peek(&bytes), GroupView::parse(&bytes));
+        if magic && bytes.len() > 8 {
+            bytes[..8].copy_from_slice(&SEGMENT_MAGIC);
+        }
+        let _ = (SegmentHead::decode(&bytes), Summary::decode(&bytes, bytes.len() as u64));
+        if let Some(end) = bytes.last_chunk() {
+            let _ = Trailer::decode(end, bytes.len() as u64);
+        }
+    }
+
+    #[test]
+    fn prefixes_come_back(
+        micros in any::<i64>(), body in proptest::collection::vec(any::<u8>(), 0..200), kind in 1u8..4,
+        id in any::<Option<[u8; 16]>>(), original in any::<Option<(u32, u64)>>(), compressed in any::<bool>(),
+    ) {
+        let prefix = Prefix {
+            at: Timestamp::from_micros(micros),
+            raw_length: body.len() as u32,
+            kind: BodyKind::from_code(kind).unwrap(),
+            id: id.map(RecordId::from_bytes),
+            original: original.map(|(opening, sequence)| Origin { opening, sequence: sequence % SEQUENCE_LIMIT }),
+            compressed,
+        };
+        let mut bytes = Vec::new();
+        prefix.encode(&mut bytes);
+        bytes.extend_from_slice(&body);
+        let Plain { at, raw_length, kind, id, original, compressed, body: read } = Plain::decode(&bytes).unwrap();
+        prop_assert_eq!(Prefix { at, raw_length, kind, id, original, compressed }, prefix);
+        prop_assert_eq!(read, &body[..]);
+    }
+
+    #[test]
+    fn groups_come_back(
+        records in proptest::collection::vec((1u64..4, any::<u8>(), 0..SEQUENCE_LIMIT, 0usize..300), 0..20),
+        room in 0usize..5, needs in any::<u64>(), offset in any::<u64>(), sources in 0u64..3,
+    ) {
+        let mut builder = GroupBuilder::new(room, room, 0);
+        let all: Vec<Sample> = records.into_iter().map(|(partition, customer, sequence, length)| {
+            Sample { partition, customer, opening: OPENING, sequence, body: vec![customer; length] }
+        }).collect();
+        for sample in &all {
+            sample.push(&mut builder);
+        }
+        (0..sources).for_each(|offset| builder.source(SourceMark { tag: [3; 16], offset }));
+        let mut group = builder.build().unwrap();
+        let bytes = group.finish(needs, known(offset, needs), offset).to_vec();
+        let view = GroupView::parse(&bytes).unwrap();
+        prop_assert_eq!((view.head().needs, view.head().offset), (needs, offset));
+        prop_assert_eq!(view.sources().count() as u64, sources);
+        let read: Vec<(u64, Vec<u8>)> = view.runs()
+            .flat_map(|run| run.frames().map(move |(_, frame)| (run.head.partition.0, frame.bytes().to_vec())))
+            .collect();
+        let written: Vec<(u64, Vec<u8>)> = all.iter().map(|sample| (sample.partition, sample.frame())).collect();
+        prop_assert_eq!(read, written);
+    }
+}

@@ -1,0 +1,293 @@
+//! What the fuzz targets call: one thin function for each decoder. Built only for fuzzing.
+//!
+//! Checksums are computed into the input before it is decoded, since no fuzzer guesses one; an odd first byte leaves
+//! the input as it is. Beyond never panicking, each function asks that what is accepted encodes to the same bytes.
+
+use crate::format::bytes::Malformed;
+use crate::format::frame::{FRAME_OVERHEAD, FrameView, Frames, Plain, Prefix};
+use crate::format::group::{GROUP_HEADER_BYTES, GROUP_MAGIC, GroupHead, GroupView};
+use crate::format::journal::{JOURNAL_HEAD_BYTES, JOURNAL_MAGIC, JournalHead};
+use crate::format::keyring::{EntryBody, LogFrame, LogHead};
+use crate::format::keyring_entry::{AgendaItem, Column, CustomerEntry};
+use crate::format::keyring_root::{OpeningIntent, RootRecord, RootSlot};
+use crate::format::keyring_tree::{Crown, decode_inner, decode_leaf, encode_inner, encode_leaf};
+use crate::format::ledger::{Commit, Fact, Header, Snapshot};
+use crate::format::segment::{
+    Block, SEGMENT_HEAD_BYTES, SEGMENT_MAGIC, SegmentHead, Summary, TRAILER_BYTES, Trailer, decode_sparse,
+    encode_block, encode_sparse,
+};
+use crate::ident::StoreId;
+
+/// The input without its first byte, and whether its checksums are to be made right.
+fn choose(data: &[u8]) -> Option<(Vec<u8>, bool)> {
+    let (first, rest) = data.split_first()?;
+    Some((rest.to_vec(), first % 2 == 0))
+}
+
+fn put(bytes: &mut [u8], at: usize, field: &[u8]) {
+    if let Some(place) = bytes.get_mut(at..at + field.len()) {
+        place.copy_from_slice(field);
+    }
+}
+
+/// Puts the CRC of all that follows the first four bytes into them.
+fn crc_in_front(bytes: &mut [u8]) {
+    if let Some((crc, rest)) = bytes.split_first_chunk_mut::<4>() {
+        *crc = crc32fast::hash(rest).to_le_bytes();
+    }
+}
+
+/// Puts the CRC of all that precedes the last four bytes into them.
+fn crc_at_end(bytes: &mut [u8]) {
+    if let Some((rest, crc)) = bytes.split_last_chunk_mut::<4>() {
+        *crc = crc32fast::hash(rest).to_le_bytes();
+    }
+}
+
+/// Makes one frame of the front of `bytes`, as long as its length field says within bounds, and returns its length.
+fn mend_frame(bytes: &mut [u8]) -> Option<usize> {
+    let claimed = u32::from_le_bytes(bytes.get(4..8)?.try_into().ok()?) as usize;
+    let room = bytes.len().checked_sub(FRAME_OVERHEAD)?;
+    let length = FRAME_OVERHEAD + claimed % (room + 1);
+    bytes[4..8].copy_from_slice(&(length as u32).to_le_bytes());
+    bytes[8] = 1 + bytes[8] % 5;
+    bytes[9] = 0;
+    crc_in_front(&mut bytes[..length]);
+    Some(length)
+}
+
+/// A frame, and a record's plaintext.
+pub fn frame(data: &[u8]) {
+    let Some((mut bytes, mend)) = choose(data) else { return };
+    if let Ok(plain) = Plain::decode(&bytes) {
+        let Plain { at, raw_length, kind, id, original, compressed, body } = plain;
+        let mut again = Vec::new();
+        Prefix { at, raw_length, kind, id, original, compressed }.encode(&mut again);
+        again.extend_from_slice(body);
+        assert_eq!(again, bytes);
+    }
+    if mend {
+        mend_frame(&mut bytes);
+    }
+    if let Ok(view) = FrameView::parse(&bytes) {
+        assert_eq!(FrameView::peek_length(&bytes), Ok(view.length()));
+        assert!(bytes.starts_with(view.bytes()));
+    }
+    assert!(Frames::new(&bytes).count() <= bytes.len() / FRAME_OVERHEAD + 1);
+}
+
+/// A group, and the head of a journal file.
+pub fn group(data: &[u8]) {
+    let Some((mut bytes, mend)) = choose(data) else { return };
+    if mend {
+        mend_group(&mut bytes);
+    }
+    if let Ok(view) = GroupView::parse(&bytes) {
+        let head = *view.head();
+        assert_eq!(GroupHead::decode(&bytes), Ok(head));
+        assert_eq!(view.bytes().len(), head.total_length);
+        let mut frames = 0;
+        for run in view.runs() {
+            let found: Vec<_> = run.frames().collect();
+            assert_eq!(found.len(), run.head.count as usize);
+            frames += run.head.count;
+        }
+        assert_eq!((frames, view.sources().count()), (head.frames, head.sources as usize));
+    }
+    if mend {
+        bytes.resize(JOURNAL_HEAD_BYTES, 0);
+        put(&mut bytes, 0, &JOURNAL_MAGIC);
+        crc_at_end(&mut bytes);
+    }
+    if let Some(head) = bytes.first_chunk()
+        && let Ok(decoded) = JournalHead::decode(head)
+    {
+        assert_eq!(decoded.encode(), *head);
+    }
+}
+
+/// A header of few runs and sources before the rest, which becomes frames of the first run.
+fn mend_group(bytes: &mut Vec<u8>) {
+    if bytes.len() < GROUP_HEADER_BYTES {
+        return;
+    }
+    let (runs, sources) = (usize::from(bytes[20] % 4), usize::from(bytes[24] % 4));
+    let header = GROUP_HEADER_BYTES + runs * 36 + sources * 24;
+    if bytes.len() < header {
+        return;
+    }
+    let (mut end, mut frames) = (header, 0u32);
+    while runs > 0
+        && let Some(length) = mend_frame(&mut bytes[end..])
+    {
+        end += length;
+        frames += 1;
+    }
+    bytes.truncate(end);
+    put(bytes, 0, &GROUP_MAGIC);
+    for (at, field) in [(8, header), (12, end), (16, frames as usize), (20, runs), (24, sources), (28, 0)] {
+        put(bytes, at, &(field as u32).to_le_bytes());
+    }
+    if runs == 1 {
+        put(bytes, GROUP_HEADER_BYTES + 8, &frames.to_le_bytes());
+        put(bytes, GROUP_HEADER_BYTES + 20, &((end - header) as u64).to_le_bytes());
+    }
+    let crc = crc32fast::hash(&bytes[8..header]);
+    put(bytes, 4, &crc.to_le_bytes());
+}
+
+/// The parts of a segment around its frames: the second byte says which.
+pub fn segment(data: &[u8]) {
+    let Some((bytes, mend)) = choose(data) else { return };
+    let Some((part, bytes)) = bytes.split_first() else { return };
+    let mut bytes = bytes.to_vec();
+    match part % 5 {
+        0 => segment_head(&mut bytes, mend),
+        1 => {
+            if mend {
+                crc_at_end(&mut bytes);
+            }
+            if let Ok(entries) = Block::decode(&bytes).and_then(|block| block.entries().collect::<Result<Vec<_>, _>>())
+            {
+                for entries in entries.chunks(64) {
+                    encode_block(entries, &mut Vec::new());
+                }
+                let _ = Block::decode(&bytes).map(|block| block.find(&entries[0].handle));
+            }
+        }
+        2 => {
+            if mend {
+                crc_at_end(&mut bytes);
+            }
+            if let Ok(firsts) = decode_sparse(&bytes) {
+                let mut again = Vec::new();
+                encode_sparse(&firsts, &mut again);
+                assert_eq!(again, bytes);
+            }
+        }
+        3 => summary(&mut bytes, mend),
+        _ => {
+            let Some(trailer) = bytes.first_chunk_mut::<TRAILER_BYTES>() else { return };
+            if mend {
+                let crc = crc32fast::hash(&trailer[..44]);
+                put(trailer, 44, &crc.to_le_bytes());
+                put(trailer, 48, &SEGMENT_MAGIC);
+            }
+            let offset = u64::from_le_bytes(std::array::from_fn(|index| trailer[index]));
+            let length = u64::from(u32::from_le_bytes(std::array::from_fn(|index| trailer[8 + index])));
+            let file = offset.wrapping_add(length).wrapping_add(TRAILER_BYTES as u64);
+            if let Ok(decoded) = Trailer::decode(trailer, file) {
+                assert_eq!(decoded.encode(), *trailer);
+            }
+        }
+    }
+}
+
+fn segment_head(bytes: &mut Vec<u8>, mend: bool) {
+    if mend && bytes.len() >= SEGMENT_HEAD_BYTES {
+        let salts = (bytes.len() - SEGMENT_HEAD_BYTES) / 20;
+        bytes.truncate(SEGMENT_HEAD_BYTES + salts * 20);
+        put(bytes, 0, &SEGMENT_MAGIC);
+        put(bytes, 112, &(salts as u32).to_le_bytes());
+        put(bytes, 116, &[0; 4]);
+        let crc = crc32fast::hash(bytes);
+        put(bytes, 116, &crc.to_le_bytes());
+    }
+    if let Ok(head) = SegmentHead::decode(bytes) {
+        assert!(bytes.starts_with(&head.encode()) && head.encode().len() == head.length());
+    }
+}
+
+fn summary(bytes: &mut [u8], mend: bool) {
+    if mend {
+        crc_in_front(bytes);
+    }
+    // The file is as long as the summary says, where that can be said without overflow, or as long as one field.
+    let field = |at: usize| bytes.get(at..at + 8).and_then(|field| field.try_into().ok()).map_or(0, u64::from_le_bytes);
+    let (frames, handles) = (field(16).wrapping_add(field(24)), field(40));
+    let footer = handles.wrapping_mul(36).wrapping_add(handles.div_ceil(64).wrapping_mul(20)).wrapping_add(4);
+    for before in [frames.wrapping_add(footer), frames, u64::MAX] {
+        if let Ok(summary) = Summary::decode(bytes, before) {
+            let mut again = Vec::new();
+            summary.encode(&mut again);
+            assert!(again == *bytes && summary.offset() == before);
+        }
+    }
+}
+
+/// A frame of the keyring's log, its head, and the plaintexts of nodes.
+pub fn keyring_node(data: &[u8]) {
+    let Some((bytes, mend)) = choose(data) else { return };
+    if let Ok(children) = decode_inner(&bytes) {
+        assert_eq!(*encode_inner(&children), bytes);
+    }
+    if let Ok(items) = decode_leaf(&bytes) {
+        assert_eq!(*encode_leaf(&items), bytes);
+    }
+    if let Ok(crown) = Crown::decode(&bytes) {
+        assert_eq!(*crown.encode(), bytes);
+    }
+    if let Ok(record) = RootRecord::decode(&bytes) {
+        assert_eq!(*record.encode(), bytes);
+    }
+    let mut framed = bytes.clone();
+    if mend && framed.len() >= 12 {
+        let length = framed.len() as u32;
+        put(&mut framed, 4, &length.to_le_bytes());
+        put(&mut framed, 10, &[0; 2]);
+        crc_in_front(&mut framed);
+    }
+    if let Ok((_, length)) = LogFrame::parse(&framed) {
+        assert!(length <= framed.len());
+    }
+    let mut whole = bytes;
+    if mend {
+        crc_at_end(&mut whole);
+    }
+    let _: (Result<_, Malformed>, Result<_, Malformed>) = (LogHead::decode(&whole), RootSlot::decode(&whole));
+    let _ = OpeningIntent::decode(&whole);
+}
+
+/// The plaintexts of keyring entries.
+pub fn keyring_entry(data: &[u8]) {
+    let _ = EntryBody::decode(data);
+    if let Ok(entry) = CustomerEntry::decode(data) {
+        assert_eq!(entry.encode().as_ref().map(|payload| payload.as_slice()), Some(data));
+    }
+    if let Ok(column) = Column::decode(data) {
+        assert_eq!(column.encode().as_ref().map(|payload| payload.as_slice()), Some(data));
+    }
+    if let Ok(item) = AgendaItem::decode(data) {
+        assert_eq!(item.encode().as_slice(), data);
+    }
+}
+
+/// A leaf of the ledger: first its kind, then its payload; and the commits, heads and snapshots that leaves stand in.
+pub fn ledger_leaf(data: &[u8]) {
+    let Some((kind, payload)) = data.split_first() else { return };
+    if let Ok(Some(fact)) = Fact::decode(*kind, payload) {
+        let mut again = Vec::new();
+        fact.encode(&mut again);
+        assert_eq!((fact.kind(), &*again), (*kind, payload));
+    }
+    if let Ok(snapshot) = Snapshot::decode(payload) {
+        assert_eq!(snapshot.encode(), payload);
+    }
+    let store = StoreId::from_bytes([7; 16]);
+    let mut commit = data.to_vec();
+    if commit.len() >= 8 {
+        let length = commit.len() as u32;
+        put(&mut commit, 4, &length.to_le_bytes());
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(store.as_bytes());
+        hasher.update(&commit[4..]);
+        put(&mut commit, 0, &hasher.finalize().to_le_bytes());
+    }
+    if let Ok(leaves) = Commit::parse(&commit, &store).and_then(|commit| commit.leaves()) {
+        leaves.iter().for_each(|leaf| drop(leaf.fact()));
+    }
+    let _ = Commit::any_after(data, &store, 0);
+    let mut head = data.to_vec();
+    crc_at_end(&mut head);
+    let _ = Header::decode(&head);
+}

@@ -1,0 +1,173 @@
+//! Appending to one journal file.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::JOURNAL_FULL;
+use crate::env::{self, Env, File, OpenMode};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::journal::{JOURNAL_HEAD_BYTES, JournalHead};
+use crate::format::position::Position;
+
+/// Space is reserved in steps of this many bytes.
+const STEP: u64 = 8 << 20;
+/// Parts shorter than this are gathered, so that many small groups are one write.
+const GATHERED: usize = 64 << 10;
+/// Gathered bytes are written out beyond this.
+const GATHER_LIMIT: usize = 1 << 20;
+
+/// Makes a journal file durable, from any thread; shares its fate with the writer it came from.
+#[derive(Clone, Debug)]
+pub struct Syncer {
+    file: Arc<dyn File>,
+    path: Arc<PathBuf>,
+    poisoned: Arc<AtomicBool>,
+}
+
+impl Syncer {
+    /// Makes durable what was appended before the call. One sync.
+    ///
+    /// # Errors
+    /// The system's, once; from then on [`ErrorKind::Poisoned`], here and at the writer: after a failed sync nobody
+    /// knows what is on the disk, so it is never tried again.
+    pub fn sync(&self) -> Result<()> {
+        self.check()?;
+        self.file.sync_data().map_err(|error| self.poison("make the journal durable", error))
+    }
+
+    fn check(&self) -> Result<()> {
+        if !self.poisoned.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Poisoned, "an earlier write or sync of the journal failed")
+            .in_file(&self.path)
+            .hint("open the store again; nothing acknowledged is lost"))
+    }
+
+    fn poison(&self, doing: &str, error: std::io::Error) -> Error {
+        self.poisoned.store(true, Ordering::Release);
+        Error::io(doing, &self.path, error)
+    }
+}
+
+/// The one who appends to a journal file.
+#[derive(Debug)]
+pub struct JournalWriter {
+    syncer: Syncer,
+    head: JournalHead,
+    end: u64,
+    reserved: u64,
+    gathered: Vec<u8>,
+}
+
+impl JournalWriter {
+    /// Creates the file in `dir`, visible and durable with its head and its first 8 MiB reserved.
+    ///
+    /// # Errors
+    /// The system's. What remains of a failed creation is a temporary file, or a file without groups.
+    pub fn create(env: &dyn Env, dir: &Path, head: JournalHead) -> Result<Self> {
+        let path = super::path(dir, head.file);
+        let failed = |error| Error::io("create a journal file", &path, error);
+        let temporary = env::temporary_name(env, &path).map_err(failed)?;
+        let file = env.open(&temporary, OpenMode::CreateNew).map_err(failed)?;
+        let published = env::write_all_at(&*file, &head.encode(), 0)
+            .and_then(|()| file.allocate(JOURNAL_HEAD_BYTES as u64, STEP - JOURNAL_HEAD_BYTES as u64))
+            .and_then(|()| file.sync_data())
+            .and_then(|()| env.rename_new(&temporary, &path));
+        if let Err(error) = published {
+            let _ = env.remove_file(&temporary); // What remains is swept at the next opening.
+            return Err(failed(error));
+        }
+        env.sync_dir(env::parent(&path)).map_err(failed)?;
+        let syncer = Syncer { file, path: Arc::new(path), poisoned: Arc::default() };
+        Ok(JournalWriter { syncer, head, end: JOURNAL_HEAD_BYTES as u64, reserved: STEP, gathered: Vec::new() })
+    }
+
+    /// Writes `parts` back to back and returns the position after them. Not durable before a sync.
+    ///
+    /// # Errors
+    /// Where no space can be reserved, nothing was written and the writer stays usable. After a failed write it is
+    /// poisoned: everything later answers [`ErrorKind::Poisoned`].
+    pub fn append(&mut self, parts: &[&[u8]]) -> Result<Position> {
+        self.syncer.check()?;
+        let total: u64 = parts.iter().map(|part| part.len() as u64).sum();
+        self.reserve(self.end + total)?;
+        let mut at = self.end;
+        for part in parts {
+            if part.len() < GATHERED {
+                self.gathered.extend_from_slice(part);
+            } else {
+                at = self.flush(at)?;
+                at = self.write(part, at)?;
+            }
+            if self.gathered.len() >= GATHER_LIMIT {
+                at = self.flush(at)?;
+            }
+        }
+        self.end = self.flush(at)?;
+        Ok(self.position())
+    }
+
+    fn reserve(&mut self, end: u64) -> Result<()> {
+        if end > self.reserved {
+            let reserved = end.next_multiple_of(STEP);
+            let more = self.syncer.file.allocate(self.reserved, reserved - self.reserved);
+            more.map_err(|error| Error::io("reserve space for the journal", &self.syncer.path, error))?;
+            self.reserved = reserved;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, at: u64) -> Result<u64> {
+        let gathered = std::mem::take(&mut self.gathered);
+        let after = self.write(&gathered, at)?;
+        self.gathered = gathered;
+        self.gathered.clear();
+        Ok(after)
+    }
+
+    fn write(&self, bytes: &[u8], at: u64) -> Result<u64> {
+        let written = env::write_all_at(&*self.syncer.file, bytes, at);
+        written.map_err(|error| self.syncer.poison("write to the journal", error))?;
+        Ok(at + bytes.len() as u64)
+    }
+
+    /// Makes durable what was appended. One sync.
+    ///
+    /// # Errors
+    /// As [`Syncer::sync`].
+    pub fn sync(&self) -> Result<()> {
+        self.syncer.sync()
+    }
+
+    /// A way to sync from another thread.
+    pub fn syncer(&self) -> Syncer {
+        self.syncer.clone()
+    }
+
+    /// The file, for reading frames back.
+    pub fn handle(&self) -> Arc<dyn File> {
+        Arc::clone(&self.syncer.file)
+    }
+
+    /// The path of the file.
+    pub fn path(&self) -> &Path {
+        &self.syncer.path
+    }
+
+    /// Its head.
+    pub fn head(&self) -> &JournalHead {
+        &self.head
+    }
+
+    /// Where the next group goes.
+    pub fn position(&self) -> Position {
+        Position { file: self.head.file, offset: self.end }
+    }
+
+    /// Whether it is time for another file.
+    pub fn is_full(&self) -> bool {
+        self.end >= JOURNAL_FULL
+    }
+}

@@ -1,0 +1,86 @@
+//! A cache bounded by bytes: second chance, which is nearly least-recently-used and lets readers share a lock. What it
+//! drops wipes itself. It knows nothing of what it keeps.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+const SHARDS: usize = 16;
+
+/// Values that are cheap to clone (an `Arc`), by key.
+#[derive(Debug)]
+pub struct Cache<K, V> {
+    shards: Vec<RwLock<Shard<K, V>>>,
+    hasher: RandomState,
+    limit: usize,
+}
+
+#[derive(Debug)]
+struct Shard<K, V> {
+    kept: HashMap<K, Kept<V>>,
+    order: VecDeque<K>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Kept<V> {
+    value: V,
+    bytes: usize,
+    touched: AtomicBool,
+}
+
+impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
+    /// An empty one that keeps about `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        let shard = || RwLock::new(Shard { kept: HashMap::new(), order: VecDeque::new(), bytes: 0 });
+        Cache { shards: (0..SHARDS).map(|_| shard()).collect(), hasher: RandomState::new(), limit: limit / SHARDS }
+    }
+
+    fn shard(&self, key: &K) -> &RwLock<Shard<K, V>> {
+        &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
+    }
+
+    /// What is kept under `key`.
+    pub fn get(&self, key: &K) -> Option<V> {
+        let shard = self.shard(key).read().unwrap_or_else(PoisonError::into_inner);
+        let kept = shard.kept.get(key)?;
+        kept.touched.store(true, Ordering::Relaxed);
+        Some(kept.value.clone())
+    }
+
+    /// Keeps `value`, which weighs `bytes`, and drops what was not asked for lately.
+    pub fn insert(&self, key: K, value: V, bytes: usize) {
+        let mut shard = self.shard(&key).write().unwrap_or_else(PoisonError::into_inner);
+        let kept = Kept { value, bytes, touched: AtomicBool::new(false) };
+        shard.bytes += bytes;
+        match shard.kept.insert(key.clone(), kept) {
+            Some(old) => shard.bytes -= old.bytes,
+            None => shard.order.push_back(key),
+        }
+        while shard.bytes > self.limit {
+            let Some(oldest) = shard.order.pop_front() else { break };
+            let touched = shard.kept.get_mut(&oldest).is_some_and(|kept| std::mem::take(kept.touched.get_mut()));
+            if touched {
+                shard.order.push_back(oldest);
+            } else if let Some(dropped) = shard.kept.remove(&oldest) {
+                shard.bytes -= dropped.bytes;
+            }
+        }
+    }
+
+    /// Drops everything.
+    pub fn clear(&self) {
+        for shard in &self.shards {
+            let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+            shard.kept.clear();
+            shard.order.clear();
+            shard.bytes = 0;
+        }
+    }
+
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        self.shards.iter().map(|shard| shard.read().unwrap_or_else(PoisonError::into_inner).bytes).sum()
+    }
+}

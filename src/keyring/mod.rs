@@ -1,0 +1,366 @@
+//! The keyring: every customer's secrets and every partition's key, in a tree of encrypted nodes in an append-only log,
+//! opened by a root record that a custodian seals.
+//!
+//! It owns the directory (and its mirrors) with the log, the two root slots and the opening file. A new customer or
+//! partition is one appended entry, in memory until [`Keyring::sync`]; a fold takes entries into the tree and seals a
+//! new root. It knows no journal, segment or ledger: what it must agree with them about goes through entry numbers and
+//! the ledger position that the root names. It decides nothing about periods, and never writes a customer's id outside
+//! an encrypted entry.
+
+mod cache;
+mod create;
+pub mod custodian;
+mod fold;
+mod log;
+mod open;
+mod opening;
+mod partitions;
+mod roots;
+mod scan;
+mod state;
+#[cfg(all(test, feature = "simulation"))]
+mod tests;
+mod tree;
+mod verify;
+mod walk;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use self::cache::Cache;
+use self::fold::{no_randomness, random_key};
+use self::log::locked;
+use self::partitions::Partitions;
+use self::state::{State, Unfolded};
+use self::tree::{Nodes, damaged};
+use crate::crypto::{Key, NONCE_BYTES, Nonce, customer_tag, source_tag};
+use crate::env::{self, Env};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::keyring::{EntryKind, Place, TreeKey};
+use crate::format::keyring_tree::Payload;
+use crate::ident::{CustomerId, StoreId, Stream, SubjectNumber};
+use crate::window::{Timestamp, Window};
+
+pub use self::custodian::{Custodian, Evidence, FileCustodian, OpeningToken, Registration};
+pub use self::fold::Folded;
+pub use self::opening::register_opening;
+pub use self::verify::{DeepCheck, KeyringCheck, verify};
+pub use crate::format::keyring_entry::{
+    AgendaItem, Anchor, CustomerEntry, CustomerState, PartitionEntry, Remnant, Secret, SecretScope, StreamUse,
+};
+
+/// Compaction is due when the log has this many bytes and more than half of them are dead.
+const COMPACTION_BYTES: u64 = 4 << 20;
+const STRIPES: usize = 64;
+
+/// Where a keyring lies and how much of it may stay in memory.
+#[derive(Clone, Debug)]
+pub struct KeyringOptions {
+    /// Its directory, and mirrors of it.
+    pub dirs: Vec<PathBuf>,
+    /// Bytes of decoded nodes and entries that may be cached.
+    pub cache_bytes: usize,
+}
+
+/// Whether a keyring is opened to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It is: what is behind or damaged is mended.
+    Write,
+    /// It is not: nothing is ever written.
+    Read,
+}
+
+/// What a keyring must at least hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Floor {
+    /// The highest entry number that anything else knows to be durable.
+    pub entry: u64,
+}
+
+/// What opening a keyring found and mended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyringReport {
+    /// Bytes of an unfinished append that were cut (or, for a reader, left alone).
+    pub bytes_cut: u64,
+    /// Mirrors that were behind, damaged or missing.
+    pub mirrors_mended: u64,
+    /// Root slots that were behind, damaged or missing.
+    pub roots_mended: u64,
+}
+
+/// An entry, and the number of the appended entry that must be durable before anything that depends on it is
+/// acknowledged; zero where it is durable already.
+#[derive(Debug)]
+pub struct Found<T> {
+    /// The entry.
+    pub entry: Arc<T>,
+    /// The number it depends on.
+    pub number: u64,
+}
+
+impl<T> Clone for Found<T> {
+    fn clone(&self) -> Self {
+        Found { entry: self.entry.clone(), number: self.number }
+    }
+}
+
+/// An open keyring. All calls may be made from any thread.
+#[derive(Debug)]
+pub struct Keyring {
+    env: Arc<dyn Env>,
+    dirs: Vec<PathBuf>,
+    store: StoreId,
+    custodian: Arc<dyn Custodian>,
+    access: Access,
+    floor: Floor,
+    lookup: Key,
+    state: Mutex<State>,
+    /// Held while bytes become durable: by one sync, or by the last part of a fold.
+    syncing: Mutex<()>,
+    /// Held by the one fold or compaction at a time.
+    folding: Mutex<()>,
+    /// One per share of all keys: held while an entry is looked up past the caches and, if need be, made.
+    stripes: Vec<Mutex<()>>,
+    nodes: Nodes,
+    customers: Cache<[u8; 16], (Arc<CustomerEntry>, u64)>,
+    partitions: Partitions,
+    durable: AtomicU64,
+}
+
+impl Keyring {
+    fn over(site: open::Site, access: Access, floor: Floor, cache_bytes: usize, state: State) -> Self {
+        Keyring {
+            env: site.env,
+            dirs: site.dirs,
+            store: site.store,
+            custodian: site.custodian,
+            access,
+            floor,
+            lookup: state.tree.crown.lookup.duplicate(),
+            durable: AtomicU64::new(state.next_number - 1),
+            state: Mutex::new(state),
+            syncing: Mutex::default(),
+            folding: Mutex::default(),
+            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
+            nodes: Cache::new(cache_bytes / 2),
+            customers: Cache::new(cache_bytes / 2),
+            partitions: Partitions::default(),
+        }
+    }
+
+    fn stripe(&self, key: &TreeKey) -> &Mutex<()> {
+        &self.stripes[usize::from(key.0[1]) % STRIPES]
+    }
+
+    fn nonces(&self) -> Result<(Nonce, Nonce)> {
+        let bytes = env::random::<{ 2 * NONCE_BYTES }>(&*self.env).map_err(no_randomness)?;
+        let half = |from: usize| std::array::from_fn(|index| bytes[from + index]);
+        Ok((half(0), half(NONCE_BYTES)))
+    }
+
+    fn pending(&self, number: u64) -> u64 {
+        if number > self.durable() { number } else { 0 }
+    }
+
+    /// What stands under `key`, with its entry number: among the unfolded entries or in the tree.
+    fn find(&self, key: &TreeKey) -> Result<Option<(Payload, u64)>> {
+        let tree = {
+            let state = locked(&self.state);
+            if let Some(entry) = state.by_key.get(key) {
+                return Ok(Some((entry.payload.clone(), entry.number)));
+            }
+            state.tree.clone()
+        };
+        Ok(tree.get(&self.nodes, key)?.map(|item| (item.payload, item.number)))
+    }
+
+    /// Appends an entry, in memory. The caller holds the stripe of `key`.
+    fn append(&self, key: TreeKey, first: bool, payload: Payload) -> Result<u64> {
+        if self.access == Access::Read {
+            return Err(Error::new(ErrorKind::Invalid, "the keyring is open for reading only"));
+        }
+        let nonces = self.nonces()?;
+        loop {
+            let tree = locked(&self.state).tree.clone();
+            tree.log.check()?;
+            let leaf = tree.leaf_of(&self.nodes, &key)?;
+            let mut state = locked(&self.state);
+            // A fold may have put another tree in its place meanwhile.
+            if Arc::ptr_eq(&state.tree, &tree) {
+                let number = state.next_number;
+                state.push(leaf.child(), Unfolded { key, number, first, payload }, nonces, self.durable());
+                return Ok(number);
+            }
+        }
+    }
+
+    fn damage(&self, what: crate::format::bytes::Malformed) -> Error {
+        damaged(&locked(&self.state).tree.log, Place::default(), what)
+    }
+
+    fn decode(&self, payload: &Payload) -> Result<CustomerEntry> {
+        CustomerEntry::decode(payload).map_err(|what| self.damage(what))
+    }
+
+    /// The customer under `key`, past the cache; the caller holds its stripe.
+    fn load_customer(&self, key: &TreeKey) -> Result<Option<(Arc<CustomerEntry>, u64)>> {
+        let Some((payload, number)) = self.find(key)? else { return Ok(None) };
+        let found = (Arc::new(self.decode(&payload)?), number);
+        self.customers.insert(key.tag(), found.clone(), payload.len() + 256);
+        Ok(Some(found))
+    }
+
+    /// The entry of a customer.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] where the part of the tree that would hold it cannot be read: nothing is guessed.
+    pub fn customer(&self, id: &CustomerId) -> Result<Option<Found<CustomerEntry>>> {
+        let tag = customer_tag(&self.lookup, id.expose());
+        let found = match self.customers.get(&tag) {
+            Some(found) => Some(found),
+            None => {
+                let key = TreeKey::new(EntryKind::Customer, &tag);
+                let _stripe = locked(self.stripe(&key));
+                self.load_customer(&key)?
+            }
+        };
+        Ok(found.map(|(entry, number)| Found { entry, number: self.pending(number) }))
+    }
+
+    /// The entry of a customer whose facts cover a use of `stream` in `window`: made with a fresh secret and
+    /// `not_before` where there is none, appended anew where its facts do not cover the use. A tombstone comes back as
+    /// it is: look at its state.
+    ///
+    /// # Errors
+    /// As [`Keyring::customer`]; [`ErrorKind::Poisoned`] after a failed write or sync; [`ErrorKind::Invalid`] where one
+    /// customer was used in thousands of streams.
+    pub fn use_customer(
+        &self,
+        id: &CustomerId,
+        stream: &Stream,
+        window: &Window,
+        now: Timestamp,
+        not_before: Option<Timestamp>,
+    ) -> Result<Found<CustomerEntry>> {
+        let tag = customer_tag(&self.lookup, id.expose());
+        let enough = |entry: &CustomerEntry| entry.state != CustomerState::Living || entry.covers(stream, window);
+        if let Some((entry, number)) = self.customers.get(&tag)
+            && enough(&entry)
+        {
+            return Ok(Found { entry, number: self.pending(number) });
+        }
+        let key = TreeKey::new(EntryKind::Customer, &tag);
+        let _stripe = locked(self.stripe(&key));
+        let held = match self.customers.get(&tag) {
+            Some(held) => Some(held),
+            None => self.load_customer(&key)?,
+        };
+        let (first, entry) = match held {
+            Some((entry, number)) if enough(&entry) => return Ok(Found { entry, number: self.pending(number) }),
+            Some((entry, _)) => (false, entry.used_in(stream, window)),
+            None => (true, self.new_customer(id, now, not_before)?.used_in(stream, window)),
+        };
+        let payload = entry.encode().ok_or_else(|| {
+            Error::new(ErrorKind::Invalid, "one customer is used in more streams than the keyring can note")
+        })?;
+        let weight = payload.len() + 256;
+        let number = self.append(key, first, payload)?;
+        let entry = Arc::new(entry);
+        self.customers.insert(tag, (entry.clone(), number), weight);
+        Ok(Found { entry, number })
+    }
+
+    fn new_customer(&self, id: &CustomerId, now: Timestamp, not_before: Option<Timestamp>) -> Result<CustomerEntry> {
+        let secret = Secret { scope: SecretScope::Whole, restricted: false, key: random_key(&*self.env)? };
+        Ok(CustomerEntry {
+            id: id.clone(),
+            subject: SubjectNumber::from_bytes(env::random(&*self.env).map_err(no_randomness)?),
+            secrets: vec![secret],
+            state: CustomerState::Living,
+            created: now,
+            not_before,
+            streams: Vec::new(),
+            anchors: Vec::new(),
+        })
+    }
+
+    /// The number of the last entry appended; zero before the first.
+    pub fn appended(&self) -> u64 {
+        locked(&self.state).next_number - 1
+    }
+
+    /// The number of the last entry that is durable in every mirror.
+    pub fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// Makes every entry appended before the call durable in every mirror; returns the number of the last durable one.
+    /// Others may append meanwhile.
+    ///
+    /// # Errors
+    /// What the operating system said; from then on [`ErrorKind::Poisoned`].
+    pub fn sync(&self) -> Result<u64> {
+        let wanted = self.appended();
+        let _syncing = locked(&self.syncing);
+        let (log, last) = {
+            let state = locked(&self.state);
+            (state.tree.log.clone(), state.next_number - 1)
+        };
+        log.check()?;
+        if self.durable() < wanted {
+            log.sync()?;
+            self.durable.store(last, Ordering::Release);
+        }
+        Ok(self.durable())
+    }
+
+    /// How many entries wait to be folded.
+    pub fn unfolded(&self) -> u64 {
+        locked(&self.state).entries.len() as u64
+    }
+
+    /// Lets other openers of this store in again. Nothing is to be written after.
+    pub fn release(&self) {
+        self.custodian.release();
+    }
+
+    /// Whether most of the log is dead, so that it should be rewritten.
+    pub fn needs_compaction(&self) -> bool {
+        let state = locked(&self.state);
+        let end = state.tree.log.end();
+        end > COMPACTION_BYTES && (state.tree.crown.live_bytes + state.bytes) * 2 < end
+    }
+
+    /// The name under which the offset of a source is kept.
+    pub fn source_tag(&self, name: &str) -> [u8; 16] {
+        source_tag(&self.lookup, name)
+    }
+
+    /// The store it belongs to.
+    pub fn store(&self) -> &StoreId {
+        &self.store
+    }
+
+    /// How many customers have an entry, tombstones included.
+    pub fn customers(&self) -> u64 {
+        locked(&self.state).customers
+    }
+
+    /// Bytes of one mirror.
+    pub fn bytes(&self) -> u64 {
+        locked(&self.state).tree.log.end() + 2 * crate::format::keyring_root::SLOT_BYTES as u64
+    }
+
+    /// The epoch of the root in force.
+    pub fn epoch(&self) -> u64 {
+        locked(&self.state).tree.root.epoch
+    }
+
+    /// The ledger's length and head that the root in force names.
+    pub fn ledger(&self) -> (u64, crate::crypto::Digest) {
+        let state = locked(&self.state);
+        (state.tree.root.ledger_length, state.tree.root.ledger_head)
+    }
+}

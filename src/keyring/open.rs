@@ -1,0 +1,470 @@
+//! Opening a keyring: the newest root among all slots, the tree under it, the entries behind it from the mirror with the
+//! longest valid chain; then, for a writer, mending whatever is behind. Also how readers follow a living writer.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use zeroize::Zeroizing;
+
+use super::cache::Cache;
+use super::custodian::Custodian;
+use super::log::{Log, Mirror, locked, log_path};
+use super::roots::{Roots, Slot, mend_roots, read_roots};
+use super::scan::{Scan, scan};
+use super::state::{State, Unfolded};
+use super::tree::{Nodes, Tree, damaged};
+use super::{Access, Floor, Keyring, KeyringOptions, KeyringReport};
+use crate::env::{self, Env, OpenMode, TEMPORARY};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::bytes::Malformed;
+use crate::format::keyring::{EntryBody, EntryKind, LOG_HEAD_BYTES, LogFrame, LogHead, Place};
+use crate::format::keyring_entry::Column;
+use crate::format::keyring_root::RootRecord;
+use crate::ident::StoreId;
+
+/// The most bytes behind the last fold that are read: far beyond what folding lets pile up.
+const TAIL_LIMIT: u64 = 1 << 30;
+/// Copying a mirror goes in pieces of this many bytes.
+const COPY_BYTES: usize = 1 << 20;
+/// A reader tries again this often when a writer changes files under it.
+const READ_ATTEMPTS: usize = 10;
+
+/// Where a keyring is and who opens it.
+pub(super) struct Site {
+    pub env: Arc<dyn Env>,
+    pub dirs: Vec<PathBuf>,
+    pub custodian: Arc<dyn Custodian>,
+    pub store: StoreId,
+}
+
+/// The number in the name of a log file.
+pub(super) fn log_number(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".keys")?;
+    if digits.len() == 10 { digits.parse().ok() } else { None }
+}
+
+/// One mirror's log as it was found.
+struct Copy {
+    mirror: Mirror,
+    tail: Vec<u8>,
+    scan: Scan,
+    length: u64,
+}
+
+/// A keyring as it was found, nothing mended yet.
+struct Loaded {
+    roots: Roots,
+    state: State,
+    /// By directory; none where it is missing, damaged or behind.
+    copies: Vec<Option<Copy>>,
+    best: usize,
+}
+
+fn open_root(site: &Site, roots: &Roots) -> Result<RootRecord> {
+    let plain = site.custodian.open(&roots.newest.sealed)?;
+    let wrong = |what: String| {
+        let path = site.dirs.first().map(|dir| dir.join("root.a")).unwrap_or_default();
+        Error::corrupt(&path, 0, format!("the keyring's root record: {what}"))
+    };
+    let record = RootRecord::decode(&plain).map_err(|what| wrong(what.to_string()))?;
+    if record.store != site.store || record.epoch != roots.newest.epoch {
+        return Err(wrong("it is not the one that its slot names".into()));
+    }
+    let known = site.custodian.registration()?;
+    let behind = known.ledger_length > record.ledger_length
+        || (known.ledger_length == record.ledger_length && known.ledger_head != record.ledger_head);
+    if known.store != site.store {
+        return Err(Error::new(ErrorKind::KeyUnavailable, "the custodian keeps the keys of another store")
+            .hint("name the custodian that was made with this store"));
+    }
+    if behind {
+        return Err(Error::new(ErrorKind::KeyUnavailable, "the keyring is older than its custodian remembers").hint(
+            "it was restored from a copy: bring the newest one back, since erased customers live on in this one",
+        ));
+    }
+    Ok(record)
+}
+
+fn open_copy(site: &Site, dir: &Path, record: &RootRecord, write: bool) -> Result<Copy> {
+    let path = log_path(dir, record.file);
+    let io = |error| Error::io("read the keyring", &path, error);
+    let file = site.env.open(&path, if write { OpenMode::Write } else { OpenMode::Read }).map_err(io)?;
+    if write {
+        // What a killed process wrote is made durable, what a failed sync left in the cache is forgotten.
+        file.sync_data().map_err(io)?;
+        file.drop_cache();
+    }
+    let mut head = [0; LOG_HEAD_BYTES];
+    match env::read_exact_at(&*file, &mut head, 0) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            return Err(Error::corrupt(&path, 0, "the keyring ends in its head"));
+        }
+        read => read.map_err(io)?,
+    }
+    let found =
+        LogHead::decode(&head).map_err(|what| Error::corrupt(&path, 0, format!("the keyring's head: {what}")))?;
+    if found.store != site.store {
+        return Err(Error::new(ErrorKind::KeyUnavailable, "this keyring belongs to another store").in_file(&path));
+    }
+    let length = file.len().map_err(io)?;
+    if found.file != record.file || length < record.fold {
+        return Err(Error::corrupt(&path, length, "the keyring is shorter than its root says, or another file"));
+    }
+    if length - record.fold > TAIL_LIMIT {
+        return Err(Error::corrupt(&path, record.fold, "the keyring is impossibly long"));
+    }
+    let mut tail = vec![0; (length - record.fold) as usize];
+    match env::read_exact_at(&*file, &mut tail, record.fold) {
+        // A writer may cut the file while a reader reads it.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !write => {}
+        read => read.map_err(io)?,
+    }
+    let filled = tail.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let scan = scan(&tail, record.fold, record.epoch, record.next_entry);
+    // Up to the last whole entry, whose last bytes may be zeros, or up to whatever else stands there.
+    tail.truncate(filled.max((scan.valid - record.fold) as usize));
+    Ok(Copy { mirror: Mirror { path, file }, tail, scan, length })
+}
+
+/// Opens the log in every directory whose root is the newest, or, if none of those is whole, in the others.
+fn open_copies(site: &Site, roots: &Roots, record: &RootRecord, write: bool) -> Result<Vec<Option<Copy>>> {
+    let current = |pair: &[Slot; 2]| {
+        pair.iter().any(|slot| matches!(slot, Slot::Whole(slot) if slot.epoch == roots.newest.epoch))
+    };
+    let mut failed = None;
+    for newest in [true, false] {
+        let mut copies = Vec::with_capacity(site.dirs.len());
+        for (dir, pair) in site.dirs.iter().zip(&roots.slots) {
+            let copy = match current(pair) == newest {
+                true => open_copy(site, dir, record, write),
+                false => {
+                    copies.push(None);
+                    continue;
+                }
+            };
+            match copy {
+                Ok(copy) => copies.push(Some(copy)),
+                Err(error) if error.kind() == ErrorKind::KeyUnavailable => return Err(error),
+                Err(error) => {
+                    failed = failed.or(Some(error));
+                    copies.push(None);
+                }
+            }
+        }
+        if copies.iter().any(Option::is_some) {
+            return Ok(copies);
+        }
+    }
+    let error = failed.unwrap_or_else(|| Error::new(ErrorKind::Invalid, "a keyring in no directory"));
+    Err(error.hint("bring the keyring back from a mirror"))
+}
+
+/// The copy with the longest valid chain, checked against what is known to have been durable.
+fn choose(copies: &[Option<Copy>], floor: Floor) -> Result<usize> {
+    let whole = || copies.iter().enumerate().filter_map(|(index, copy)| Some((index, copy.as_ref()?)));
+    let best = whole().max_by_key(|(index, copy)| (copy.scan.next, copy.scan.valid, usize::MAX - index));
+    let (index, best) = best.ok_or_else(|| Error::new(ErrorKind::Invalid, "a keyring in no directory"))?;
+    let known = whole().map(|(_, copy)| copy.scan.durable).max().unwrap_or(0).max(floor.entry);
+    if known < best.scan.next {
+        return Ok(index);
+    }
+    let (offset, what) = best.scan.broken.unwrap_or((best.scan.valid, "it ends"));
+    let message = format!(
+        "entry {} of the keyring was durable and is gone, up to entry {known} at least: {what}",
+        best.scan.next
+    );
+    Err(Error::corrupt(&best.mirror.path, offset, message).hint(
+        "bring this file back from a mirror of the keyring; without it the records of some customers cannot be read",
+    ))
+}
+
+/// Decrypts the entry at `place` of `bytes`, which start at `base`, and takes it in.
+fn take_in(state: &mut State, nodes: &Nodes, bytes: &[u8], base: u64, place: Place) -> Result<()> {
+    let tree = state.tree.clone();
+    let wrong = |what| damaged(&tree.log, place, what);
+    let Ok((LogFrame::Entry(frame), _)) = LogFrame::parse(&bytes[(place.offset - base) as usize..]) else {
+        return Err(wrong(Malformed("another frame stands where an entry should be")));
+    };
+    let key = frame.open_route(&tree.store, &tree.route).map_err(wrong)?;
+    let leaf = tree.leaf_of(nodes, &key)?;
+    let plain = frame.open_body(&tree.store, &leaf.child().key).map_err(wrong)?;
+    let body = EntryBody::decode(&plain).map_err(wrong)?;
+    if body.key != key || body.previous != state.chain(leaf.child()).head {
+        return Err(wrong(Malformed("an entry is not where its route and chain say")));
+    }
+    if key.kind() == EntryKind::Partition as u8 {
+        let number = match Column::decode(body.payload).map_err(wrong)? {
+            Column::Living(entry) => entry.number,
+            Column::Remnant(remnant) => remnant.number,
+        };
+        state.next_partition = state.next_partition.max(number.0 + 1);
+    }
+    let payload = Arc::new(Zeroizing::new(body.payload.to_vec()));
+    let entry = Unfolded { key, number: frame.head.number, first: body.first, payload };
+    state.note(leaf.child(), entry, place);
+    Ok(())
+}
+
+fn load(site: &Site, nodes: &Nodes, floor: Floor, write: bool) -> Result<Loaded> {
+    let roots = read_roots(&*site.env, &site.dirs, &site.store, write)?;
+    let record = open_root(site, &roots)?;
+    let (fold, file) = (record.fold, record.file);
+    let copies = open_copies(site, &roots, &record, write)?;
+    let best = choose(&copies, floor)?;
+    let Some(copy) = &copies[best] else {
+        return Err(Error::new(ErrorKind::Invalid, "a keyring in no directory"));
+    };
+    // The best mirror first: the others are asked where it fails.
+    let mut mirrors = vec![copy.mirror.clone()];
+    let others = copies.iter().enumerate().filter(|(index, _)| *index != best);
+    mirrors.extend(others.filter_map(|(_, copy)| Some(copy.as_ref()?.mirror.clone())));
+    let log = Arc::new(Log::over(file, mirrors, copy.scan.valid, write));
+    let mut state = State::over(Arc::new(Tree::open(site.store, log, record)?));
+    for place in &copy.scan.entries {
+        take_in(&mut state, nodes, &copy.tail, fold, *place)?;
+    }
+    state.scanned = copy.scan.valid;
+    Ok(Loaded { roots, state, copies, best })
+}
+
+/// Makes every mirror's log end as the best one does: what is kept is written again, so that it is on the disk whatever
+/// the cache knew; what is beyond is cut.
+fn mend_tails(loaded: &Loaded) -> Result<u64> {
+    let Some(best) = &loaded.copies[loaded.best] else { return Ok(0) };
+    let (fold, valid) = (loaded.state.tree.root.fold, best.scan.valid);
+    let kept = &best.tail[..(valid - fold) as usize];
+    let mut mended = 0;
+    for copy in loaded.copies.iter().flatten() {
+        let same = copy.tail == kept;
+        if same && kept.is_empty() {
+            continue;
+        }
+        let Mirror { path, file } = &copy.mirror;
+        env::write_all_at(&**file, kept, fold)
+            .and_then(|()| file.set_len(valid))
+            .and_then(|()| file.sync_data())
+            .map_err(|error| Error::io("mend the end of the keyring", path, error))?;
+        let own = copy.tail.get(..kept.len()).is_some_and(|own| own == kept);
+        mended += u64::from(!own);
+    }
+    Ok(mended)
+}
+
+/// Copies the best mirror's log over those that are missing, damaged or behind.
+fn mend_copies(site: &Site, loaded: &mut Loaded) -> Result<u64> {
+    let Some(best) = &loaded.copies[loaded.best] else { return Ok(0) };
+    let (from, valid) = (best.mirror.clone(), best.scan.valid);
+    let mut mended = 0;
+    let mut mirrors = vec![from.clone()];
+    for (index, (dir, copy)) in site.dirs.iter().zip(&loaded.copies).enumerate() {
+        match copy {
+            Some(_) if index == loaded.best => {}
+            Some(copy) => mirrors.push(copy.mirror.clone()),
+            None => {
+                mirrors.push(copy_log(site, &from, dir, loaded.state.tree.root.file, valid)?);
+                mended += 1;
+            }
+        }
+    }
+    if mended > 0 {
+        // The tree is opened again over all mirrors; nobody has seen the first one.
+        let record = open_root(site, &loaded.roots)?;
+        let log = Arc::new(Log::over(record.file, mirrors, valid, true));
+        loaded.state.tree = Arc::new(Tree::open(site.store, log, record)?);
+    }
+    Ok(mended)
+}
+
+fn copy_log(site: &Site, from: &Mirror, dir: &Path, number: u64, end: u64) -> Result<Mirror> {
+    let path = log_path(dir, number);
+    let copy = || -> io::Result<Mirror> {
+        env::create_dirs(&*site.env, dir)?;
+        let temporary = env::temporary_name(&*site.env, &path)?;
+        let file = site.env.open(&temporary, OpenMode::CreateNew)?;
+        let mut buffer = vec![0; COPY_BYTES];
+        let mut offset = 0;
+        while offset < end {
+            let piece = &mut buffer[..COPY_BYTES.min((end - offset) as usize)];
+            env::read_exact_at(&*from.file, piece, offset)?;
+            env::write_all_at(&*file, piece, offset)?;
+            offset += piece.len() as u64;
+        }
+        file.sync_data()?;
+        match site.env.remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        site.env.rename_new(&temporary, &path)?;
+        site.env.sync_dir(dir)?;
+        Ok(Mirror { path: path.clone(), file })
+    };
+    copy().map_err(|error| Error::io("mend a mirror of the keyring", &path, error))
+}
+
+/// Removes temporary files, and log files that the root does not name.
+fn sweep(site: &Site, file: u64) -> Result<()> {
+    for dir in &site.dirs {
+        let io = |error| Error::io("clear the keyring's directory", dir, error);
+        let mut removed = false;
+        for entry in site.env.list(dir).map_err(io)? {
+            let stray = log_number(&entry.name).is_some_and(|number| number != file);
+            if stray || entry.name.ends_with(TEMPORARY) {
+                site.env.remove_file(&dir.join(&entry.name)).map_err(io)?;
+                removed = true;
+            }
+        }
+        if removed {
+            site.env.sync_dir(dir).map_err(io)?;
+        }
+    }
+    Ok(())
+}
+
+impl Keyring {
+    /// Opens the keyring of `store`. A writer cuts an unfinished append, mends mirrors and root slots, and folds what was
+    /// not folded under a new root; a reader changes nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::KeyUnavailable`] where there is none, it is another store's or a rolled-back one, or the custodian
+    /// cannot open it; [`ErrorKind::Corrupt`] where an entry that was durable (by `floor`, or by what later entries say)
+    /// is in no mirror.
+    pub fn open(
+        env: Arc<dyn Env>,
+        options: KeyringOptions,
+        custodian: Arc<dyn Custodian>,
+        store: &StoreId,
+        access: Access,
+        floor: Floor,
+    ) -> Result<(Keyring, KeyringReport)> {
+        let site = Site { env, dirs: options.dirs, custodian, store: *store };
+        let nodes = Cache::new(options.cache_bytes / 2);
+        if access == Access::Read {
+            let (loaded, _) = load_for_reading(&site, &nodes, floor)?;
+            let cut = loaded.copies[loaded.best].as_ref().map_or(0, |copy| copy.scan.beyond);
+            let keyring = Keyring::over(site, access, floor, options.cache_bytes, loaded.state);
+            return Ok((keyring, KeyringReport { bytes_cut: cut, ..KeyringReport::default() }));
+        }
+        let mut loaded = load(&site, &nodes, floor, true)?;
+        let mut report = KeyringReport {
+            bytes_cut: loaded.copies[loaded.best].as_ref().map_or(0, |copy| copy.scan.beyond),
+            ..KeyringReport::default()
+        };
+        report.mirrors_mended = mend_tails(&loaded)?;
+        let copied = mend_copies(&site, &mut loaded)?;
+        report.mirrors_mended += copied;
+        report.roots_mended = mend_roots(&*site.env, &site.dirs, &loaded.roots)?;
+        sweep(&site, loaded.state.tree.root.file)?;
+        let unclean = !loaded.state.entries.is_empty() || report != KeyringReport::default();
+        let keyring = Keyring::over(site, access, floor, options.cache_bytes, loaded.state);
+        if unclean {
+            // Under a new root nothing that a mirror missed, or that was cut, can ever be taken for a part of the chain.
+            keyring.fold(keyring.ledger())?;
+        }
+        Ok((keyring, report))
+    }
+
+    /// Reads what a living writer has written since: new entries, or a whole new root. Returns whether there was
+    /// anything. For readers; a writer knows already.
+    ///
+    /// # Errors
+    /// As [`Keyring::open`]; the keyring then goes on with what it had.
+    pub fn refresh(&self) -> Result<bool> {
+        if self.access == Access::Write {
+            return Ok(false);
+        }
+        let _folding = locked(&self.folding);
+        let before = (self.epoch(), self.appended());
+        let site = Site {
+            env: self.env.clone(),
+            dirs: self.dirs.clone(),
+            custodian: self.custodian.clone(),
+            store: self.store,
+        };
+        let fresh = Cache::new(COPY_BYTES);
+        let (loaded, changed) = match self.more()? {
+            Some(changed) => return Ok(changed),
+            None => load_for_reading(&site, &fresh, self.floor).map(|(loaded, _)| {
+                let after = (loaded.state.tree.root.epoch, loaded.state.next_number - 1);
+                (loaded, after != before)
+            })?,
+        };
+        let _stripes: Vec<_> = self.stripes.iter().map(locked).collect();
+        self.durable.store(loaded.state.next_number - 1, Ordering::Release);
+        *locked(&self.state) = loaded.state;
+        self.forget();
+        Ok(changed)
+    }
+
+    /// Whether a writer has sealed another root since this one was read.
+    ///
+    /// # Errors
+    /// As [`Keyring::open`].
+    pub fn root_changed(&self) -> Result<bool> {
+        let roots = read_roots(&*self.env, &self.dirs, &self.store, false)?;
+        Ok(roots.newest.epoch != self.epoch())
+    }
+
+    /// Drops everything decoded.
+    pub(super) fn forget(&self) {
+        self.nodes.clear();
+        self.customers.clear();
+        self.partitions.clear();
+    }
+
+    /// Under the same root: takes in the entries appended since. None where there is another root.
+    fn more(&self) -> Result<Option<bool>> {
+        if self.root_changed()? {
+            return Ok(None);
+        }
+        let (tree, scanned, next) = {
+            let state = locked(&self.state);
+            (state.tree.clone(), state.scanned, state.next_number)
+        };
+        let mut best: Option<(Scan, Vec<u8>)> = None;
+        for mirror in tree.log.mirrors() {
+            let io = |error| Error::io("read the keyring", &mirror.path, error);
+            let length = mirror.file.len().map_err(io)?.saturating_sub(scanned);
+            let mut tail = vec![0; length.min(TAIL_LIMIT) as usize];
+            match env::read_exact_at(&*mirror.file, &mut tail, scanned) {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+                read => read.map_err(io)?,
+            }
+            let found = scan(&tail, scanned, tree.root.epoch, next);
+            if best.as_ref().is_none_or(|(held, _)| held.next < found.next) {
+                best = Some((found, tail));
+            }
+        }
+        let Some((found, tail)) = best else { return Ok(Some(false)) };
+        let _stripes: Vec<_> = self.stripes.iter().map(locked).collect();
+        let mut state = locked(&self.state);
+        for place in &found.entries {
+            take_in(&mut state, &self.nodes, &tail, scanned, *place)?;
+        }
+        state.scanned = found.valid;
+        self.durable.store(state.next_number - 1, Ordering::Release);
+        if !found.entries.is_empty() {
+            self.customers.clear();
+            self.partitions.clear();
+        }
+        Ok(Some(!found.entries.is_empty()))
+    }
+}
+
+/// Loads while a writer may be at work: a file that is being compacted away, or a slot half written, is tried again.
+fn load_for_reading(site: &Site, nodes: &Nodes, floor: Floor) -> Result<(Loaded, usize)> {
+    let mut attempt = 1;
+    loop {
+        match load(site, nodes, floor, false) {
+            Ok(loaded) => return Ok((loaded, attempt)),
+            Err(error)
+                if attempt < READ_ATTEMPTS && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) =>
+            {
+                nodes.clear();
+                attempt += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}

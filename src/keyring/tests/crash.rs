@@ -1,0 +1,218 @@
+//! Power cuts at every change of a life of a keyring, and in the recovery after them: nothing that was durable is lost,
+//! nobody gets a second secret, no key seals two messages under one nonce, and opening again changes nothing more.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::crypto::seals;
+use crate::env::sim::{Plant, Survivors};
+
+/// What the outside was told.
+#[derive(Default)]
+struct Told {
+    created: bool,
+    opening: u64,
+    /// Secrets by customer, with the entry that they depend on.
+    secrets: BTreeMap<usize, (u64, [u8; 32])>,
+    partitions: BTreeMap<usize, (u64, u64, [u8; 32])>,
+    durable: u64,
+}
+
+const MONTHS: [&str; 4] = ["2025-01-01-month", "2025-02-01-month", "2025-03-01-month", "2025-04-01-month"];
+
+impl Told {
+    fn customer(&mut self, keyring: &Keyring, number: usize) -> Result<()> {
+        let found = use_at(keyring, number, "2025-09-01-month")?;
+        let known = *self.secrets.entry(number).or_insert((found.number, secret(&found.entry)));
+        assert_eq!(known.1, secret(&found.entry), "a second secret");
+        Ok(())
+    }
+
+    fn partition(&mut self, keyring: &Keyring, index: usize) -> Result<()> {
+        let found = keyring.use_partition(&partition(MONTHS[index]))?;
+        let key = *found.entry.key.key().expose();
+        self.partitions.insert(index, (found.number, found.entry.number.0, key));
+        Ok(())
+    }
+
+    fn sync(&mut self, keyring: &Keyring) -> Result<()> {
+        self.durable = keyring.sync()?;
+        Ok(())
+    }
+
+    /// All that was durable is there and unchanged; the rest is there unchanged or not at all.
+    fn check(&self, keyring: &Keyring) {
+        for (number, (entry, known)) in &self.secrets {
+            match keyring.customer(&id(*number)).unwrap() {
+                Some(found) => assert_eq!(secret(&found.entry), *known, "customer {number}"),
+                None => assert!(*entry > self.durable, "customer {number} of entry {entry} is gone"),
+            }
+        }
+        for (index, (entry, number, known)) in &self.partitions {
+            match keyring.partition(&partition(MONTHS[*index])).unwrap() {
+                Some(found) => assert_eq!((found.entry.number.0, found.entry.key.key().expose()), (*number, known)),
+                None => assert!(*entry > self.durable, "partition {index} of entry {entry} is gone"),
+            }
+        }
+        keyring.verify_deep().unwrap();
+    }
+}
+
+fn register(place: &Place, told: &mut Told) -> Result<Arc<FileCustodian>> {
+    let custodian = place.custodian();
+    let number = register_opening(&*place.sim.env(), &place.dirs, &*custodian, None)?;
+    assert!(number > told.opening, "an opening number twice");
+    told.opening = number;
+    Ok(custodian)
+}
+
+/// A life: creation, registration, entries, syncs, folds, compaction, another opening.
+fn live(place: &Place, told: &mut Told) -> Result<()> {
+    let keyring = place.create()?;
+    told.created = true;
+    drop(keyring);
+    let custodian = register(place, told)?;
+    let open = |custodian: Arc<FileCustodian>, floor| {
+        Keyring::open(place.sim.env(), place.options(), custodian, &store(), Access::Write, Floor { entry: floor })
+    };
+    let keyring = open(custodian.clone(), 0)?.0;
+    (0..12).try_for_each(|number| told.customer(&keyring, number))?;
+    told.partition(&keyring, 0)?;
+    told.sync(&keyring)?;
+    keyring.fold((3, [3; 32]))?;
+    told.durable = keyring.durable();
+    for number in 12..15 {
+        told.customer(&keyring, number)?;
+        told.sync(&keyring)?;
+    }
+    told.customer(&keyring, 15)?;
+    told.partition(&keyring, 1)?;
+    keyring.fold((4, [4; 32]))?;
+    told.durable = keyring.durable();
+    told.customer(&keyring, 16)?;
+    told.sync(&keyring)?;
+    told.customer(&keyring, 17)?;
+    keyring.compact((5, [5; 32]))?;
+    told.durable = keyring.durable();
+    told.customer(&keyring, 18)?;
+    told.partition(&keyring, 2)?;
+    told.sync(&keyring)?;
+    told.customer(&keyring, 19)?;
+    custodian.release();
+    drop(keyring);
+    let keyring = open(register(place, told)?, told.durable)?.0;
+    told.check(&keyring);
+    told.customer(&keyring, 20)?;
+    told.sync(&keyring)
+}
+
+/// What comes after a power cut: creation again if it was never done, else opening, and more entries.
+fn recover(place: &Place, told: &mut Told) -> Result<()> {
+    if !told.created {
+        // Whether it came into being or not, it can be made again as long as nobody was told that it is there.
+        place.create()?;
+        told.created = true;
+    }
+    let custodian = register(place, told)?;
+    let floor = Floor { entry: told.durable };
+    let (keyring, _) = Keyring::open(place.sim.env(), place.options(), custodian, &store(), Access::Write, floor)?;
+    told.check(&keyring);
+    assert_eq!(keyring.appended(), keyring.durable());
+    // What was found is durable now, told or not.
+    told.durable = told.durable.max(keyring.durable());
+    told.secrets.retain(|number, _| keyring.customer(&id(*number)).is_ok_and(|found| found.is_some()));
+    told.partitions.retain(|index, _| keyring.partition(&partition(MONTHS[*index])).is_ok_and(|found| found.is_some()));
+    let next = 100 + told.opening as usize;
+    told.customer(&keyring, next)?;
+    told.partition(&keyring, 3)?;
+    told.sync(&keyring)
+}
+
+fn changes_of(mirrors: usize) -> u64 {
+    let sim = Sim::new(1);
+    let place = Place::new(&sim, mirrors);
+    let before = sim.changes();
+    live(&place, &mut Told::default()).unwrap();
+    sim.changes() - before
+}
+
+fn cut_everywhere(mirrors: usize, survivors: Survivors, recovery: impl Fn(u64) -> Option<u64>) {
+    cut_with(mirrors, survivors, recovery, None);
+}
+
+fn cut_with(mirrors: usize, survivors: Survivors, recovery: impl Fn(u64) -> Option<u64>, plant: Option<Plant>) {
+    for change in 0..changes_of(mirrors) {
+        let sim = Sim::new(change * 31 + 5);
+        plant.into_iter().for_each(|plant| sim.plant(plant));
+        let place = Place::new(&sim, mirrors);
+        let mut told = Told::default();
+        seals::start();
+        sim.crash_at_change(sim.changes() + change);
+        let lived = live(&place, &mut told);
+        assert!(lived.is_err() || sim.crashed(), "the cut at change {change} never came");
+        sim.restart_with(survivors);
+        if let Some(second) = recovery(change) {
+            sim.crash_at_change(sim.changes() + second);
+            let _ = recover(&place, &mut told);
+            sim.restart_with(survivors);
+        }
+        recover(&place, &mut told).unwrap_or_else(|error| panic!("cut at change {change}: {error:?}"));
+        sim.restart();
+        let (first, _) = place.open(Access::Write, told.durable).unwrap();
+        told.check(&first);
+        drop(first);
+        sim.restart();
+        let (keyring, report) = place.open(Access::Write, told.durable).unwrap();
+        assert_eq!(report, KeyringReport::default(), "opening twice mends twice, cut at change {change}");
+        told.check(&keyring);
+        assert!(verify(&*sim.env(), &place.dirs).unwrap().damage.is_empty(), "cut at change {change}");
+        let (sealed, repeats) = seals::stop();
+        assert!(sealed > 0 && repeats == 0, "{repeats} nonces twice, cut at change {change}");
+    }
+}
+
+#[test]
+fn a_power_cut_at_every_change_loses_nothing_durable() {
+    for survivors in [Survivors::Some, Survivors::All, Survivors::None] {
+        cut_everywhere(1, survivors, |_| None);
+    }
+}
+
+#[test]
+fn so_with_mirrors() {
+    for survivors in [Survivors::Some, Survivors::None] {
+        cut_everywhere(2, survivors, |_| None);
+    }
+}
+
+#[test]
+fn a_second_cut_in_the_recovery_loses_nothing_either() {
+    for step in 0..3 {
+        cut_everywhere(2, Survivors::Some, |change| Some((change * 7 + step * 5) % 30));
+        cut_everywhere(1, Survivors::Some, |change| Some((change * 3 + step * 4) % 24));
+    }
+}
+
+#[test]
+#[should_panic]
+fn these_cuts_find_a_log_that_is_not_synced() {
+    cut_with(1, Survivors::None, |_| None, Some(Plant::NoDataSync { suffix: ".keys" }));
+}
+
+#[test]
+#[should_panic]
+fn these_cuts_find_roots_that_are_not_synced() {
+    cut_with(1, Survivors::Some, |_| None, Some(Plant::NoDataSync { suffix: "root.a" }));
+}
+
+#[test]
+#[should_panic]
+fn these_cuts_find_a_custodian_that_is_not_synced() {
+    cut_with(1, Survivors::None, |_| None, Some(Plant::NoDataSync { suffix: ".custodian" }));
+}
+
+#[test]
+#[should_panic]
+fn these_cuts_find_directories_that_are_not_synced() {
+    cut_with(1, Survivors::None, |_| None, Some(Plant::NoDirSync));
+}

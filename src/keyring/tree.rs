@@ -1,0 +1,241 @@
+//! The folded part of the keyring, as one root sees it: immutable, read node by node through a bounded cache. Appended
+//! entries that the root does not hold yet are none of its business.
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::cache::Cache;
+use super::log::Log;
+use crate::crypto::{Key, Sealer};
+use crate::error::{Error, Result};
+use crate::format::bytes::Malformed;
+use crate::format::keyring::{CROWN_LEVEL, EntryBody, LogFrame, Place, TreeKey};
+use crate::format::keyring_root::RootRecord;
+use crate::format::keyring_tree::{Chain, Child, Crown, Item, decode_inner, decode_leaf};
+use crate::ident::StoreId;
+
+/// A decoded node.
+#[derive(Debug)]
+pub enum Node {
+    /// Children in order.
+    Inner(Vec<Child>),
+    /// Items in order, those of the chain merged in.
+    Leaf(Vec<Item>),
+}
+
+/// Decoded nodes by name and, for leaves, the newest entry of their chain.
+pub type Nodes = Cache<(u64, u64), Arc<Node>>;
+
+/// The tree under one root.
+#[derive(Debug)]
+pub struct Tree {
+    /// The store it belongs to.
+    pub store: StoreId,
+    /// The log its nodes stand in.
+    pub log: Arc<Log>,
+    /// What the custodian sealed.
+    pub root: RootRecord,
+    /// The node that it opens.
+    pub crown: Crown,
+    /// The route key, made ready.
+    pub route: Sealer,
+}
+
+/// Where a key belongs: the record of its leaf, inside its parent or the crown.
+pub struct LeafPlace {
+    tree: Arc<Tree>,
+    parent: Option<(Arc<Node>, usize)>,
+}
+
+impl LeafPlace {
+    /// The record of the leaf.
+    pub fn child(&self) -> &Child {
+        match &self.parent {
+            Some((node, index)) => match &**node {
+                Node::Inner(children) => &children[*index],
+                Node::Leaf(_) => &self.tree.crown.top,
+            },
+            None => &self.tree.crown.top,
+        }
+    }
+}
+
+/// Damage at `place` of `log`.
+pub fn damaged(log: &Log, place: Place, what: Malformed) -> Error {
+    let path = log.mirrors().first().map(|mirror| mirror.path.clone()).unwrap_or_default();
+    Error::corrupt(&path, place.offset, format!("the keyring's tree: {what}"))
+        .hint("bring this file back from a mirror of the keyring; everything else keeps serving")
+}
+
+/// The plaintext of the node at `place`, checked to be the one that its parent means.
+pub fn open_node(
+    log: &Log,
+    store: &StoreId,
+    place: Place,
+    id: u64,
+    level: u8,
+    key: &Key,
+) -> Result<(Zeroizing<Vec<u8>>, Vec<u8>)> {
+    let bytes = log.read(place)?;
+    let plain = match LogFrame::parse(&bytes) {
+        Ok((LogFrame::Node(frame), _)) if frame.head.id == id && frame.head.level == level => frame.open(store, key),
+        Ok(_) => Err(Malformed("another frame stands where a node should be")),
+        Err(what) => Err(what),
+    };
+    Ok((plain.map_err(|what| damaged(log, place, what))?, bytes))
+}
+
+/// Which of `children` holds `key`.
+pub fn child_for(children: &[Child], key: &TreeKey) -> usize {
+    children.partition_point(|child| child.first <= *key).saturating_sub(1)
+}
+
+impl Tree {
+    /// Reads the crown that `root` names.
+    pub fn open(store: StoreId, log: Arc<Log>, root: RootRecord) -> Result<Self> {
+        let (plain, bytes) = open_node(&log, &store, root.crown, root.crown_id, CROWN_LEVEL, &root.crown_key)?;
+        if crate::crypto::sha256(&bytes) != root.crown_hash {
+            return Err(damaged(&log, root.crown, Malformed("the crown is not the one that the root names")));
+        }
+        let crown = Crown::decode(&plain).map_err(|what| damaged(&log, root.crown, what))?;
+        Ok(Tree::under(store, log, root, crown))
+    }
+
+    /// A tree whose crown was just written.
+    pub fn under(store: StoreId, log: Arc<Log>, root: RootRecord, crown: Crown) -> Self {
+        let route = Sealer::new(&crown.route);
+        Tree { store, log, root, crown, route }
+    }
+
+    /// An inner node, from the cache or the log.
+    pub fn inner(&self, nodes: &Nodes, child: &Child, level: u8) -> Result<Arc<Node>> {
+        if let Some(node) = nodes.get(&(child.id, 0)) {
+            return Ok(node);
+        }
+        let (plain, _) = open_node(&self.log, &self.store, child.place, child.id, level, &child.key)?;
+        let children = decode_inner(&plain).map_err(|what| damaged(&self.log, child.place, what))?;
+        let node = Arc::new(Node::Inner(children));
+        nodes.insert((child.id, 0), node.clone(), plain.len() * 2 + 128);
+        Ok(node)
+    }
+
+    /// A leaf with what was appended to it, from the cache or the log; kept in the cache where `keep`.
+    pub fn leaf(&self, nodes: &Nodes, child: &Child, keep: bool) -> Result<Arc<Node>> {
+        let name = (child.id, child.chain.head.offset);
+        if let Some(node) = nodes.get(&name) {
+            return Ok(node);
+        }
+        let (plain, _) = open_node(&self.log, &self.store, child.place, child.id, 0, &child.key)?;
+        let mut items = decode_leaf(&plain).map_err(|what| damaged(&self.log, child.place, what))?;
+        for item in self.chain(child, &child.chain)? {
+            put_item(&mut items, item);
+        }
+        let weight = items.iter().map(|item| item.payload.len() + 112).sum::<usize>() + 128;
+        let node = Arc::new(Node::Leaf(items));
+        if keep {
+            nodes.insert(name, node.clone(), weight);
+        }
+        Ok(node)
+    }
+
+    /// What was appended to a leaf, newest first.
+    pub fn chain(&self, child: &Child, chain: &Chain) -> Result<Vec<Item>> {
+        let mut items = Vec::with_capacity(chain.count.min(64) as usize);
+        let mut place = chain.head;
+        for left in (0..chain.count).rev() {
+            let bytes = self.log.read(place)?;
+            let wrong = |what| damaged(&self.log, place, what);
+            let Ok((LogFrame::Entry(frame), _)) = LogFrame::parse(&bytes) else {
+                return Err(wrong(Malformed("another frame stands where an entry should be")));
+            };
+            let plain = frame.open_body(&self.store, &child.key).map_err(wrong)?;
+            let body = EntryBody::decode(&plain).map_err(wrong)?;
+            if body.previous.is_some() != (left > 0) || body.previous.offset >= place.offset.max(1) {
+                return Err(wrong(Malformed("the chain of a leaf is longer or shorter than its parent says")));
+            }
+            items.push(Item {
+                key: body.key,
+                number: frame.head.number,
+                payload: Arc::new(Zeroizing::new(body.payload.to_vec())),
+            });
+            place = body.previous;
+        }
+        Ok(items)
+    }
+
+    /// Where `key` belongs.
+    pub fn leaf_of(self: &Arc<Self>, nodes: &Nodes, key: &TreeKey) -> Result<LeafPlace> {
+        let mut place = LeafPlace { tree: self.clone(), parent: None };
+        for level in (1..=self.crown.level).rev() {
+            let node = self.inner(nodes, place.child(), level)?;
+            let index = match &*node {
+                Node::Inner(children) => child_for(children, key),
+                Node::Leaf(_) => 0,
+            };
+            place.parent = Some((node, index));
+        }
+        Ok(place)
+    }
+
+    /// What the tree holds under `key`.
+    pub fn get(self: &Arc<Self>, nodes: &Nodes, key: &TreeKey) -> Result<Option<Item>> {
+        let place = self.leaf_of(nodes, key)?;
+        let leaf = self.leaf(nodes, place.child(), true)?;
+        Ok(match &*leaf {
+            Node::Leaf(items) => {
+                items.binary_search_by_key(key, |item| item.key).ok().map(|index| items[index].clone())
+            }
+            Node::Inner(_) => None,
+        })
+    }
+
+    /// Visits every item from `from` on and below `to` (to the end, where none), in order. Leaves are not kept in the
+    /// cache, so that a walk does not empty it.
+    pub fn walk(
+        &self,
+        nodes: &Nodes,
+        from: &TreeKey,
+        to: Option<&TreeKey>,
+        visit: &mut dyn FnMut(&Item) -> Result<()>,
+    ) -> Result<()> {
+        self.walk_child(nodes, &self.crown.top, self.crown.level, (from, to), visit)
+    }
+
+    fn walk_child(
+        &self,
+        nodes: &Nodes,
+        child: &Child,
+        level: u8,
+        range: (&TreeKey, Option<&TreeKey>),
+        visit: &mut dyn FnMut(&Item) -> Result<()>,
+    ) -> Result<()> {
+        let (from, to) = range;
+        let below = |key: &TreeKey| to.is_none_or(|to| key < to);
+        if level == 0 {
+            let leaf = self.leaf(nodes, child, false)?;
+            let Node::Leaf(items) = &*leaf else { return Ok(()) };
+            let start = items.partition_point(|item| item.key < *from);
+            return items[start..].iter().take_while(|item| below(&item.key)).try_for_each(visit);
+        }
+        let node = self.inner(nodes, child, level)?;
+        let Node::Inner(children) = &*node else { return Ok(()) };
+        let start = child_for(children, from);
+        for (index, child) in children.iter().enumerate().skip(start) {
+            if index > start && !below(&child.first) {
+                break;
+            }
+            self.walk_child(nodes, child, level - 1, range, visit)?;
+        }
+        Ok(())
+    }
+}
+
+/// Puts `item` in its place; of two under one key the later number counts.
+pub fn put_item(items: &mut Vec<Item>, item: Item) {
+    match items.binary_search_by_key(&item.key, |held| held.key) {
+        Ok(index) if items[index].number < item.number => items[index] = item,
+        Ok(_) => {}
+        Err(index) => items.insert(index, item),
+    }
+}

@@ -1,0 +1,182 @@
+//! Checking a keyring without changing it: every checksum without any key, or every node and entry with them.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Keyring;
+use super::log::locked;
+use super::open::log_number;
+use super::roots::SLOTS;
+use crate::env::{self, Env, OpenMode};
+use crate::error::{Error, Result};
+use crate::format::keyring::{EntryKind, FRAME_LIMIT, LOG_HEAD_BYTES, LogFrame, LogHead, TreeKey};
+use crate::format::keyring_entry::{AgendaItem, Column, CustomerEntry};
+use crate::format::keyring_root::{OPENING_HALF_BYTES, OpeningIntent, RootSlot, SLOT_BYTES};
+use crate::report::Damage;
+
+/// What a keyless check saw.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyringCheck {
+    /// Files read.
+    pub files: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Frames whose checksum was checked.
+    pub frames: u64,
+    /// Everything that is wrong.
+    pub damage: Vec<Damage>,
+}
+
+/// What a check with keys saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeepCheck {
+    /// Customers, tombstones included.
+    pub customers: u64,
+    /// Partitions.
+    pub partitions: u64,
+    /// Items of the agenda.
+    pub agenda: u64,
+}
+
+impl KeyringCheck {
+    fn damage(&mut self, path: &Path, offset: u64, what: impl Into<String>) {
+        self.damage.push(Damage { path: path.to_path_buf(), offset: Some(offset), what: what.into() });
+    }
+}
+
+/// Checks every checksum of a keyring in every directory, without any key. An append that a crash cut short counts as
+/// damage here: opening the keyring for writing cuts it.
+///
+/// # Errors
+/// Only where the operating system refuses to list a directory; damage is in the result.
+pub fn verify(env: &dyn Env, dirs: &[PathBuf]) -> Result<KeyringCheck> {
+    let mut check = KeyringCheck::default();
+    for dir in dirs {
+        let names = env.list(dir).map_err(|error| Error::io("list the keyring", dir, error))?;
+        let logs = names.iter().filter(|entry| log_number(&entry.name).is_some());
+        for path in logs.map(|entry| dir.join(&entry.name)) {
+            check.files += 1;
+            if let Err(error) = check_log(env, &path, &mut check) {
+                check.damage.push(Damage { path, offset: None, what: error.to_string() });
+            }
+        }
+        for (name, length) in
+            SLOTS.map(|name| (name, SLOT_BYTES)).into_iter().chain([("opening", OPENING_HALF_BYTES * 2)])
+        {
+            let path = dir.join(name);
+            check.files += 1;
+            match env::read_file(env, &path, length as u64) {
+                Ok(bytes) => check_small(&path, &bytes, &mut check),
+                Err(error) => check.damage.push(Damage { path, offset: None, what: error.to_string() }),
+            }
+        }
+    }
+    Ok(check)
+}
+
+fn check_small(path: &Path, bytes: &[u8], check: &mut KeyringCheck) {
+    check.bytes += bytes.len() as u64;
+    if path.ends_with("opening") {
+        if bytes.len() != 2 * OPENING_HALF_BYTES {
+            return check.damage(path, bytes.len() as u64, "it has another length than it should");
+        }
+        for (index, half) in bytes.chunks(OPENING_HALF_BYTES).enumerate() {
+            check.frames += 1;
+            if let Err(what) = OpeningIntent::decode(half) {
+                check.damage(path, (index * OPENING_HALF_BYTES) as u64, what.to_string());
+            }
+        }
+        return;
+    }
+    check.frames += 1;
+    if let Err(what) = RootSlot::decode(bytes) {
+        check.damage(path, 0, what.to_string());
+    }
+}
+
+/// Reads a log in pieces of twice the longest frame.
+fn check_log(env: &dyn Env, path: &Path, check: &mut KeyringCheck) -> io::Result<()> {
+    let file = env.open(path, OpenMode::Read)?;
+    let length = file.len()?;
+    check.bytes += length;
+    let mut window = Vec::new();
+    let mut start = 0;
+    let mut at = 0;
+    let mut lost = false;
+    while at < length {
+        if at + FRAME_LIMIT as u64 > start + window.len() as u64 && start + (window.len() as u64) < length {
+            start = at;
+            window = vec![0; (2 * FRAME_LIMIT as u64).min(length - at) as usize];
+            env::read_exact_at(&*file, &mut window, at)?;
+        }
+        let rest = &window[(at - start) as usize..];
+        let read = match at {
+            0 => LogHead::decode(rest).map(|_| LOG_HEAD_BYTES),
+            _ if rest.iter().take(LOG_HEAD_BYTES).all(|byte| *byte == 0) && zero_to_end(&*file, at, length)? => break,
+            _ => LogFrame::parse(rest).map(|(_, length)| length),
+        };
+        match read {
+            Ok(length) => {
+                check.frames += 1;
+                at += length as u64;
+                lost = false;
+            }
+            Err(what) => {
+                // One report for each stretch that nothing can be read in.
+                if !lost {
+                    check.damage(path, at, what.to_string());
+                }
+                lost = true;
+                at += if at == 0 { LOG_HEAD_BYTES as u64 } else { 1 };
+            }
+        }
+    }
+    Ok(())
+}
+
+fn zero_to_end(file: &dyn env::File, mut at: u64, end: u64) -> io::Result<bool> {
+    let mut buffer = vec![0; 1 << 16];
+    while at < end {
+        let piece = (end - at).min(buffer.len() as u64) as usize;
+        env::read_exact_at(file, &mut buffer[..piece], at)?;
+        if buffer[..piece].iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        at += piece as u64;
+    }
+    Ok(true)
+}
+
+impl Keyring {
+    /// Decrypts and reads everything that the root reaches, and every unfolded entry.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Corrupt`], naming the first place that does not open or does not read.
+    pub fn verify_deep(&self) -> Result<DeepCheck> {
+        let mut check = DeepCheck::default();
+        self.walk_items(&TreeKey::default(), None, &mut |item| {
+            let read = match item.key.kind() {
+                kind if kind == EntryKind::Customer as u8 => {
+                    check.customers += 1;
+                    CustomerEntry::decode(&item.payload).map(|_| ())
+                }
+                kind if kind == EntryKind::Partition as u8 => {
+                    check.partitions += 1;
+                    Column::decode(&item.payload).map(|_| ())
+                }
+                _ => {
+                    check.agenda += 1;
+                    AgendaItem::decode(&item.payload).map(|_| ())
+                }
+            };
+            read.map_err(|what| self.damage(what))
+        })?;
+        let customers = locked(&self.state).customers;
+        match check.customers <= customers {
+            true => Ok(check),
+            false => {
+                Err(self.damage(crate::format::bytes::Malformed("the tree holds more customers than were counted")))
+            }
+        }
+    }
+}

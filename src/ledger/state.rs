@@ -1,0 +1,169 @@
+//! How a fact changes the state, and which facts cannot be true.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::{Fact, SegmentFact, SegmentRef, State};
+use crate::format::bytes::Malformed;
+use crate::format::position::Known;
+use crate::ident::StoreId;
+use crate::window::Timestamp;
+
+impl State {
+    /// The state after the first leaf.
+    pub(super) fn created(store: StoreId, format: u16, time: Timestamp) -> State {
+        State {
+            store,
+            format,
+            policy: (0, String::new()),
+            opening: 0,
+            epoch: 0,
+            segments: BTreeMap::new(),
+            next_segment: 1,
+            settled_through: 0,
+            next_journal: 1,
+            sources: BTreeMap::new(),
+            known: Known::default(),
+            watermark: time,
+            clean: false,
+        }
+    }
+
+    /// Checks `facts` in order. Returns the state after them where finding out took building it: more than one fact.
+    pub(super) fn with(&self, facts: &[Fact], time: Timestamp) -> Result<Option<State>, Malformed> {
+        match facts {
+            [fact] => self.check(fact).map(|()| None),
+            facts => {
+                let mut changed = self.clone();
+                facts.iter().try_for_each(|fact| changed.apply(fact, time))?;
+                Ok(Some(changed))
+            }
+        }
+    }
+
+    /// Takes over the outcome of [`State::with`], called with the same facts.
+    pub(super) fn become_changed(&mut self, changed: Option<State>, facts: &[Fact], time: Timestamp) {
+        match changed {
+            Some(changed) => *self = changed,
+            None => facts.iter().for_each(|fact| self.change(fact, time)),
+        }
+    }
+
+    /// Checks one fact and lets it change the state; an error leaves the state as it was.
+    pub(super) fn apply(&mut self, fact: &Fact, time: Timestamp) -> Result<(), Malformed> {
+        self.check(fact)?;
+        self.change(fact, time);
+        Ok(())
+    }
+
+    fn check(&self, fact: &Fact) -> Result<(), Malformed> {
+        match fact {
+            Fact::StoreCreated { .. } => Err(Malformed("a store is created once, by its first leaf")),
+            Fact::SnapshotTaken { .. } => Err(Malformed("a snapshot stands at the start of a file alone")),
+            Fact::Opened { opening, .. } if *opening <= self.opening => Err(Malformed("an opening repeats a number")),
+            Fact::PolicySet { version, .. } if *version <= self.policy.0 => {
+                Err(Malformed("a policy repeats a version"))
+            }
+            Fact::Settled { journals, segments, .. } => {
+                let mut settled = self.settled_through;
+                for (file, _) in journals {
+                    if *file <= settled {
+                        return Err(Malformed("a journal file is settled twice or out of order"));
+                    }
+                    settled = *file;
+                }
+                segments.iter().try_for_each(|segment| self.check_segment(segment))?;
+                distinct(segments.iter().map(|segment| segment.segment))
+            }
+            Fact::Merged { old, new } => {
+                old.iter().try_for_each(|old| self.check_old(old))?;
+                distinct(old.iter().map(|old| old.segment))?;
+                match old.first() {
+                    None => return Err(Malformed("a merge names no old segment")),
+                    Some(first) => {
+                        let one = old.iter().map(|old| old.partition).chain(new.iter().map(|new| new.partition));
+                        if one.into_iter().any(|partition| partition != first.partition) {
+                            return Err(Malformed("a merge crosses partitions"));
+                        }
+                    }
+                }
+                new.iter().try_for_each(|new| self.check_segment(new))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_segment(&self, new: &SegmentFact) -> Result<(), Malformed> {
+        if new.segment < self.next_segment {
+            return Err(Malformed("a segment repeats a number"));
+        }
+        if new.partition.0 == 0 || new.first_day > new.last_day {
+            return Err(Malformed("a segment has no partition, or ends before it begins"));
+        }
+        Ok(())
+    }
+
+    fn check_old(&self, old: &SegmentRef) -> Result<(), Malformed> {
+        match self.segments.get(&(old.partition, old.segment)) {
+            Some(known) if known.hash == old.hash => Ok(()),
+            _ => Err(Malformed("a merge names a segment that is not there")),
+        }
+    }
+
+    /// Cannot fail: [`State::check`] has passed.
+    fn change(&mut self, fact: &Fact, time: Timestamp) {
+        self.watermark = time;
+        // A snapshot changes nothing, and so does not end a clean close either.
+        self.clean = match fact {
+            Fact::CleanClose { .. } => true,
+            Fact::SnapshotTaken { .. } => self.clean,
+            _ => false,
+        };
+        match fact {
+            Fact::Opened { opening, .. } => self.opening = *opening,
+            Fact::PolicySet { version, text } => self.policy = (*version, text.clone()),
+            Fact::Settled { journals, segments, sources, known } => {
+                if let Some((file, _)) = journals.last() {
+                    self.settled_through = *file;
+                }
+                segments.iter().for_each(|segment| self.insert(segment));
+                self.sources.extend(sources.iter().copied());
+                self.learn(*known);
+            }
+            Fact::Merged { old, new } => {
+                for old in old {
+                    self.segments.remove(&(old.partition, old.segment));
+                }
+                new.iter().for_each(|new| self.insert(new));
+            }
+            Fact::RootSealed { epoch } => self.epoch = *epoch,
+            Fact::CleanClose { known } => self.learn(*known),
+            Fact::StoreCreated { .. } | Fact::Watermark | Fact::SnapshotTaken { .. } => {}
+        }
+    }
+
+    /// Lets the first leaf of a file that begins with a snapshot pass.
+    pub(super) fn snapshot_taken(&mut self, fact: &Fact, time: Timestamp) {
+        self.change(fact, time);
+    }
+
+    fn insert(&mut self, segment: &SegmentFact) {
+        self.next_segment = self.next_segment.max(segment.segment.saturating_add(1));
+        self.segments.insert((segment.partition, segment.segment), segment.clone());
+    }
+
+    fn learn(&mut self, known: Known) {
+        self.known = self.known.or_later(known);
+        let last = self.settled_through.max(self.known.journal.file);
+        self.next_journal = self.next_journal.max(last.saturating_add(1));
+    }
+}
+
+fn distinct(numbers: impl Iterator<Item = u64>) -> Result<(), Malformed> {
+    let mut seen = HashSet::new();
+    for number in numbers {
+        if !seen.insert(number) {
+            return Err(Malformed("a segment is named twice"));
+        }
+    }
+    Ok(())
+}

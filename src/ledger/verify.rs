@@ -1,0 +1,67 @@
+//! The keyless check of a whole ledger: every file from the first leaf on, every snapshot against the replay.
+
+use std::path::Path;
+
+use super::file::{ledger_path, numbers, read_whole, start};
+use super::missing;
+use super::replay::Replay;
+use crate::crypto::{Digest, Frontier};
+use crate::env::{Env, OpenMode};
+use crate::error::{Error, Result};
+use crate::format::ledger::Snapshot;
+
+/// What [`verify`] has computed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerCheck {
+    /// How many leaves there are.
+    pub leaves: u64,
+    /// The Merkle tree hash of all of them.
+    pub root: Digest,
+    /// Length of all files together.
+    pub bytes: u64,
+    /// Bytes at the end of the last file that an append left which never finished, or is just being written.
+    pub unfinished: u64,
+}
+
+/// Recomputes the ledger in `dir` from its first leaf. Needs no key, never writes, repairs nothing.
+///
+/// # Errors
+/// [`crate::ErrorKind::Corrupt`] with file and offset at the first thing that does not fit, `expect` included: a length
+/// known to have been durable and the head at it.
+pub fn verify(env: &dyn Env, dir: &Path, expect: Option<(u64, Digest)>) -> Result<LedgerCheck> {
+    let files = numbers(env, dir)?;
+    let last = *files.last().ok_or_else(|| missing(dir))?;
+    let mut so_far: Option<Snapshot> = None;
+    let mut expect = expect;
+    let mut bytes_total = 0;
+    for number in files {
+        let path = ledger_path(dir, number);
+        let file = env.open(&path, OpenMode::Read).map_err(|error| Error::io("open the ledger", &path, error))?;
+        let bytes = read_whole(&*file, &path)?;
+        let start = start(&path, number, &bytes)?;
+        if start.snapshot != so_far {
+            return Err(Error::corrupt(&path, 0, "the snapshot is not what the leaves before it add up to"));
+        }
+        let mut replay = Replay::new(start.header.store, so_far, expect);
+        if expect.is_some_and(|(length, _)| length == 0) {
+            let found = expect.map(|(_, head)| head) == Some(Frontier::default().head());
+            replay.confirm(&path, 0, found)?;
+        }
+        let end = replay.commits(&path, number, start.snapshot_hash, &bytes[start.body..], start.body as u64)?;
+        let unfinished = bytes.len() as u64 - end;
+        bytes_total += bytes.len() as u64;
+        if number < last && unfinished > 0 {
+            return Err(Error::corrupt(&path, end, "a commit is damaged in a file that was finished"));
+        }
+        if number < last {
+            expect = replay.take_expect(); // It may be reached by a later file.
+        }
+        let (frontier, state) = replay.finish(&path, end, unfinished)?;
+        if number == last {
+            let (leaves, root) = (frontier.length(), frontier.head());
+            return Ok(LedgerCheck { leaves, root, bytes: bytes_total, unfinished });
+        }
+        so_far = Some(Snapshot { frontier, state });
+    }
+    Err(missing(dir))
+}

@@ -1,0 +1,35 @@
+//! Append: admit, encrypt on the caller's thread, queue; the commit makes it durable.
+
+use crate::engine::{Engine, housekeeping};
+use crate::error::Result;
+use crate::record::Batch;
+
+/// Journal files that may wait to be settled before an appender settles one itself.
+const WAITING_FILES: usize = 2;
+/// The same where the store has a thread of its own for it.
+const WAITING_FILES_WITH_WORKER: usize = 4;
+
+/// Queues `batch` and returns its ticket, zero for an empty batch.
+///
+/// # Errors
+/// [`crate::ErrorKind::Refused`] with every refused record: nothing was written. [`crate::ErrorKind::Poisoned`] after a
+/// failed write or sync.
+pub fn append(engine: &Engine, batch: &Batch) -> Result<u64> {
+    let writer = engine.writer()?;
+    writer.committer.check()?;
+    if batch.records.is_empty() && batch.source.is_none() {
+        return Ok(0);
+    }
+    writer.ballast.require(&*engine.env)?;
+    let policy = engine.policy();
+    let pending = engine.encoder(writer, &policy, engine.now()).encode(batch)?;
+    let ticket = writer.committer.submit(pending)?;
+    if writer.committer.is_crowded() {
+        writer.committer.wait(ticket, &engine.tools(writer))?;
+    }
+    let limit = if writer.has_worker { WAITING_FILES_WITH_WORKER } else { WAITING_FILES };
+    if housekeeping::waiting(engine).len() > limit {
+        housekeeping::relieve(engine, limit)?;
+    }
+    Ok(ticket)
+}

@@ -1,0 +1,23 @@
+//! Close: settle everything, say so in the ledger, fold the keyring under a root that knows it.
+
+use crate::engine::{Engine, housekeeping};
+use crate::error::Result;
+use crate::format::ledger::Fact;
+use crate::format::position::Known;
+
+/// Leaves the store such that the next opening has nothing to recover, and damage anywhere is seen as damage.
+///
+/// # Errors
+/// What the steps answer; the store is then as after a crash, and the next opening recovers it.
+pub fn close(engine: &Engine) -> Result<()> {
+    let Some(writer) = &engine.writer else { return Ok(()) };
+    housekeeping::settle_all(engine)?;
+    let entry = engine.keyring.sync()?;
+    let known = Known { journal: writer.committer.durable(), entry };
+    engine.catalog.sweep()?;
+    engine.record(&[Fact::CleanClose { known }])?;
+    engine.keyring.fold(housekeeping::position(engine))?;
+    writer.cells.purge();
+    engine.keyring.release();
+    Ok(())
+}

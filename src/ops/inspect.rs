@@ -1,0 +1,145 @@
+//! Inspect: what one file of a store is and says of itself, offline, beside a living writer, and never a plaintext.
+
+use std::path::Path;
+
+use crate::env::{Env, OpenMode, parent};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::hint::{HINT_BYTES, Hint};
+use crate::format::mark::{MARK_LIMIT, Mark};
+use crate::journal::{self, Cache, Tail};
+use crate::report::{Damage, Inspection};
+use crate::segment::{self, Segment};
+use crate::{keyring, ledger};
+
+/// Looks into the file at `path`.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] where it is no file of a store; the system's. Damage is in the answer.
+pub fn inspect(env: &dyn Env, path: &Path) -> Result<Inspection> {
+    let failed = |error| Error::io("inspect a file", path, error);
+    let metadata = env.metadata(path).map_err(failed)?;
+    if metadata.is_dir {
+        return Err(Error::new(ErrorKind::Invalid, "this is a directory, not a file").in_file(path));
+    }
+    let mut front = [0; MARK_LIMIT as usize];
+    let length = env.open(path, OpenMode::Read).and_then(|file| file.read_at(&mut front, 0)).map_err(failed)?;
+    let front = &front[..length];
+    let mut found = Inspection::default();
+    found.say("bytes", metadata.len);
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let outcome = match name {
+        "FORMAT" => look_at_mark(path, front, &mut found),
+        "durable" => look_at_hint(path, front, &mut found),
+        "LOCK" => found.is("lock of the writer"),
+        _ if journal::number(name).is_some() => look_at_journal(env, path, &mut found),
+        _ if segment::number(name).is_some() => look_at_segment(env, path, &mut found),
+        _ if name.ends_with(".ledger") => look_at_ledger(env, path, &mut found),
+        _ if name.ends_with(".keys") || name == "root.a" || name == "root.b" => look_at_keyring(env, path, &mut found),
+        _ => {
+            return Err(Error::new(ErrorKind::Unsupported, "this is no file of a store that can be inspected")
+                .in_file(path)
+                .hint("inspect takes FORMAT, durable, and files of journal, segments, ledger and keyring"));
+        }
+    };
+    match outcome {
+        Ok(()) => Ok(found),
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            let path = error.path().unwrap_or(path).to_path_buf();
+            found.damage.push(Damage { path, offset: error.offset(), what: error.to_string() });
+            Ok(found)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl Inspection {
+    fn say(&mut self, name: &str, value: impl ToString) {
+        self.facts.push((name.to_owned(), value.to_string()));
+    }
+
+    fn is(&mut self, kind: &str) -> Result<()> {
+        kind.clone_into(&mut self.kind);
+        Ok(())
+    }
+}
+
+fn look_at_mark(path: &Path, bytes: &[u8], found: &mut Inspection) -> Result<()> {
+    found.is("mark of a store")?;
+    let mark = Mark::decode(bytes).map_err(|wrong| Error::corrupt(path, 0, wrong.0))?;
+    found.say("format", mark.version);
+    found.say("store", mark.store);
+    Ok(())
+}
+
+fn look_at_hint(path: &Path, bytes: &[u8], found: &mut Inspection) -> Result<()> {
+    found.is("durable position, a hint for readers")?;
+    let bytes = bytes.get(..HINT_BYTES).unwrap_or(bytes);
+    let hint = Hint::decode(bytes).map_err(|wrong| Error::corrupt(path, 0, wrong.0))?;
+    found.say("opening", hint.opening);
+    found.say("journal file", hint.position.file);
+    found.say("offset", hint.position.offset);
+    Ok(())
+}
+
+fn look_at_journal(env: &dyn Env, path: &Path, found: &mut Inspection) -> Result<()> {
+    found.is("journal file")?;
+    let (mut frames, mut raw) = (0, 0);
+    let scan = journal::scan(env, path, Cache::Keep, &mut |group, _| {
+        frames += u64::from(group.head().frames);
+        raw += group.runs().map(|run| run.head.raw_bytes).sum::<u64>();
+        Ok(())
+    })?;
+    found.say("store", scan.head.store);
+    found.say("number", scan.head.file);
+    found.say("opening", scan.head.opening);
+    found.say("groups", scan.groups);
+    found.say("frames", frames);
+    found.say("raw bytes", raw);
+    found.say("valid bytes", scan.valid_length);
+    found.say("known durable", format!("file {}, byte {}", scan.known.journal.file, scan.known.journal.offset));
+    match scan.tail {
+        Tail::Clean => found.say("tail", "clean"),
+        Tail::Torn { offset, bytes } => found.say("tail", format!("torn at byte {offset}, {bytes} bytes")),
+    }
+    scan.judge(scan.known.journal)
+}
+
+fn look_at_segment(env: &dyn Env, path: &Path, found: &mut Inspection) -> Result<()> {
+    found.is("segment")?;
+    let segment = Segment::open(env, path, None)?;
+    let head = segment.head();
+    let (first, last) = segment.span();
+    found.say("store", head.store);
+    found.say("partition", &head.id);
+    found.say("partition number", head.partition);
+    found.say("number", head.number);
+    found.say("openings", segment.salts().len());
+    found.say("records", segment.records());
+    found.say("raw bytes", segment.raw_bytes());
+    found.say("first day", first);
+    found.say("last day", last);
+    let hash: String = segment.hash().iter().map(|byte| format!("{byte:02x}")).collect();
+    found.say("sha-256", hash);
+    let check = segment::verify(env, path, None)?;
+    found.say("frames checked", check.frames);
+    Ok(())
+}
+
+fn look_at_ledger(env: &dyn Env, path: &Path, found: &mut Inspection) -> Result<()> {
+    found.is("ledger file")?;
+    let check = ledger::verify(env, parent(path), None)?;
+    found.say("leaves in all files", check.leaves);
+    let root: String = check.root.iter().map(|byte| format!("{byte:02x}")).collect();
+    found.say("Merkle root", root);
+    found.say("bytes of an unfinished append", check.unfinished);
+    Ok(())
+}
+
+fn look_at_keyring(env: &dyn Env, path: &Path, found: &mut Inspection) -> Result<()> {
+    found.is("keyring file (sealed)")?;
+    let check = keyring::verify(env, &[parent(path).to_path_buf()])?;
+    found.say("files checked", check.files);
+    found.say("bytes checked", check.bytes);
+    found.damage.extend(check.damage);
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! Maintenance: settle full journal files, fold and compact the keyring, merge segments, within a budget.
+
+use crate::engine::{Engine, Writer, housekeeping, merge, settle};
+use crate::error::Result;
+use crate::report::{Budget, Maintenance};
+
+/// Does what is due, one step after the other, until there is none or `budget` is used up. A step once begun is
+/// finished.
+///
+/// # Errors
+/// The first step that fails; the steps before it stand.
+pub fn maintain(engine: &Engine, budget: Budget) -> Result<Maintenance> {
+    let writer = engine.writer()?;
+    let _one_at_a_time = writer.housekeep();
+    let began = engine.env.monotonic();
+    let mut done = Maintenance::default();
+    while step(engine, writer, &mut done)? {
+        if engine.env.monotonic().saturating_sub(began) >= budget.time {
+            done.more = true;
+            break;
+        }
+    }
+    engine.catalog.sweep()?;
+    Ok(done)
+}
+
+/// Does the most urgent thing there is; `false` where nothing is due.
+fn step(engine: &Engine, writer: &Writer, done: &mut Maintenance) -> Result<bool> {
+    if let Some(file) = housekeeping::waiting(engine).into_iter().next() {
+        settle::settle(engine, &file, done)?;
+        // Whoever waits for a commit need not wait for the next settling as well.
+        writer.committer.commit_waiting(&engine.tools(writer));
+        return Ok(true);
+    }
+    if housekeeping::fold_is_due(engine, writer) {
+        done.entries_folded += housekeeping::fold(engine)?;
+        return Ok(true);
+    }
+    if engine.keyring.needs_compaction() {
+        housekeeping::compact(engine)?;
+        done.keyring_compacted = true;
+        return Ok(true);
+    }
+    match merge::candidate(engine, writer.tuning.merge_at_least) {
+        Some((partition, slots)) => merge::merge(engine, partition, slots, done).map(|()| true),
+        None => Ok(false),
+    }
+}
+
+/// Settles what the journal holds now, the growing file included.
+///
+/// # Errors
+/// What made an earlier commit fail, or the first step that fails.
+pub fn settle(engine: &Engine) -> Result<Maintenance> {
+    housekeeping::settle_all(engine)
+}

@@ -1,0 +1,15 @@
+//! The verbs, one file each: what a caller asks for, made of the engine's steps. Verbs share readings of the state, but
+//! none calls another to do its work.
+
+pub mod append;
+pub mod close;
+pub mod create;
+pub mod inspect;
+pub mod maintain;
+pub mod policy;
+pub mod recover;
+pub mod refresh;
+pub mod scan;
+pub mod stats;
+pub mod timeline;
+pub mod verify;

@@ -1,0 +1,213 @@
+//! Recover: open a store for writing. Locks, registers the opening, replays the ledger, opens the keyring, settles what
+//! the journal still holds, and sweeps what no fact names. After a clean close there is next to nothing to do.
+//!
+//! The design copies the valid prefix of a journal to a new file and settles that later. Settling it at once into
+//! segments keeps the same promise with one mechanism less: what is served was written and synced by this opening,
+//! and nothing is ever appended to a file of an earlier one.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::{Arc, Mutex, RwLock};
+
+use crate::engine::ballast::Ballast;
+use crate::engine::catalog::{Catalog, JournalFile};
+use crate::engine::cells::Cells;
+use crate::engine::committer::{Committer, Opening};
+use crate::engine::encode::Sequence;
+use crate::engine::partitions::Partitions;
+use crate::engine::{Engine, Tuning, Writer, replay, settle, sweep};
+use crate::env::{Env, Lock, random, read_file};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::ledger::Fact;
+use crate::format::mark::{FORMAT_VERSION, MARK_LIMIT, Mark};
+use crate::format::position::{Known, Position};
+use crate::ident::Salt;
+use crate::keyring::{Access, Custodian, Floor, Keyring, KeyringOptions, register_opening};
+use crate::ledger::{self, Ledger};
+use crate::ops::create::{LOCK, MARK};
+use crate::policy::Policy;
+use crate::report::{Maintenance, Recovery};
+
+/// How a store is opened for writing.
+pub struct Wish {
+    /// The world.
+    pub env: Arc<dyn Env>,
+    /// The store's directory.
+    pub root: PathBuf,
+    /// The keyring.
+    pub keyring: KeyringOptions,
+    /// Who opens the keyring's root.
+    pub custodian: Arc<dyn Custodian>,
+    /// Why the custodian's registration may be taken over from another copy of this store.
+    pub take_over: Option<String>,
+    /// Whether the store will have a thread of its own.
+    pub has_worker: bool,
+    /// When background work is due.
+    pub tuning: Tuning,
+}
+
+/// The mark of the store in `root`.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] where there is no store; [`ErrorKind::Unsupported`] for another format version;
+/// [`ErrorKind::Corrupt`] where the mark is damaged.
+pub fn mark(env: &dyn Env, root: &Path) -> Result<Mark> {
+    let path = root.join(MARK);
+    let bytes = read_file(env, &path, MARK_LIMIT).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => match env.metadata(root) {
+            Ok(_) => Error::new(ErrorKind::NotFound, "this directory is no Tenure store: it has no file FORMAT")
+                .in_file(root)
+                .hint("check the path, or make a store with `tenure init`"),
+            Err(_) => Error::new(ErrorKind::NotFound, "there is no store")
+                .in_file(root)
+                .hint("check the path, or make a store with `tenure init`"),
+        },
+        std::io::ErrorKind::FileTooLarge => foreign(&path),
+        _ => Error::io("read the mark of the store", &path, error),
+    })?;
+    if !bytes.starts_with(b"tenure") {
+        return Err(foreign(&path));
+    }
+    let mark = Mark::decode(&bytes)
+        .map_err(|wrong| Error::corrupt(&path, 0, wrong.0).hint("restore this small file from a copy of the store"))?;
+    match mark.version == FORMAT_VERSION {
+        true => Ok(mark),
+        false => Err(Error::new(ErrorKind::Unsupported, format!("the store has format {}", mark.version))
+            .in_file(&path)
+            .hint(format!("this build reads format {FORMAT_VERSION}; use the version that wrote it"))),
+    }
+}
+
+fn foreign(path: &Path) -> Error {
+    Error::new(ErrorKind::Unsupported, "its file FORMAT is not Tenure's: the directory belongs to something else")
+        .in_file(path)
+        .hint("check the path; nothing was touched")
+}
+
+/// Opens the store for writing.
+///
+/// # Errors
+/// [`ErrorKind::Locked`] where another writer lives; [`ErrorKind::KeyUnavailable`] for a keyring or custodian that is
+/// missing, foreign, rolled back or a clone; [`ErrorKind::Corrupt`] for damage in what was known to be durable.
+pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
+    let env = &wish.env;
+    let began = env.monotonic();
+    let store = mark(&**env, &wish.root)?.store;
+    let lock = lock(&**env, &wish.root)?;
+    let ballast = Ballast::inspect(&**env, &wish.root, wish.tuning.ballast_bytes)?;
+    let number = register_opening(&**env, &wish.keyring.dirs, &*wish.custodian, wish.take_over.as_deref())?;
+    let number = u32::try_from(number)
+        .map_err(|_| Error::new(ErrorKind::Unsupported, "the store has been opened four thousand million times"))?;
+    let mut report = Recovery::default();
+    let (mut ledger, cut) = open_ledger(&wish)?;
+    report.ledger_bytes_cut = cut;
+    report.clean = ledger.state().clean;
+    if ledger.state().store != store {
+        return Err(Error::new(ErrorKind::Corrupt, "the ledger belongs to another store")
+            .in_file(&wish.root.join("ledger"))
+            .hint("put back the ledger that belongs to this store's FORMAT file"));
+    }
+    let (keyring, mended) = Keyring::open(
+        env.clone(),
+        wish.keyring.clone(),
+        wish.custodian.clone(),
+        &store,
+        Access::Write,
+        Floor { entry: ledger.state().known.entry },
+    )?;
+    report.keyring_bytes_cut = mended.bytes_cut;
+    report.mirrors_mended = mended.mirrors_mended;
+    report.roots_mended = mended.roots_mended;
+    let policy = Policy::parse(&ledger.state().policy.1)?;
+    let salt = Salt::from_bytes(random(&**env).map_err(|error| Error::io("draw random bytes", &wish.root, error))?);
+    let opening = Opening { store, number, salt };
+    let settled_through = ledger.state().settled_through;
+    let left = replay::leftovers(&**env, &wish.root, settled_through, &mut report)?;
+    let files = replay::replay(env, &left, ledger.state().known, keyring.durable(), &mut report)?;
+    let now = env.now();
+    ledger.append(now, &[Fact::Opened { opening: number, salt }])?;
+    let watermark = AtomicI64::new(ledger.state().watermark.as_micros());
+    let next_file = left.last().map_or(settled_through, |(number, _)| settled_through.max(*number)) + 1;
+    let known = Known { journal: Position { file: next_file, offset: 0 }, entry: keyring.durable() };
+    let engine = Engine {
+        env: env.clone(),
+        root: wish.root.clone(),
+        store,
+        keyring_dirs: wish.keyring.dirs.clone(),
+        catalog: Catalog::new(env.clone(), &wish.root, store),
+        partitions: Partitions::load(&keyring)?,
+        policy: RwLock::new(Arc::new(policy)),
+        writer: Some(Writer {
+            opening,
+            committer: Committer::new(opening, next_file, known),
+            sequence: Sequence::default(),
+            cells: Cells::new(store, salt),
+            housekeeping: Mutex::default(),
+            has_worker: wish.has_worker,
+            ballast,
+            next_segment: AtomicU64::new(ledger.state().next_segment),
+            tuning: wish.tuning,
+            lock,
+        }),
+        keyring,
+        facts: Mutex::new(ledger),
+        followed: Mutex::default(),
+        watermark,
+    };
+    show(&engine, &files);
+    if !report.clean {
+        // Before anything is written: what an interrupted step left behind may bear the names that come next.
+        report.files_swept += sweep::sweep(&engine)?;
+    }
+    settle_leftovers(&engine, files, &mut report)?;
+    report.took = env.monotonic().saturating_sub(began);
+    Ok((engine, report))
+}
+
+fn lock(env: &dyn Env, root: &Path) -> Result<Box<dyn Lock>> {
+    let path = root.join(LOCK);
+    env.try_lock(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::WouldBlock => {
+            Error::new(ErrorKind::Locked, "another process holds the store open for writing")
+                .in_file(&path)
+                .hint("wait for it to close, or read beside it")
+        }
+        _ => Error::io("lock the store", &path, error),
+    })
+}
+
+/// The ledger, which must reach at least as far as the custodian remembers.
+fn open_ledger(wish: &Wish) -> Result<(Ledger, u64)> {
+    let registration = wish.custodian.registration()?;
+    let expect = (registration.ledger_length > 0).then_some((registration.ledger_length, registration.ledger_head));
+    Ledger::open(wish.env.clone(), &wish.root.join("ledger"), ledger::Access::Write, expect)
+}
+
+/// Makes visible what the ledger names and what the journal files hold.
+fn show(engine: &Engine, files: &[Arc<JournalFile>]) {
+    let slots: Vec<_> = engine.ledger().state().segments.values().cloned().collect();
+    engine.catalog.change(|view| {
+        for fact in slots {
+            let slot = engine.catalog.slot(fact);
+            view.segments.entry(slot.fact.partition).or_default().push(slot);
+        }
+        view.journals.extend(files.iter().cloned());
+    });
+    if let Some(last) = files.last() {
+        engine.catalog.publish(Position { file: last.number, offset: last.end() });
+    }
+}
+
+fn settle_leftovers(engine: &Engine, files: Vec<Arc<JournalFile>>, report: &mut Recovery) -> Result<()> {
+    let mut done = Maintenance::default();
+    for file in files {
+        match settle::settle(engine, &file, &mut done) {
+            Ok(()) => {}
+            // A full disk keeps nobody from reading: the file serves as it is and is settled later.
+            Err(error) if error.kind() == ErrorKind::OutOfSpace => break,
+            Err(error) => return Err(error),
+        }
+    }
+    report.journals_settled = done.journals_settled;
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! Verify: every checksum of every file, without keys; with them, every record decrypted and decompressed. It repairs
+//! nothing, and damage in one file does not keep it from the others.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::engine::Engine;
+use crate::engine::cells::cell_keys;
+use crate::engine::read::CellReader;
+use crate::engine::visible::covers;
+use crate::env::{Env, random};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::ledger::SegmentFact;
+use crate::format::position::Position;
+use crate::journal::{self, Cache, Tail};
+use crate::keyring::{self, PartitionEntry};
+use crate::ledger::{self, Ledger};
+use crate::ops::recover::mark;
+use crate::report::{Damage, Progress, Verification, VerifyOptions};
+use crate::segment;
+
+/// Verifies an open store.
+///
+/// # Errors
+/// Only what keeps the verification itself from going on; damage is in the answer.
+pub fn verify(engine: &Engine, options: VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Result<Verification> {
+    let began = engine.env.monotonic();
+    let facts: Vec<SegmentFact> = engine.ledger().state().segments.values().cloned().collect();
+    let mut pass = Pass::new(&engine.env, &engine.root, options, progress);
+    pass.ledger();
+    pass.keyring(&engine.keyring_dirs);
+    let durable = engine.writer.as_ref().map(|writer| writer.committer.durable());
+    let settled_through = engine.ledger().state().settled_through;
+    pass.journals(settled_through, durable.unwrap_or_default());
+    pass.segments(&facts)?;
+    if options.deep {
+        deep(engine, &mut pass)?;
+    }
+    let mut found = pass.found;
+    found.took = engine.env.monotonic().saturating_sub(began);
+    Ok(found)
+}
+
+/// Verifies a store that nobody opens: no key, no lock, no custodian.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] and [`ErrorKind::Unsupported`] where there is no store to verify; otherwise damage is in the
+/// answer.
+pub fn verify_keyless(
+    env: &Arc<dyn Env>,
+    root: &Path,
+    keyring_dirs: &[PathBuf],
+    options: VerifyOptions,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Verification> {
+    let began = env.monotonic();
+    let mut pass = Pass::new(env, root, VerifyOptions { deep: false, ..options }, progress);
+    match mark(&**env, root) {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::Corrupt => pass.damaged(error),
+        Err(error) => return Err(error),
+    }
+    pass.ledger();
+    pass.keyring(keyring_dirs);
+    match Ledger::open(env.clone(), &root.join("ledger"), ledger::Access::Read, None) {
+        Ok((ledger, _)) => {
+            pass.journals(ledger.state().settled_through, ledger.state().known.journal);
+            let facts: Vec<SegmentFact> = ledger.state().segments.values().cloned().collect();
+            pass.segments(&facts)?;
+        }
+        Err(error) => pass.damaged(error),
+    }
+    let mut found = pass.found;
+    found.took = env.monotonic().saturating_sub(began);
+    Ok(found)
+}
+
+/// One verification while it runs.
+struct Pass<'a> {
+    env: &'a Arc<dyn Env>,
+    root: &'a Path,
+    options: VerifyOptions,
+    progress: &'a mut dyn FnMut(Progress),
+    found: Verification,
+}
+
+impl<'a> Pass<'a> {
+    fn new(
+        env: &'a Arc<dyn Env>,
+        root: &'a Path,
+        options: VerifyOptions,
+        progress: &'a mut dyn FnMut(Progress),
+    ) -> Self {
+        Pass { env, root, options, progress, found: Verification::default() }
+    }
+
+    fn damaged(&mut self, error: Error) {
+        let path = error.path().unwrap_or(self.root).to_path_buf();
+        self.found.damage.push(Damage { path, offset: error.offset(), what: error.to_string() });
+    }
+
+    fn ledger(&mut self) {
+        match ledger::verify(&**self.env, &self.root.join("ledger"), None) {
+            Ok(check) => {
+                self.found.files += 1;
+                self.found.bytes += check.bytes;
+                self.found.ledger_leaves = check.leaves;
+            }
+            Err(error) => self.damaged(error),
+        }
+    }
+
+    fn keyring(&mut self, dirs: &[PathBuf]) {
+        match keyring::verify(&**self.env, dirs) {
+            Ok(check) => {
+                self.found.files += check.files;
+                self.found.bytes += check.bytes;
+                self.found.damage.extend(check.damage);
+            }
+            Err(error) => self.damaged(error),
+        }
+    }
+
+    /// The journal files that wait to be settled. A torn tail beyond what is `durable` is no damage.
+    fn journals(&mut self, settled_through: u64, durable: Position) {
+        let files = match journal::list(&**self.env, &self.root.join("journal")) {
+            Ok(files) => files,
+            Err(error) => return self.damaged(error),
+        };
+        let mut scans = Vec::new();
+        for (_, path) in files.into_iter().filter(|(number, _)| *number > settled_through) {
+            let mut frames = 0;
+            let scan = journal::scan(&**self.env, &path, Cache::Keep, &mut |group, _| {
+                frames += u64::from(group.head().frames);
+                Ok(())
+            });
+            match scan {
+                Ok(scan) => {
+                    let torn = if let Tail::Torn { bytes, .. } = scan.tail { bytes } else { 0 };
+                    self.found.files += 1;
+                    self.found.bytes += scan.valid_length + torn;
+                    self.found.frames += frames;
+                    scans.push(scan);
+                }
+                Err(error) => self.damaged(error),
+            }
+        }
+        if let Err(error) = journal::judge(&scans, durable) {
+            self.damaged(error);
+        }
+    }
+
+    /// The segments that the ledger names, or a share of them.
+    fn segments(&mut self, facts: &[SegmentFact]) -> Result<()> {
+        let mut chosen = Vec::new();
+        for fact in facts {
+            if self.options.subset >= 1.0 || self.draw()? < self.options.subset {
+                chosen.push(fact);
+            }
+        }
+        let total = chosen.iter().map(|fact| fact.bytes).sum();
+        let mut done = 0;
+        for fact in chosen {
+            (self.progress)(Progress { done, total });
+            let path = segment::path(self.root, &fact.id, fact.segment);
+            match segment::verify(&**self.env, &path, Some(&fact.hash)) {
+                Ok(check) => {
+                    self.found.files += 1;
+                    self.found.bytes += check.bytes;
+                    self.found.frames += check.frames;
+                }
+                Err(error) => self.damaged(error),
+            }
+            done += fact.bytes;
+        }
+        (self.progress)(Progress { done, total });
+        Ok(())
+    }
+
+    /// A number from 0 to below 1.
+    fn draw(&self) -> Result<f64> {
+        let bytes = random(&**self.env).map_err(|error| Error::io("draw random bytes", self.root, error))?;
+        Ok(f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0))
+    }
+}
+
+/// Decrypts and decompresses every record that any living customer's key opens.
+fn deep(engine: &Engine, pass: &mut Pass<'_>) -> Result<()> {
+    if let Err(error) = engine.keyring.verify_deep() {
+        pass.damaged(error);
+    }
+    let snapshot = engine.catalog.snapshot();
+    let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
+    let partitions = engine.partitions.all();
+    let mut opened = 0;
+    let walk = engine.keyring.walk_customers(&mut |customer| {
+        for partition in partitions.iter().filter(|partition| covers(customer, partition)) {
+            for key in cell_keys(&engine.store, customer, partition) {
+                match cell(&reader, partition, &key, customer) {
+                    Ok(records) => opened += records,
+                    Err(error) => pass.damaged(error),
+                }
+            }
+        }
+        Ok(())
+    });
+    if let Err(error) = walk {
+        pass.damaged(error);
+    }
+    pass.found.records = opened;
+    pass.found.unreachable = pass.found.frames.saturating_sub(opened);
+    Ok(())
+}
+
+fn cell(
+    reader: &CellReader<'_>,
+    partition: &Arc<PartitionEntry>,
+    key: &crate::crypto::CellKey,
+    customer: &crate::keyring::CustomerEntry,
+) -> Result<u64> {
+    let mut hits = Vec::new();
+    reader.read(partition, key, &|_| true, &mut hits)?;
+    let count = hits.len() as u64;
+    for hit in hits {
+        hit.into_record(&customer.id)?;
+    }
+    Ok(count)
+}

@@ -1,0 +1,168 @@
+//! Which rule decides, when a deadline falls, which line an error names.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::error::ErrorKind;
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn stream(class: &str, jurisdiction: &str) -> Stream {
+    Stream::new(class, jurisdiction).unwrap()
+}
+
+const FOUR: &str = r#"
+[[rule]]
+class = "*"
+jurisdiction = "*"
+keep_at_most = "P10Y"
+
+[[rule]]
+class = "*"
+jurisdiction = "EU"
+keep_at_most = "6 years"
+basis = "GDPR art. 5(1)(e)"
+
+[[rule]]
+class = "chat"
+jurisdiction = "*"
+window = "day"
+keep_at_most = "P90D"
+
+[[rule]]
+class = "chat"
+jurisdiction = "EU"
+window = "quarter"
+keep_at_least = "P6M"
+keep_at_most = "P1Y"
+"#;
+
+#[test]
+fn the_most_specific_rule_decides() {
+    let policy = Policy::parse(FOUR).unwrap();
+    let most =
+        |class, jurisdiction| policy.rule(&stream(class, jurisdiction)).unwrap().keep_at_most().unwrap().to_string();
+    assert_eq!(most("chat", "EU"), "P1Y");
+    assert_eq!(most("chat", "UK"), "P90D");
+    assert_eq!(most("email", "EU"), "P6Y");
+    assert_eq!(most("email", "UK"), "P10Y");
+    let rule = policy.rule(&stream("chat", "EU")).unwrap();
+    assert_eq!(rule.window_length(), WindowLength::Quarter);
+    assert_eq!(rule.duty_until(at("2025-08-31T00:00:00Z")), at("2026-02-28T00:00:00Z"));
+    assert_eq!(policy.rule(&stream("chat", "UK")).unwrap().window_length(), WindowLength::Day);
+    assert_eq!(policy.rule(&stream("email", "EU")).unwrap().basis(), Some("GDPR art. 5(1)(e)"));
+    assert_eq!(policy.rules().len(), 4);
+}
+
+#[test]
+fn deadlines_are_exact() {
+    let policy = Policy::parse(FOUR).unwrap();
+    let chats = stream("chat", "UK"); // daily windows, 90 days
+    let rule = policy.rule(&chats).unwrap();
+    let event = at("2025-01-10T08:00:00Z");
+    assert_eq!(rule.deadline_of(event), Some(at("2025-04-10T08:00:00Z")));
+    let deadline = at("2025-04-11T00:00:00Z");
+    assert_eq!(rule.partition_deadline(&rule.window_of(event)), Some(deadline));
+    assert_eq!(policy.admits(&chats, event, deadline.plus_seconds(-1)), Ok(WindowLength::Day));
+    assert_eq!(policy.admits(&chats, event, deadline), Err(RefusalReason::Expired));
+}
+
+/// Found by the property below.
+#[test]
+fn a_partition_waits_for_dates_that_the_calendar_shortens() {
+    let text = "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nwindow = \"day\"\nkeep_at_most = \"P1M\"";
+    let policy = Policy::parse(text).unwrap();
+    let rule = &policy.rules()[0];
+    let event = at("2025-01-30T12:00:00Z");
+    assert_eq!(rule.deadline_of(event), Some(at("2025-02-28T12:00:00Z")));
+    assert_eq!(rule.partition_deadline(&rule.window_of(event)), Some(at("2025-03-01T00:00:00Z")));
+    let event = at("2025-01-15T12:00:00Z");
+    assert_eq!(rule.partition_deadline(&rule.window_of(event)), Some(at("2025-02-16T00:00:00Z")));
+}
+
+#[test]
+fn the_future_and_what_no_rule_covers_are_refused() {
+    let policy = Policy::parse("[[rule]]\nclass = \"chat\"\njurisdiction = \"EU\"").unwrap();
+    let now = at("2025-01-10T08:00:00Z");
+    let chats = stream("chat", "EU");
+    assert_eq!(policy.admits(&chats, at("2025-01-11T08:00:00Z"), now), Ok(WindowLength::Month));
+    assert_eq!(policy.admits(&chats, at("2025-01-11T08:00:00.000001Z"), now), Err(RefusalReason::Future));
+    assert_eq!(policy.admits(&stream("chat", "UK"), now, now), Err(RefusalReason::NoRule));
+    assert_eq!(policy.admits(&stream("Chat", "EU"), now, now), Err(RefusalReason::NoRule));
+    assert_eq!(policy.admits(&chats, at("0001-01-01T00:00:00Z"), now), Ok(WindowLength::Month));
+}
+
+#[test]
+fn a_store_without_a_policy_keeps_everything() {
+    let policy = Policy::keep_everything();
+    assert_eq!(Policy::parse(KEEP_EVERYTHING).unwrap(), policy);
+    let rule = policy.rule(&stream("chat", "EU")).unwrap();
+    assert_eq!(rule.deadline_of(at("1970-01-01T00:00:00Z")), None);
+    assert_eq!(rule.window_length(), WindowLength::Month);
+}
+
+#[test]
+fn errors_name_the_line() {
+    let head = "[[rule]]\nclass = \"chat\"\njurisdiction = \"EU\"\n";
+    for (rest, line, words) in [
+        ("keep = \"P1Y\"", 4, "unknown field"),
+        ("window = \"week\"", 4, "window length"),
+        ("keep_at_most = \"seven\"", 4, "not a period"),
+        ("keep_at_most = \"PT5H\"", 4, "days or longer"),
+        ("keep_at_most = \"-P1D\"", 4, "negative"),
+        ("keep_at_most = 7", 4, "invalid type"),
+        ("keep_at_least = \"P2Y\"\nkeep_at_most = \"P1Y\"", 5, "beyond"),
+        ("keep_at_least = \"P1M\"\nkeep_at_most = \"P30D\"", 5, "beyond"),
+        ("\n[[rule]]\nclass = \"chat\"\njurisdiction = \"EU\"", 5, "line 1 already covers"),
+        ("\n[[rule]]\nclass = \"Chat\"\njurisdiction = \"UK\"", 5, "differ in case only"),
+        ("\n[[rule]]\nclass = \"a/b\"\njurisdiction = \"UK\"", 6, "class is not"),
+        ("\n[[rule]]\nclass = \"x\"\njurisdiction = \"\"", 7, "jurisdiction is not"),
+        ("class = ", 4, ""),
+        ("[rules]", 4, "unknown field"),
+    ] {
+        let error = Policy::parse(&format!("{head}{rest}")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        let text = error.to_string();
+        assert!(text.contains(&format!("line {line}:")) && text.contains(words), "{rest}: {text}");
+    }
+    assert!(Policy::parse("").unwrap_err().to_string().contains("no rule"));
+    assert!(Policy::parse("[[rule]]\nclass = \"chat\"").unwrap_err().to_string().contains("jurisdiction"));
+    assert!(Policy::parse(&"#".repeat(POLICY_LIMIT + 1)).is_err());
+    assert!(Policy::parse(&format!("x = {}", "[".repeat(500_000))).is_err(), "nor does depth exhaust the stack");
+    assert!(Policy::parse(&format!("{head}keep_at_least = \"P1Y\"\nkeep_at_most = \"P12M\"")).is_ok());
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in "\\PC{0,200}") {
+        let _ = Policy::parse(&text);
+    }
+
+    #[test]
+    fn no_values_panic(class in "\\PC{0,8}", least in "P?[0-9]{0,9}[YMDW]?", most in "P?[0-9]{0,9}[YMDW]?") {
+        let _ = Policy::parse(&format!(
+            "[[rule]]\nclass = {class:?}\njurisdiction = \"*\"\nkeep_at_least = {least:?}\nkeep_at_most = {most:?}"
+        ));
+    }
+
+    /// No partition dies before its records are hidden, and none is admitted into a partition that must be dead.
+    #[test]
+    fn a_partition_outlives_its_records(
+        micros in -60_000_000_000_000_000i64..250_000_000_000_000_000,
+        months in 0u32..2_000, days in 0u32..4_000, window in 0usize..4,
+    ) {
+        let window = ["day", "month", "quarter", "year"][window];
+        let text = format!(
+            "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nwindow = {window:?}\nkeep_at_most = \"P{months}M{days}D\""
+        );
+        let policy = Policy::parse(&text).unwrap();
+        let rule = &policy.rules()[0];
+        let event = Timestamp::from_micros(micros);
+        let deadline = rule.partition_deadline(&rule.window_of(event)).unwrap();
+        prop_assert!(rule.deadline_of(event).unwrap() <= deadline);
+        let chats = stream("chat", "EU");
+        prop_assert_eq!(policy.admits(&chats, event, deadline), Err(RefusalReason::Expired));
+    }
+}

@@ -1,0 +1,202 @@
+//! Writing one segment, front to back.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::crypto::{Digest, Hasher};
+use crate::env::{self, Env, File, OpenMode};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::frame::{FrameKey, FrameView};
+use crate::format::segment::{
+    BLOCK_ENTRIES, DICTIONARIES_LIMIT, IndexEntry, SALTS_LIMIT, SegmentHead, Summary, Trailer, encode_block,
+    encode_sparse,
+};
+use crate::window::Day;
+
+/// Bytes are written out in pieces of this many.
+const PIECE: usize = 1 << 20;
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentSummary {
+    /// SHA-256 of all that precedes the trailer, which it is also stored in.
+    pub hash: Digest,
+    /// Length of the file.
+    pub bytes: u64,
+    /// Frames.
+    pub records: u64,
+    /// The day of the earliest event.
+    pub first_day: Day,
+    /// The day of the latest event.
+    pub last_day: Day,
+}
+
+/// A segment that is being written, under a temporary name.
+pub struct SegmentWriter {
+    env: Arc<dyn Env>,
+    file: Arc<dyn File>,
+    temporary: PathBuf,
+    path: PathBuf,
+    head: SegmentHead,
+    buffer: Vec<u8>,
+    /// Where the buffer goes in the file.
+    flushed: u64,
+    hasher: Hasher,
+    entries: Vec<IndexEntry>,
+    dictionaries: BTreeSet<u32>,
+    last: Option<FrameKey>,
+    records: u64,
+}
+
+impl SegmentWriter {
+    /// Begins a segment that will appear at `path`; missing directories are created.
+    ///
+    /// # Errors
+    /// The system's; [`ErrorKind::Invalid`] where the salts are not ascending by opening.
+    pub fn create(env: Arc<dyn Env>, path: &Path, head: SegmentHead) -> Result<Self> {
+        if head.salts.len() > SALTS_LIMIT || !head.salts.is_sorted_by(|a, b| a.0 < b.0) {
+            return Err(Error::new(ErrorKind::Invalid, "the salts of a segment ascend by opening").in_file(path));
+        }
+        let failed = |error| Error::io("create a segment", path, error);
+        env::create_dirs(&*env, env::parent(path)).map_err(failed)?;
+        let temporary = env::temporary_name(&*env, path).map_err(failed)?;
+        let file = env.open(&temporary, OpenMode::CreateNew).map_err(failed)?;
+        let buffer = head.encode();
+        Ok(SegmentWriter {
+            env,
+            file,
+            temporary,
+            path: path.to_path_buf(),
+            head,
+            buffer,
+            flushed: 0,
+            hasher: Hasher::new(),
+            entries: Vec::new(),
+            dictionaries: BTreeSet::new(),
+            last: None,
+            records: 0,
+        })
+    }
+
+    /// Adds a frame, in the order of (handle, opening, sequence). The same (handle, opening, sequence) again is one
+    /// frame: it is left out, and the answer is `false`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] where the frame is out of order or of an opening without a salt: then the source it
+    /// comes from is not what it should be, and the segment is to be abandoned. The system's.
+    pub fn push(&mut self, frame: &FrameView<'_>) -> Result<bool> {
+        let key = frame.key();
+        match self.last {
+            Some(last) if last == key => return Ok(false),
+            Some(last) if last > key => {
+                return Err(Error::new(ErrorKind::Corrupt, "frames reach a segment out of order").in_file(&self.path));
+            }
+            Some(last) if last.opening == key.opening => {}
+            _ if self.head.salts.binary_search_by_key(&key.opening, |salt| salt.0).is_ok() => {}
+            _ => {
+                return Err(Error::new(ErrorKind::Corrupt, "a frame is of an opening that the segment has no salt of")
+                    .in_file(&self.path));
+            }
+        }
+        let bytes = frame.length() as u64;
+        match self.entries.last_mut() {
+            Some(entry) if entry.handle == key.handle => {
+                entry.bytes += bytes;
+                entry.count += 1;
+            }
+            _ => {
+                let offset = self.flushed + self.buffer.len() as u64;
+                self.entries.push(IndexEntry { handle: key.handle, offset, bytes, count: 1 });
+            }
+        }
+        let dictionary = frame.head().dictionary;
+        if dictionary != 0 {
+            self.dictionaries.insert(dictionary);
+        }
+        self.buffer.extend_from_slice(frame.bytes());
+        self.last = Some(key);
+        self.records += 1;
+        if self.buffer.len() >= PIECE {
+            self.flush()?;
+        }
+        Ok(true)
+    }
+
+    /// Frames so far.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Bytes so far, footer not included.
+    pub fn bytes(&self) -> u64 {
+        self.flushed + self.buffer.len() as u64
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.hasher.update(&self.buffer);
+        let written = env::write_all_at(&*self.file, &self.buffer, self.flushed);
+        written.map_err(|error| Error::io("write a segment", &self.path, error))?;
+        self.flushed += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Writes the footer, syncs the file once and gives it its name, durably. `raw_bytes` and the days of the earliest
+    /// and latest event are the caller's knowledge: frames are encrypted.
+    ///
+    /// # Errors
+    /// The system's, and [`ErrorKind::Invalid`] for a segment without frames; nothing has the name then.
+    pub fn finish(mut self, raw_bytes: u64, span: (Day, Day)) -> Result<SegmentSummary> {
+        match self.complete(raw_bytes, span) {
+            Ok(summary) => Ok(summary),
+            Err(error) => {
+                self.abandon();
+                Err(error)
+            }
+        }
+    }
+
+    fn complete(&mut self, raw_bytes: u64, (first_day, last_day): (Day, Day)) -> Result<SegmentSummary> {
+        if self.records == 0 || first_day > last_day || self.dictionaries.len() > DICTIONARIES_LIMIT {
+            return Err(Error::new(ErrorKind::Invalid, "a segment has frames, days in order and few dictionaries"));
+        }
+        let frames_offset = self.head.length() as u64;
+        let summary = Summary {
+            frames_offset,
+            frames_bytes: self.bytes() - frames_offset,
+            records: self.records,
+            handles: self.entries.len() as u64,
+            raw_bytes,
+            first_day,
+            last_day,
+            partition: self.head.partition,
+            number: self.head.number,
+            dictionaries: self.dictionaries.iter().copied().collect(),
+            salts: self.head.salts.clone(),
+        };
+        let mut firsts = Vec::with_capacity(self.entries.len().div_ceil(BLOCK_ENTRIES));
+        for block in self.entries.chunks(BLOCK_ENTRIES) {
+            firsts.push(block[0].handle);
+            encode_block(block, &mut self.buffer);
+        }
+        encode_sparse(&firsts, &mut self.buffer);
+        summary.encode(&mut self.buffer);
+        self.flush()?;
+        let hash = self.hasher.clone().finish();
+        let trailer =
+            Trailer { summary_offset: summary.offset(), summary_length: summary.length() as u32, digest: hash };
+        self.buffer.extend_from_slice(&trailer.encode());
+        self.flush()?;
+        let failed = |error| Error::io("publish a segment", &self.path, error);
+        self.file.sync_data().map_err(failed)?;
+        self.env.rename_new(&self.temporary, &self.path).map_err(failed)?;
+        self.env.sync_dir(env::parent(&self.path)).map_err(failed)?;
+        Ok(SegmentSummary { hash, bytes: self.flushed, records: self.records, first_day, last_day })
+    }
+
+    /// Gives it up and removes what was written. What cannot be removed is swept at the next opening.
+    pub fn abandon(self) {
+        let _ = self.env.remove_file(&self.temporary);
+    }
+}

@@ -1,0 +1,206 @@
+//! The store as its users meet it: wires the rooms, decides nothing.
+
+mod commit;
+mod options;
+mod worker;
+
+use std::ops::RangeBounds;
+use std::sync::Arc;
+
+pub use commit::Commit;
+pub use options::Options;
+
+use crate::engine::Engine;
+use crate::engine::visible::Range;
+use crate::error::Result;
+use crate::ident::{CustomerId, RecordId, Stream};
+use crate::ops;
+use crate::record::{Batch, Stored};
+use crate::report::{Budget, Maintenance, Progress, Recovery, Stats, Verification, VerifyOptions};
+use crate::window::Timestamp;
+
+pub use crate::ops::scan::Scan;
+pub use crate::ops::timeline::Timeline;
+use worker::Worker;
+
+/// The policy that is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyInForce {
+    /// Its version, from 1.
+    pub version: u32,
+    /// The policy file, as it was set.
+    pub text: String,
+}
+
+/// What a scan reads: everything, unless narrowed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScanFilter {
+    /// Only this stream.
+    pub stream: Option<Stream>,
+    /// Only events at or after this time.
+    pub from: Option<Timestamp>,
+    /// Only events before this time.
+    pub until: Option<Timestamp>,
+}
+
+struct Shared {
+    engine: Arc<Engine>,
+    recovery: Recovery,
+    worker: Option<Worker>,
+}
+
+/// An open store. Clones share it; the last one dropped lets go of it as a crash would, so call [`Store::close`].
+#[derive(Clone)]
+pub struct Store(Arc<Shared>);
+
+impl Store {
+    /// How to create or open the store in directory `path`.
+    pub fn options(path: impl Into<std::path::PathBuf>) -> Options {
+        Options::new(path.into())
+    }
+
+    fn start(engine: Engine, recovery: Recovery, worker: bool) -> Self {
+        let engine = Arc::new(engine);
+        let worker = worker.then(|| Worker::start(&engine));
+        Store(Arc::new(Shared { engine, recovery, worker }))
+    }
+
+    /// The engine, brought up to date where this is a read-only opening.
+    fn current(&self) -> Result<&Arc<Engine>> {
+        ops::refresh::refresh(&self.0.engine)?;
+        Ok(&self.0.engine)
+    }
+
+    /// Takes in a batch: compresses and encrypts it on this thread and queues it for the next commit. It is durable
+    /// once [`Commit::wait`] returns; batches become durable whole or not at all, over any number of partitions.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Refused`] where any record is refused: nothing was written, and
+    /// [`crate::Error::refusals`] names every one. [`crate::ErrorKind::Invalid`] where the batch is longer than one
+    /// commit may be (40 MiB encoded) or the store was opened for reading only. [`crate::ErrorKind::Poisoned`] after
+    /// a failed write or sync.
+    pub fn append(&self, batch: impl Into<Batch>) -> Result<Commit> {
+        let ticket = ops::append::append(&self.0.engine, &batch.into())?;
+        if let Some(worker) = &self.0.worker {
+            worker.wake();
+        }
+        Ok(Commit::new(self.0.engine.clone(), ticket))
+    }
+
+    /// Every record of `customer` with its event in `range`, in the order of events; empty for a customer nobody knows.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Corrupt`] where a part of it cannot be read: a gap is never passed over.
+    pub fn timeline(&self, customer: &str, range: impl RangeBounds<Timestamp>) -> Result<Timeline> {
+        ops::timeline::timeline(self.current()?, &CustomerId::new(customer)?, Range::new(range))
+    }
+
+    /// The record of `customer` with `id`.
+    ///
+    /// # Errors
+    /// As [`Store::timeline`].
+    pub fn get(&self, customer: &str, id: RecordId) -> Result<Option<Stored>> {
+        ops::timeline::get(self.current()?, &CustomerId::new(customer)?, id)
+    }
+
+    /// The records of a timeline whose body matches `pattern`, a regular expression over bytes (syntax of the `regex`
+    /// crate).
+    ///
+    /// # Errors
+    /// As [`Store::timeline`]; [`crate::ErrorKind::Invalid`] for a pattern that is none.
+    pub fn grep(&self, customer: &str, pattern: &str, range: impl RangeBounds<Timestamp>) -> Result<Timeline> {
+        ops::timeline::grep(self.current()?, &CustomerId::new(customer)?, pattern, Range::new(range))
+    }
+
+    /// Every readable record that `filter` lets through, partition by partition. Costs a walk over all customers for
+    /// each partition.
+    ///
+    /// # Errors
+    /// What the first step answers; later ones come out of the iterator, which then ends.
+    pub fn scan(&self, filter: ScanFilter) -> Result<Scan> {
+        let range = match (filter.from, filter.until) {
+            (None, None) => Range::new(..),
+            (Some(from), None) => Range::new(from..),
+            (None, Some(until)) => Range::new(..until),
+            (Some(from), Some(until)) => Range::new(from..until),
+        };
+        Ok(ops::scan::scan(self.current()?.clone(), filter.stream.as_ref(), range))
+    }
+
+    /// What stands where: records, bytes, spans and deadlines of every partition.
+    ///
+    /// # Errors
+    /// Damage in the keyring or ledger.
+    pub fn stats(&self) -> Result<Stats> {
+        ops::stats::stats(self.current()?)
+    }
+
+    /// Checks every checksum, and with `deep` decrypts every record. Repairs nothing; damage is in the answer.
+    ///
+    /// # Errors
+    /// Only what keeps the verification itself from going on.
+    pub fn verify(&self, options: VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Result<Verification> {
+        ops::verify::verify(self.current()?, options, progress)
+    }
+
+    /// Does background work (settle, fold, merge) until there is none or `budget` is used up.
+    ///
+    /// # Errors
+    /// The first step that fails; the steps before it stand.
+    pub fn maintain(&self, budget: Budget) -> Result<Maintenance> {
+        ops::maintain::maintain(&self.0.engine, budget)
+    }
+
+    /// Settles what the journal holds into segments now, without waiting for a file to be full.
+    ///
+    /// # Errors
+    /// What made an earlier commit fail, or the first step that fails.
+    pub fn settle(&self) -> Result<Maintenance> {
+        ops::maintain::settle(&self.0.engine)
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> PolicyInForce {
+        let (version, text) = self.0.engine.ledger().state().policy.clone();
+        PolicyInForce { version, text }
+    }
+
+    /// Puts a policy file in force and returns its version. It applies to what is already stored.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] naming the line that is wrong; the policy in force stays.
+    pub fn set_policy(&self, text: &str) -> Result<u32> {
+        ops::policy::set(&self.0.engine, text)
+    }
+
+    /// How far the source `name` has been taken in, as its latest batch said; none for a source nobody knows.
+    ///
+    /// # Errors
+    /// Damage in what is read anew.
+    pub fn source_offset(&self, name: &str) -> Result<Option<u64>> {
+        ops::stats::source_offset(self.current()?, name)
+    }
+
+    /// What this opening found and mended.
+    pub fn recovery(&self) -> &Recovery {
+        &self.0.recovery
+    }
+
+    /// Settles everything and closes cleanly: the next opening has nothing to recover. Other clones of this handle
+    /// can read on, but append no more.
+    ///
+    /// # Errors
+    /// What the steps answer; the store is then as after a crash, and the next opening recovers it.
+    pub fn close(self) -> Result<()> {
+        if let Some(worker) = &self.0.worker {
+            worker.stop();
+        }
+        ops::close::close(&self.0.engine)
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({})", self.0.engine.root.display())
+    }
+}

@@ -1,0 +1,74 @@
+//! The store's own thread, for hosts that want one: leads commits that nobody waits for and keeps house.
+
+use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::thread::JoinHandle;
+
+use crate::engine::{Engine, housekeeping};
+use crate::ops;
+use crate::report::Budget;
+
+#[derive(Default)]
+struct Signal {
+    state: Mutex<(bool, bool)>, // Something to do; time to stop.
+    changed: Condvar,
+}
+
+/// A running worker.
+pub struct Worker {
+    signal: Arc<Signal>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Worker {
+    /// Starts a thread that works for `engine` as long as it is told to.
+    pub fn start(engine: &Arc<Engine>) -> Self {
+        let signal = Arc::new(Signal::default());
+        let (theirs, engine) = (signal.clone(), Arc::downgrade(engine));
+        let builder = std::thread::Builder::new().name("tenure".to_owned());
+        let thread = builder.spawn(move || work(&theirs, &engine)).ok();
+        Worker { signal, thread: Mutex::new(thread) }
+    }
+
+    /// Tells it that there is something to do.
+    pub fn wake(&self) {
+        self.signal.state.lock().expect("no holder of this lock panics").0 = true;
+        self.signal.changed.notify_one();
+    }
+
+    /// Stops it and waits until it has.
+    pub fn stop(&self) {
+        self.signal.state.lock().expect("no holder of this lock panics").1 = true;
+        self.signal.changed.notify_one();
+        if let Some(thread) = self.thread.lock().expect("no holder of this lock panics").take() {
+            let _ = thread.join(); // It does not panic; if it did, there is nothing left to stop.
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn work(signal: &Signal, engine: &Weak<Engine>) {
+    loop {
+        let mut state = signal.state.lock().expect("no holder of this lock panics");
+        while !state.0 && !state.1 {
+            state = signal.changed.wait(state).expect("no holder of this lock panics");
+        }
+        if state.1 {
+            return;
+        }
+        state.0 = false;
+        drop(state);
+        let Some(engine) = engine.upgrade() else { return };
+        let Ok(writer) = engine.writer() else { return };
+        writer.committer.commit_waiting(&engine.tools(writer));
+        let due = !housekeeping::waiting(&engine).is_empty() || housekeeping::fold_is_due(&engine, writer);
+        if due && let Err(error) = ops::maintain::maintain(&engine, Budget::ALL) {
+            // Nobody waits for this thread, so the next appender is told instead.
+            writer.committer.poison(&error);
+        }
+    }
+}
