@@ -183,13 +183,12 @@ fn tell(tally: &Tally, aside: &Aside, taken: u64, took: Duration, interrupted: b
     let size = bytes(tally.raw_bytes);
     let speed = rate(tally.raw_bytes, took);
     output.say(format_args!("{} stored, {size} in {} ({speed})", counted(tally.records, "record"), duration(took)));
-    if aside.refused + aside.bad > 0 {
+    let refused = (aside.refused > 0).then(|| counted(aside.refused, "refused record"));
+    let bad = (aside.bad > 0).then(|| counted(aside.bad, "bad line"));
+    let both: Vec<String> = refused.into_iter().chain(bad).collect();
+    if !both.is_empty() {
         let kept = aside.path().map_or(String::new(), |path| format!(", kept in {}", path.display()));
-        output.say(format_args!(
-            "{} refused, {} bad{kept}",
-            counted(aside.refused, "record"),
-            counted(aside.bad, "line")
-        ));
+        output.say(format_args!("set aside: {}{kept}", both.join(" and ")));
     }
 }
 
