@@ -45,11 +45,11 @@ fn check(
                 let shallow = VerifyOptions { deep: false, ..options };
                 let dirs = global.keyring_dirs()?;
                 let mut found =
-                    tenure::verify_keyless(&(Arc::new(Disk::new()) as Arc<dyn Env>), path, &dirs, shallow, tick)?;
+                    tenure::verify_keyless(&(Arc::new(Disk::new()) as Arc<dyn Env>), &path, &dirs, shallow, tick)?;
                 add_opening_damage(&mut found, &error);
                 Ok(found)
             }
-            _ => Err(Failure::opening(error, path)),
+            _ => Err(Failure::opening(error, &path)),
         },
     }
 }
@@ -61,7 +61,7 @@ fn add_opening_damage(found: &mut Verification, error: &tenure::Error) {
         found.damage.push(Damage {
             path: error.path().unwrap_or(std::path::Path::new("")).to_path_buf(),
             offset: error.offset(),
-            what: error.to_string(),
+            what: error.without_place(),
         });
     }
 }

@@ -12,7 +12,8 @@ use crate::crypto::{Digest, Key, NONCE_BYTES, Sealer, TAG_BYTES};
 use crate::env::{self, Env, File, Lock, Medium, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::keyring_custodian::{
-    CustodianFacts, EpochKey, KEY_SLOT_BYTES, KeySlot, SECTOR_BYTES, SLOTS_IN_BLOCK, SLOTS_START, slot_offsets,
+    CUSTODIAN_MAGIC, CustodianFacts, EpochKey, KEY_SLOT_BYTES, KeySlot, SECTOR_BYTES, SLOTS_IN_BLOCK, SLOTS_START,
+    slot_offsets,
 };
 use crate::ident::StoreId;
 
@@ -138,6 +139,11 @@ impl FileCustodian {
             (Ok(a), Ok(b)) if a.generation >= b.generation => a,
             (Ok(_), Ok(b)) => b,
             (Ok(facts), Err(_)) | (Err(_), Ok(facts)) => facts,
+            (Err(_), Err(_)) if ![0, 1].iter().any(|index| sector(*index).starts_with(&CUSTODIAN_MAGIC)) => {
+                return Err(Error::new(ErrorKind::KeyUnavailable, "this is no custodian file")
+                    .in_file(&self.path)
+                    .hint("name the file that was made with the store"));
+            }
             (Err(why), Err(_)) => {
                 return Err(Error::corrupt(
                     &self.path,

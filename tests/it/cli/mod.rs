@@ -20,8 +20,23 @@ macro_rules! cases {
 }
 
 cases!(
-    init, missing_store, foreign_directory, locked, wrong_key, copied_store, damaged_store, ingest, ingest_bad_lines,
-    ingest_refused, ingest_compressed, round_trip, reading, json, usage, policy, upkeep,
+    init,
+    missing_store,
+    foreign_directory,
+    locked,
+    wrong_key,
+    copied_store,
+    damaged_store,
+    ingest,
+    ingest_bad_lines,
+    ingest_refused,
+    ingest_compressed,
+    round_trip,
+    reading,
+    json,
+    usage,
+    policy,
+    upkeep,
 );
 
 #[test]
@@ -37,7 +52,9 @@ fn every_case_file_is_run() {
 
 fn lines(count: usize) -> String {
     let line = |n| {
-        format!(r#"{{"customer":"c-{n}","class":"chat","jurisdiction":"EU","at":"2025-01-01T00:00:00Z","body":"line {n}"}}"#)
+        format!(
+            r#"{{"customer":"c-{n}","class":"chat","jurisdiction":"EU","at":"2025-01-01T00:00:00Z","body":"line {n}"}}"#
+        )
     };
     (0..count).map(|n| line(n) + "\n").collect()
 }

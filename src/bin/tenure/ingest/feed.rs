@@ -140,8 +140,13 @@ impl<'a> Feed<'a> {
                 Err(error) => error,
             };
             if error.kind() != ErrorKind::Refused || error.refusals().is_empty() {
-                self.wait_down_to(0, output)?; // So that the failure tells truly what is stored.
-                return Err(error.into());
+                // Wait for the rest, so that the failure tells truly what is stored. Where the store had given up
+                // already, the commit that made it give up tells why.
+                let waited = self.wait_down_to(0, output);
+                return match error.kind() {
+                    ErrorKind::Poisoned => waited.and(Err(error.into())),
+                    _ => Err(error.into()),
+                };
             }
             self.set_aside(error.refusals(), &mut records, &mut lines, output)?;
             if records.is_empty() && self.source.is_none() {

@@ -163,7 +163,7 @@ fn close(store: Store, clean: bool) -> Result<(), Failure> {
 }
 
 fn stored_so_far(tally: &Tally) -> String {
-    format!("after {} stored, up to line {}", counted(tally.records, "record"), tally.durable_upto)
+    format!("after storing {}, up to line {}", counted(tally.records, "record"), tally.durable_upto)
 }
 
 fn after_a_bad_line(tally: &Tally, resumable: bool) -> String {
