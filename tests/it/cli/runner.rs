@@ -11,6 +11,7 @@
 //! write FILE                       a file of the lines behind, each after "| "
 //! append FILE                      the same, at its end
 //! copy A B   move A B   remove A   flip FILE OFFSET   cut FILE LENGTH   (FILE may have one *, OFFSET and LENGTH a %)
+//! gzip A B   zstd A B              compress A to B
 //! equal A B                        two files have the same bytes
 //! hold STORE                       open it for writing until the case ends
 //! snapshot, unchanged              the directory's files are as they were at `snapshot`
@@ -19,6 +20,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -107,6 +109,10 @@ impl Case<'_> {
             "copy" => copy(&self.dir.join(words[0]), &self.dir.join(words[1])),
             "move" => fs::rename(self.dir.join(words[0]), self.dir.join(words[1])).unwrap(),
             "remove" => remove(&self.find(words[0])),
+            "gzip" | "zstd" => {
+                let plain = fs::read(self.dir.join(words[0])).unwrap();
+                fs::write(self.dir.join(words[1]), compress(verb, &plain)).unwrap();
+            }
             "flip" => self.change(words[0], words[1], |bytes, place| bytes[place] ^= 0x10),
             "cut" => self.change(words[0], words[1], |bytes, place| bytes.truncate(place)),
             "equal" => {
@@ -254,6 +260,15 @@ fn copy(from: &Path, to: &Path) {
         let entry = entry.unwrap();
         copy(&entry.path(), &to.join(entry.file_name()));
     }
+}
+
+fn compress(how: &str, plain: &[u8]) -> Vec<u8> {
+    if how == "zstd" {
+        return zstd::stream::encode_all(plain, 1).unwrap();
+    }
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
 }
 
 fn remove(path: &Path) {
