@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::log::{Log, locked};
 use super::roots::write_roots;
 use super::state::{State, Unfolded};
-use super::tree::{Node, Tree, child_for, put_item};
+use super::tree::{ITEM_BYTES, Node, Tree, child_for, put_item};
 use super::{Access, Keyring};
 use crate::crypto::{Digest, Key, NONCE_BYTES, sha256};
 use crate::env;
@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::keyring::{CROWN_LEVEL, NodeHead, Place, TreeKey, seal_node};
 use crate::format::keyring_root::{RootRecord, RootSlot};
 use crate::format::keyring_tree::{
-    CHILDREN_LIMIT, Chain, Child, Crown, ITEMS_LIMIT, Item, LEVEL_LIMIT, encode_inner, encode_leaf,
+    CHILDREN_LIMIT, Chain, Child, Crown, ITEMS_LIMIT, Item, LEVEL_LIMIT, decode_leaf, encode_inner, encode_leaf,
 };
 
 /// A leaf whose chain is longer than this is rewritten.
@@ -108,12 +108,16 @@ impl Rewriter<'_> {
                 fits
             });
             let (part, others) = rest.split_at(fits.count());
-            let (id, place, key) = self.write(0, &encode_leaf(part))?;
+            let plain = encode_leaf(part);
+            let (id, place, key) = self.write(0, &plain)?;
             let first = if children.is_empty() { first } else { part[0].key };
             children.push(Child { first, place, id, key, items: part.len() as u32, chain: Chain::default() });
             if !self.whole {
-                let weight = part.iter().map(|item| item.payload.len() + 112).sum::<usize>() + 128;
-                self.keyring.nodes.insert((id, 0), Arc::new(Node::Leaf(part.to_vec())), weight);
+                // Decoded anew, so that it keeps nothing of the leaf before it in memory.
+                let weight = plain.len() + part.len() * ITEM_BYTES;
+                if let Ok(items) = decode_leaf(plain) {
+                    self.keyring.nodes.insert((id, 0), Arc::new(Node::Leaf(items)), weight);
+                }
             }
             rest = others;
             if rest.is_empty() {

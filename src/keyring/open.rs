@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use zeroize::Zeroizing;
-
 use super::cache::Cache;
 use super::custodian::Custodian;
 use super::log::{Log, Mirror, locked, log_path};
@@ -22,6 +20,7 @@ use crate::format::bytes::Malformed;
 use crate::format::keyring::{EntryBody, EntryKind, LOG_HEAD_BYTES, LogFrame, LogHead, Place};
 use crate::format::keyring_entry::Column;
 use crate::format::keyring_root::RootRecord;
+use crate::format::keyring_tree::Payload;
 use crate::ident::StoreId;
 
 /// The most bytes behind the last fold that are read: far beyond what folding lets pile up.
@@ -201,8 +200,9 @@ fn take_in(state: &mut State, nodes: &Nodes, bytes: &[u8], base: u64, place: Pla
         };
         state.next_partition = state.next_partition.max(number.0 + 1);
     }
-    let payload = Arc::new(Zeroizing::new(body.payload.to_vec()));
-    let entry = Unfolded { key, number: frame.head.number, first: body.first, payload };
+    let (first, length) = (body.first, body.payload.len());
+    let payload = Payload::end_of(plain, length);
+    let entry = Unfolded { key, number: frame.head.number, first, payload };
     state.note(leaf.child(), entry, place);
     Ok(())
 }
