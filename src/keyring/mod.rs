@@ -11,7 +11,9 @@ mod cache;
 mod create;
 pub mod custodian;
 mod fold;
+mod follow;
 mod log;
+mod mend;
 mod open;
 mod opening;
 mod partitions;
@@ -35,15 +37,15 @@ use self::log::locked;
 use self::partitions::Partitions;
 use self::state::{State, Unfolded};
 use self::tree::{Nodes, damaged};
-use crate::crypto::{Key, NONCE_BYTES, Nonce, customer_tag, source_tag};
+use crate::crypto::{Key, NONCE_BYTES, Nonce, customer_tag, partition_tag, source_tag};
 use crate::env::{self, Env};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::keyring::{EntryKind, Place, TreeKey};
 use crate::format::keyring_tree::Payload;
-use crate::ident::{CustomerId, StoreId, Stream, SubjectNumber};
+use crate::ident::{CustomerId, PartitionId, StoreId, Stream, SubjectNumber};
 use crate::window::{Timestamp, Window};
 
-pub use self::fold::Folded;
+pub use self::fold::{Changes, Folded};
 pub use self::opening::register_opening;
 pub use self::verify::{DeepCheck, KeyringCheck, verify};
 pub use crate::format::keyring_entry::{
@@ -328,6 +330,16 @@ impl Keyring {
         let state = locked(&self.state);
         let end = state.tree.log.end();
         end > COMPACTION_BYTES && (state.tree.crown.live_bytes + state.bytes) * 2 < end
+    }
+
+    /// Where the entry of a customer stands, for [`Keyring::shred`].
+    pub fn customer_key(&self, id: &CustomerId) -> TreeKey {
+        TreeKey::new(EntryKind::Customer, &customer_tag(&self.lookup, id.expose()))
+    }
+
+    /// Where the entry of a partition stands, for [`Keyring::shred`].
+    pub fn partition_key(&self, id: &PartitionId) -> TreeKey {
+        TreeKey::new(EntryKind::Partition, &partition_tag(&self.lookup, id))
     }
 
     /// The name under which the offset of a source is kept.
