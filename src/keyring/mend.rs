@@ -8,8 +8,9 @@ use std::sync::Arc;
 use super::log::{Log, Mirror, log_path};
 use super::open::{Loaded, Site, log_number, open_root};
 use super::tree::Tree;
-use crate::env::{self, OpenMode, TEMPORARY};
+use crate::env::{self, File, OpenMode, TEMPORARY};
 use crate::error::{Error, Result};
+use crate::format::keyring::{FRONT_BYTES, LOG_HEAD_BYTES, LogFrame, frame_length};
 
 /// Copying a mirror goes in pieces of this many bytes.
 const COPY_BYTES: usize = 1 << 20;
@@ -22,7 +23,7 @@ pub(super) fn mend_tails(loaded: &Loaded) -> Result<u64> {
     let kept = &best.tail[..(valid - fold) as usize];
     let mut mended = 0;
     for copy in loaded.copies.iter().flatten() {
-        let same = copy.tail == kept;
+        let same = copy.tail == kept && !copy.patched;
         if same && kept.is_empty() {
             continue;
         }
@@ -32,7 +33,7 @@ pub(super) fn mend_tails(loaded: &Loaded) -> Result<u64> {
             .and_then(|()| file.sync_data())
             .map_err(|error| Error::io("mend the end of the keyring", path, error))?;
         let own = copy.tail.get(..kept.len()).is_some_and(|own| own == kept);
-        mended += u64::from(!own);
+        mended += u64::from(!own || copy.patched);
     }
     Ok(mended)
 }
@@ -68,14 +69,9 @@ fn copy_log(site: &Site, from: &Mirror, dir: &Path, number: u64, end: u64) -> Re
         env::create_dirs(&*site.env, dir)?;
         let temporary = env::temporary_name(&*site.env, &path)?;
         let file = site.env.open(&temporary, OpenMode::CreateNew)?;
-        let mut buffer = vec![0; COPY_BYTES];
-        let mut offset = 0;
-        while offset < end {
-            let piece = &mut buffer[..COPY_BYTES.min((end - offset) as usize)];
-            env::read_exact_at(&*from.file, piece, offset)?;
-            env::write_all_at(&*file, piece, offset)?;
-            offset += piece.len() as u64;
-        }
+        // What is behind may still hold frames that the best mirror has lost since.
+        let old = site.env.open(&path, OpenMode::Read).ok();
+        copy_frames(&*from.file, old.as_deref(), &*file, end)?;
         file.sync_data()?;
         match site.env.remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -86,6 +82,42 @@ fn copy_log(site: &Site, from: &Mirror, dir: &Path, number: u64, end: u64) -> Re
         Ok(Mirror { path: path.clone(), file })
     };
     copy().map_err(|error| Error::io("mend a mirror of the keyring", &path, error))
+}
+
+/// The frame at `offset`, if its checksum fits.
+fn whole_frame(file: &dyn File, offset: u64) -> Option<Vec<u8>> {
+    let mut front = [0; FRONT_BYTES];
+    env::read_exact_at(file, &mut front, offset).ok()?;
+    let mut frame = vec![0; frame_length(&front).ok()?];
+    env::read_exact_at(file, &mut frame, offset).ok()?;
+    LogFrame::parse(&frame).is_ok().then_some(frame)
+}
+
+/// Copies the head and all frames before `end`, each from the first of the two files that has it whole. From where
+/// neither has one, what follows is copied as it is: reading it will say so.
+fn copy_frames(from: &dyn File, old: Option<&dyn File>, to: &dyn File, end: u64) -> io::Result<()> {
+    let mut waiting = vec![0; LOG_HEAD_BYTES];
+    env::read_exact_at(from, &mut waiting, 0)?;
+    let (mut written, mut offset) = (0, LOG_HEAD_BYTES as u64);
+    while offset < end {
+        let frame = whole_frame(from, offset).or_else(|| whole_frame(old?, offset));
+        let piece = match frame {
+            Some(frame) => frame,
+            None => {
+                let mut rest = vec![0; COPY_BYTES.min((end - offset) as usize)];
+                env::read_exact_at(from, &mut rest, offset)?;
+                rest
+            }
+        };
+        offset += piece.len() as u64;
+        waiting.extend_from_slice(&piece);
+        if waiting.len() >= COPY_BYTES || offset >= end {
+            env::write_all_at(to, &waiting, written)?;
+            written += waiting.len() as u64;
+            waiting.clear();
+        }
+    }
+    Ok(())
 }
 
 /// Removes temporary files, and log files that the root does not name.

@@ -26,6 +26,7 @@ mod tree;
 mod verify;
 mod walk;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -111,7 +112,6 @@ impl<T> Clone for Found<T> {
 }
 
 /// An open keyring. All calls may be made from any thread.
-#[derive(Debug)]
 pub struct Keyring {
     env: Arc<dyn Env>,
     dirs: Vec<PathBuf>,
@@ -131,6 +131,12 @@ pub struct Keyring {
     customers: Cache<[u8; 16], (Arc<CustomerEntry>, u64)>,
     partitions: Partitions,
     durable: AtomicU64,
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keyring({}, durable to entry {})", self.store, self.durable())
+    }
 }
 
 impl Keyring {

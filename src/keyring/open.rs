@@ -47,6 +47,8 @@ pub(super) struct Copy {
     pub mirror: Mirror,
     pub tail: Vec<u8>,
     pub scan: Scan,
+    /// Whether its tail holds frames of another mirror by now.
+    pub patched: bool,
 }
 
 /// A keyring as it was found, nothing mended yet.
@@ -121,7 +123,7 @@ fn open_copy(site: &Site, dir: &Path, record: &RootRecord, write: bool) -> Resul
     let scan = scan(&tail, record.fold, record.epoch, record.next_entry);
     // Up to the last whole entry, whose last bytes may be zeros, or up to whatever else stands there.
     tail.truncate(filled.max((scan.valid - record.fold) as usize));
-    Ok(Copy { mirror: Mirror { path, file }, tail, scan })
+    Ok(Copy { mirror: Mirror { path, file }, tail, scan, patched: false })
 }
 
 /// Opens the log in every directory whose root is the newest, or, if none of those is whole, in the others.
@@ -157,12 +159,41 @@ fn open_copies(site: &Site, roots: &Roots, record: &RootRecord, write: bool) -> 
     Err(error.hint("bring the keyring back from a mirror"))
 }
 
+/// Where the longest chain breaks and another mirror has the frame that belongs there, takes it from that one.
+fn patch(copies: &mut [Option<Copy>], record: &RootRecord) {
+    while let Some(best) = longest(copies) {
+        let Some(broken) = copies[best].as_ref().and_then(|copy| copy.scan.broken) else { return };
+        let from = (broken.0 - record.fold) as usize;
+        let others = copies.iter().enumerate().filter(|(index, _)| *index != best);
+        let frame = others.filter_map(|(_, copy)| copy.as_ref()?.tail.get(from..)).find_map(|rest| {
+            let (_, length) = LogFrame::parse(rest).ok()?;
+            Some(rest[..length].to_vec())
+        });
+        let (Some(frame), Some(copy)) = (frame, &mut copies[best]) else { return };
+        let end = from + frame.len();
+        if copy.tail.len() < end {
+            copy.tail.resize(end, 0);
+        }
+        if copy.tail[from..end] == frame {
+            return; // It is whole, and stands there for another reason.
+        }
+        copy.tail[from..end].copy_from_slice(&frame);
+        copy.scan = scan(&copy.tail, record.fold, record.epoch, record.next_entry);
+        copy.patched = true;
+    }
+}
+
+fn longest(copies: &[Option<Copy>]) -> Option<usize> {
+    let whole = copies.iter().enumerate().filter_map(|(index, copy)| Some((index, copy.as_ref()?)));
+    whole.max_by_key(|(index, copy)| (copy.scan.next, copy.scan.valid, usize::MAX - index)).map(|(index, _)| index)
+}
+
 /// The copy with the longest valid chain, checked against what is known to have been durable.
 fn choose(copies: &[Option<Copy>], floor: Floor) -> Result<usize> {
-    let whole = || copies.iter().enumerate().filter_map(|(index, copy)| Some((index, copy.as_ref()?)));
-    let best = whole().max_by_key(|(index, copy)| (copy.scan.next, copy.scan.valid, usize::MAX - index));
-    let (index, best) = best.ok_or_else(|| Error::new(ErrorKind::Invalid, "a keyring in no directory"))?;
-    let known = whole().map(|(_, copy)| copy.scan.durable).max().unwrap_or(0).max(floor.entry);
+    let none = || Error::new(ErrorKind::Invalid, "a keyring in no directory");
+    let index = longest(copies).ok_or_else(none)?;
+    let best = copies[index].as_ref().ok_or_else(none)?;
+    let known = copies.iter().flatten().map(|copy| copy.scan.durable).max().unwrap_or(0).max(floor.entry);
     if known < best.scan.next {
         return Ok(index);
     }
@@ -208,7 +239,8 @@ fn load(site: &Site, nodes: &Nodes, floor: Floor, write: bool) -> Result<Loaded>
     let roots = read_roots(&*site.env, &site.dirs, &site.store, write)?;
     let record = open_root(site, &roots)?;
     let (fold, file) = (record.fold, record.file);
-    let copies = open_copies(site, &roots, &record, write)?;
+    let mut copies = open_copies(site, &roots, &record, write)?;
+    patch(&mut copies, &record);
     let best = choose(&copies, floor)?;
     let Some(copy) = &copies[best] else {
         return Err(Error::new(ErrorKind::Invalid, "a keyring in no directory"));
