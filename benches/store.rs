@@ -4,6 +4,7 @@
 
 use std::hint::black_box;
 use std::path::Path;
+use std::time::Instant;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tenure::{Batch, BodyKind, Record, Store};
@@ -90,6 +91,38 @@ fn append(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Durable appends of one record each, by 1 and by 64 threads: how well they share syncs.
+fn threads(criterion: &mut Criterion) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled(dir.path(), 5_000);
+    let mut group = criterion.benchmark_group("single durable appends");
+    group.throughput(Throughput::Elements(1));
+    for threads in [1, 64] {
+        group.bench_function(format!("{threads} threads"), |bencher| {
+            bencher.iter_custom(|count| {
+                let each = count.div_ceil(threads);
+                let began = Instant::now();
+                std::thread::scope(|scope| {
+                    for thread in 0..threads {
+                        let store = &store;
+                        scope.spawn(move || {
+                            for serial in 0..each {
+                                store
+                                    .append(vec![transcript(thread * 1_000 + serial % 1_000)])
+                                    .unwrap()
+                                    .wait()
+                                    .unwrap();
+                            }
+                        });
+                    }
+                });
+                began.elapsed().mul_f64(count as f64 / (each * threads) as f64)
+            });
+        });
+    }
+    group.finish();
+}
+
 fn timeline(criterion: &mut Criterion) {
     let dir = tempfile::tempdir().unwrap();
     let store = filled(dir.path(), 10_000);
@@ -116,5 +149,5 @@ fn open(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, append, timeline, open);
+criterion_group!(benches, append, threads, timeline, open);
 criterion_main!(benches);

@@ -4,12 +4,14 @@
 //! indexed, published and acknowledged. Groups form while the last ones sync: the queue's lock is never held across a
 //! write or a sync. The first failed write or sync poisons the committer for good: a retried fsync lies.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
+use std::thread::Thread;
 
 use super::catalog::{Catalog, Indexed, JournalFile};
 use super::hint;
-use crate::env::Env;
+use crate::env::{Env, File};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::group::Group;
 use crate::format::journal::JournalHead;
@@ -20,6 +22,9 @@ use crate::keyring::Keyring;
 
 /// Bytes of groups that may wait before appenders must commit themselves.
 pub const WAITING_LIMIT: usize = 64 << 20;
+
+/// Turns of the scheduler that a leader gives others to join its commit.
+const GATHER_TURNS: usize = 32;
 
 /// A group made ready by its caller.
 pub struct Pending {
@@ -37,12 +42,43 @@ struct Queue {
     waiting_bytes: usize,
     leading: bool,
     issued: u64,
-    done: u64,
     failure: Option<Error>,
+    /// Threads that wait, each with its ticket. Only those whose group is durable are woken, and one to lead next:
+    /// waking all of them for every commit would cost more than the commit.
+    parked: Vec<(u64, Thread)>,
     wakers: Vec<Waker>,
+    /// How many groups the last commit had: about as many may be expected to come again.
+    last_count: usize,
+}
+
+/// Those to wake once the queue's lock is let go: waking under it would make them run into it.
+#[must_use]
+struct Answered(Vec<Thread>, Vec<Waker>);
+
+impl Answered {
+    fn wake(self) {
+        self.0.iter().for_each(Thread::unpark);
+        self.1.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Queue {
+    /// Everybody who has an answer now, and the thread that is to lead next (in front, since others wait for it).
+    fn answered(&mut self, done: u64) -> Answered {
+        let failed = self.failure.is_some();
+        let (answered, parked) = self.parked.drain(..).partition(|(ticket, _)| failed || *ticket <= done);
+        self.parked = parked;
+        let answered: Vec<(u64, Thread)> = answered;
+        let next = self.parked.first().map(|(_, thread)| thread.clone());
+        Answered(
+            next.into_iter().chain(answered.into_iter().map(|(_, thread)| thread)).collect(),
+            self.wakers.drain(..).collect(),
+        )
+    }
 }
 
 struct Writing {
+    hint: Option<Arc<dyn File>>,
     current: Option<(JournalWriter, Arc<JournalFile>)>,
     next_file: u64,
     needs: u64,
@@ -81,15 +117,16 @@ pub struct Tools<'a> {
 pub struct Committer {
     opening: Opening,
     queue: Mutex<Queue>,
-    changed: Condvar,
+    /// Groups up to this ticket are durable.
+    done: AtomicU64,
     writing: Mutex<Writing>,
 }
 
 impl Committer {
     /// A committer whose first journal file will have number `next_file`.
     pub fn new(opening: Opening, next_file: u64, known: Known) -> Self {
-        let writing = Writing { current: None, next_file, needs: known.entry, durable: known.journal };
-        Committer { opening, queue: Mutex::default(), changed: Condvar::new(), writing: Mutex::new(writing) }
+        let writing = Writing { hint: None, current: None, next_file, needs: known.entry, durable: known.journal };
+        Committer { opening, queue: Mutex::default(), done: AtomicU64::new(0), writing: Mutex::new(writing) }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -116,8 +153,11 @@ impl Committer {
 
     /// Whether the group with `ticket` is durable; its failure if it never will be.
     pub fn poll(&self, ticket: u64, waker: Option<&Waker>) -> Poll<Result<()>> {
+        if self.is_done(ticket) {
+            return Poll::Ready(Ok(()));
+        }
         let mut queue = self.queue();
-        if queue.done >= ticket {
+        if self.is_done(ticket) {
             return Poll::Ready(Ok(()));
         }
         if let Some(failure) = &queue.failure {
@@ -134,16 +174,24 @@ impl Committer {
     pub fn wait(&self, ticket: u64, tools: &Tools<'_>) -> Result<()> {
         let mut queue = self.queue();
         loop {
-            if queue.done >= ticket {
+            if self.is_done(ticket) {
                 return Ok(());
             }
             if let Some(failure) = &queue.failure {
                 return Err(failure.clone());
             }
             if queue.leading {
-                queue = self.changed.wait(queue).expect("no holder of this lock panics");
+                queue.parked.push((ticket, std::thread::current()));
+                drop(queue);
+                std::thread::park();
+                if self.is_done(ticket) {
+                    return Ok(());
+                }
+                queue = self.queue();
+                let me = std::thread::current().id();
+                queue.parked.retain(|(_, thread)| thread.id() != me);
             } else {
-                drop(self.lead(queue, tools));
+                self.lead(queue, tools);
                 queue = self.queue();
             }
         }
@@ -153,26 +201,48 @@ impl Committer {
     pub fn commit_waiting(&self, tools: &Tools<'_>) {
         let queue = self.queue();
         if !queue.leading && !queue.waiting.is_empty() && queue.failure.is_none() {
-            drop(self.lead(queue, tools));
+            self.lead(queue, tools);
         }
     }
 
-    fn lead<'a>(&'a self, mut queue: MutexGuard<'a, Queue>, tools: &Tools<'_>) -> MutexGuard<'a, Queue> {
+    /// Lets the threads that were just answered come back with their next groups, as they probably will: as many as
+    /// last time, but no longer than a few turns of the scheduler. One thread alone never waits.
+    fn gather<'a>(&'a self, mut queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        for _ in 0..GATHER_TURNS {
+            if queue.waiting.len() >= queue.last_count {
+                break;
+            }
+            drop(queue);
+            std::thread::yield_now();
+            queue = self.queue();
+        }
+        queue
+    }
+
+    fn lead<'a>(&'a self, mut queue: MutexGuard<'a, Queue>, tools: &Tools<'_>) {
         queue.leading = true;
+        queue = self.gather(queue);
         let groups = std::mem::take(&mut queue.waiting);
         queue.waiting_bytes = 0;
+        queue.last_count = groups.len();
         drop(queue);
         let count = groups.len() as u64;
         let outcome = self.commit(groups, tools);
         let mut queue = self.queue();
         match outcome {
-            Ok(()) => queue.done += count,
+            Ok(()) => {
+                self.done.fetch_add(count, Ordering::Release);
+            }
             Err(error) => queue.failure = Some(error),
         }
         queue.leading = false;
-        queue.wakers.drain(..).for_each(Waker::wake);
-        self.changed.notify_all();
-        queue
+        let answered = queue.answered(self.done.load(Ordering::Acquire));
+        drop(queue);
+        answered.wake();
+    }
+
+    fn is_done(&self, ticket: u64) -> bool {
+        self.done.load(Ordering::Acquire) >= ticket
     }
 
     /// Writes the groups, makes them durable, then visible.
@@ -201,7 +271,12 @@ impl Committer {
         let durable = writer.position();
         writing.durable = durable;
         tools.catalog.publish(durable);
-        hint::write(&**tools.env, tools.root, self.opening.number, durable);
+        if writing.hint.is_none() {
+            writing.hint = hint::open(&**tools.env, tools.root);
+        }
+        if let Some(file) = &writing.hint {
+            hint::write(&**file, self.opening.number, durable);
+        }
         Ok(())
     }
 
@@ -244,8 +319,9 @@ impl Committer {
     pub fn poison(&self, error: &Error) {
         let mut queue = self.queue();
         queue.failure.get_or_insert_with(|| error.clone());
-        queue.wakers.drain(..).for_each(Waker::wake);
-        self.changed.notify_all();
+        let answered = queue.answered(self.done.load(Ordering::Acquire));
+        drop(queue);
+        answered.wake();
     }
 
     /// The failure that poisoned it, as later callers see it.

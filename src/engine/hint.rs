@@ -2,20 +2,23 @@
 //! overwritten in place and never synced; recovery does not trust it, and a damaged one only means "nothing yet".
 
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::env::{Env, OpenMode, read_file, write_all_at};
+use crate::env::{Env, File, OpenMode, read_file, write_all_at};
 use crate::format::hint::{HINT_BYTES, Hint};
 use crate::format::position::Position;
 
 const NAME: &str = "durable";
 
-/// Publishes `position`. Best effort: readers then lag behind, nothing else.
-pub fn write(env: &dyn Env, root: &Path, opening: u32, position: Position) {
+/// The file to publish in, where it can be had.
+pub fn open(env: &dyn Env, root: &Path) -> Option<Arc<dyn File>> {
     let path = root.join(NAME);
-    let file = env.open(&path, OpenMode::Write).or_else(|_| env.open(&path, OpenMode::CreateNew));
-    if let Ok(file) = file {
-        let _ = write_all_at(&*file, &Hint { opening, position }.encode(), 0);
-    }
+    env.open(&path, OpenMode::Write).or_else(|_| env.open(&path, OpenMode::CreateNew)).ok()
+}
+
+/// Publishes `position`. Best effort: without it readers lag behind, nothing else.
+pub fn write(file: &dyn File, opening: u32, position: Position) {
+    let _ = write_all_at(file, &Hint { opening, position }.encode(), 0);
 }
 
 /// The position published last, where one can be read.

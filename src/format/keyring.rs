@@ -26,7 +26,8 @@ pub const CROWN_LEVEL: u8 = 255;
 
 const NODE_KIND: u8 = 1;
 const ENTRY_KIND: u8 = 2;
-const FRONT_BYTES: usize = 12;
+/// How many bytes of a frame tell its length.
+pub const FRONT_BYTES: usize = 12;
 const NODE_HEAD_BYTES: usize = 28;
 const ENTRY_HEAD_BYTES: usize = 36;
 const NODE_BYTES: usize = NODE_HEAD_BYTES + NONCE_BYTES + TAG_BYTES;

@@ -262,7 +262,7 @@ impl CustomerEntry {
         }
         let counts = [self.secrets.len(), self.streams.len(), self.anchors.len()];
         let fits = out.len() <= PAYLOAD_LIMIT && counts.iter().all(|count| *count <= usize::from(u16::MAX));
-        fits.then(|| Arc::new(out))
+        fits.then(|| Payload::own(out))
     }
 
     /// Reads a payload.
@@ -366,7 +366,7 @@ impl Column {
                 }
             }
         }
-        (fits && out.len() <= PAYLOAD_LIMIT).then(|| Arc::new(out))
+        (fits && out.len() <= PAYLOAD_LIMIT).then(|| Payload::own(out))
     }
 
     /// Reads a payload.
@@ -425,7 +425,7 @@ impl AgendaItem {
         out.put(&self.entry.0);
         out.put_u16(self.reasons);
         put_optional_time(&mut out, self.due);
-        Arc::new(out)
+        Payload::own(out)
     }
 
     /// Reads a payload.

@@ -1,5 +1,7 @@
 //! The keyring's tree, byte for byte: what stands inside the crown, inner nodes and leaves once they are decrypted.
 
+use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -18,8 +20,39 @@ pub const LEVEL_LIMIT: u8 = 16;
 const CHILD_BYTES: usize = TREE_KEY_BYTES + PLACE_BYTES + 8 + 32 + 4 + PLACE_BYTES + 4 + 4;
 const CROWN_BYTES: usize = 64 + 1 + CHILD_BYTES + 8 + 8 + 8;
 
-/// Secret bytes of an entry, shared between the log's memory, leaves and caches; wiped with the last of them.
-pub type Payload = Arc<Zeroizing<Vec<u8>>>;
+/// Secret bytes of an entry: a part of what was decrypted with it, wiped when the last part is dropped.
+#[derive(Clone)]
+pub struct Payload {
+    whole: Arc<Zeroizing<Vec<u8>>>,
+    from: usize,
+    length: usize,
+}
+
+impl Payload {
+    /// A payload by itself.
+    pub fn own(bytes: Zeroizing<Vec<u8>>) -> Self {
+        Payload { from: 0, length: bytes.len(), whole: Arc::new(bytes) }
+    }
+
+    /// The last `length` bytes of a decrypted body.
+    pub fn end_of(bytes: Zeroizing<Vec<u8>>, length: usize) -> Self {
+        Payload { from: bytes.len() - length, length, whole: Arc::new(bytes) }
+    }
+}
+
+impl Deref for Payload {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.whole[self.from..self.from + self.length]
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({} bytes)", self.length)
+    }
+}
 
 /// The entries appended to a leaf since it was written, newest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -178,9 +211,10 @@ pub fn encode_leaf(items: &[Item]) -> Zeroizing<Vec<u8>> {
     out
 }
 
-/// Reads a leaf: at most 64 items in order.
-pub fn decode_leaf(plain: &[u8]) -> Result<Vec<Item>, Malformed> {
-    let mut from = Reader::new(plain);
+/// Reads a leaf: at most 64 items in order. They share its bytes.
+pub fn decode_leaf(plain: Zeroizing<Vec<u8>>) -> Result<Vec<Item>, Malformed> {
+    let whole = Arc::new(plain);
+    let mut from = Reader::new(&whole);
     let count = from.u32()? as usize;
     if count > ITEMS_LIMIT {
         return Err(Malformed("a leaf with too many items"));
@@ -193,7 +227,9 @@ pub fn decode_leaf(plain: &[u8]) -> Result<Vec<Item>, Malformed> {
         if length > PAYLOAD_LIMIT {
             return Err(Malformed("an entry of impossible length"));
         }
-        items.push(Item { key, number, payload: Arc::new(Zeroizing::new(from.take(length)?.to_vec())) });
+        let start = whole.len() - from.rest().len();
+        from.take(length)?;
+        items.push(Item { key, number, payload: Payload { whole: whole.clone(), from: start, length } });
     }
     from.finish()?;
     match items.is_sorted_by(|a, b| a.key < b.key) {

@@ -1,21 +1,26 @@
 //! Making a new tree: folding entries into it, or rewriting all of it into a new log file. Every node on the path to a
 //! change is written anew under a fresh key, a new root is sealed, and nothing older is destroyed here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::custodian::Evidence;
 use super::log::{Log, locked};
-use super::roots::write_roots;
+use super::roots::{Slot, read_roots, write_roots};
 use super::state::{State, Unfolded};
-use super::tree::{Node, Tree, child_for, put_item};
+use super::tree::{ITEM_BYTES, Node, Tree, child_for, put_item};
 use super::{Access, Keyring};
+use zeroize::Zeroizing;
+
 use crate::crypto::{Digest, Key, NONCE_BYTES, sha256};
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::keyring::{CROWN_LEVEL, NodeHead, Place, TreeKey, seal_node};
+use crate::format::bytes::Malformed;
+use crate::format::keyring::{CROWN_LEVEL, EntryKind, NodeHead, Place, TreeKey, seal_node};
 use crate::format::keyring_root::{RootRecord, RootSlot};
 use crate::format::keyring_tree::{
-    CHILDREN_LIMIT, Chain, Child, Crown, ITEMS_LIMIT, Item, LEVEL_LIMIT, encode_inner, encode_leaf,
+    CHILDREN_LIMIT, Chain, Child, Crown, ITEMS_LIMIT, Item, LEVEL_LIMIT, Payload, decode_leaf, encode_inner,
+    encode_leaf,
 };
 
 /// A leaf whose chain is longer than this is rewritten.
@@ -38,6 +43,9 @@ pub struct Folded {
     pub epoch: u64,
 }
 
+/// Entries to be replaced or, where nothing is given, removed.
+pub type Changes = BTreeMap<TreeKey, Option<Payload>>;
+
 /// Writes the nodes of a new tree.
 pub(super) struct Rewriter<'a> {
     keyring: &'a Keyring,
@@ -45,6 +53,8 @@ pub(super) struct Rewriter<'a> {
     log: &'a Log,
     epoch: u64,
     chains: &'a HashMap<u64, Chain>,
+    /// What is replaced (by other bytes) or removed (none), whatever stands there.
+    changes: &'a Changes,
     /// Whether nodes that nothing changed are written anew too.
     whole: bool,
     next_node: u64,
@@ -81,7 +91,8 @@ impl Rewriter<'_> {
 
     fn leaf(&mut self, child: &Child, entries: &[Item]) -> Result<Vec<Child>> {
         let chain = self.chains.get(&child.id).copied().unwrap_or(child.chain);
-        if !self.whole && chain.count <= CHAIN_LIMIT && chain.count * 2 <= child.items {
+        let changed = entries.iter().any(|item| self.changes.contains_key(&item.key));
+        if !self.whole && !changed && chain.count <= CHAIN_LIMIT && chain.count * 2 <= child.items {
             self.live_bytes += u64::from(chain.bytes - child.chain.bytes);
             return Ok(vec![Child { chain, ..child.duplicate() }]);
         }
@@ -90,7 +101,9 @@ impl Rewriter<'_> {
             return Err(Error::new(ErrorKind::Invalid, "an inner node stands in the place of a leaf"));
         };
         let mut items = items.clone();
-        entries.iter().for_each(|item| put_item(&mut items, item.clone()));
+        items.retain(|item| !self.changes.contains_key(&item.key));
+        let kept = entries.iter().filter(|item| !matches!(self.changes.get(&item.key), Some(None)));
+        kept.for_each(|item| put_item(&mut items, item.clone()));
         self.forget(child);
         self.leaves(child.first, &items)
     }
@@ -108,12 +121,16 @@ impl Rewriter<'_> {
                 fits
             });
             let (part, others) = rest.split_at(fits.count());
-            let (id, place, key) = self.write(0, &encode_leaf(part))?;
+            let plain = encode_leaf(part);
+            let (id, place, key) = self.write(0, &plain)?;
             let first = if children.is_empty() { first } else { part[0].key };
             children.push(Child { first, place, id, key, items: part.len() as u32, chain: Chain::default() });
             if !self.whole {
-                let weight = part.iter().map(|item| item.payload.len() + 112).sum::<usize>() + 128;
-                self.keyring.nodes.insert((id, 0), Arc::new(Node::Leaf(part.to_vec())), weight);
+                // Decoded anew, so that it keeps nothing of the leaf before it in memory.
+                let weight = plain.len() + part.len() * ITEM_BYTES;
+                if let Ok(items) = decode_leaf(plain) {
+                    self.keyring.nodes.insert((id, 0), Arc::new(Node::Leaf(items)), weight);
+                }
             }
             rest = others;
             if rest.is_empty() {
@@ -201,6 +218,7 @@ struct Draft {
     next_node: u64,
     live_bytes: u64,
     folded: u64,
+    gone: u64,
     ledger: (u64, Digest),
 }
 
@@ -225,21 +243,73 @@ impl Keyring {
         self.rewrite(ledger, true)
     }
 
+    /// Replaces and removes entries under a new root, and has the custodian destroy every older one: from then on
+    /// nothing written before opens what was removed. The caller has seen to it that nobody uses these entries
+    /// meanwhile. Repeatable: what is gone stays gone.
+    ///
+    /// # Errors
+    /// As [`Keyring::fold`], or the custodian's: the change may then be durable without older roots being destroyed.
+    pub fn shred(&self, changes: &Changes, ledger: (u64, Digest)) -> Result<(Folded, Evidence)> {
+        let _folding = locked(&self.folding);
+        // Whoever looks past the caches waits, so that nothing dead gets into them again.
+        let _stripes: Vec<_> = self.stripes.iter().map(locked).collect();
+        let folded = self.rewrite_with(ledger, false, changes)?;
+        self.forget();
+        self.read_back(folded.epoch)?;
+        let evidence = self.custodian.destroy_before(folded.epoch)?;
+        Ok((folded, evidence))
+    }
+
+    /// Reads the root and the crown under it from the disk, not from a cache, before older ones are given up.
+    fn read_back(&self, epoch: u64) -> Result<()> {
+        let roots = read_roots(&*self.env, &self.dirs, &self.store, true)?;
+        let tree = locked(&self.state).tree.clone();
+        tree.log.mirrors().iter().for_each(|mirror| mirror.file.drop_cache());
+        let record =
+            RootRecord::decode(&self.custodian.open(&roots.newest.sealed)?).map_err(|what| self.damage(what))?;
+        let whole = roots.slots.iter().flatten().all(|slot| matches!(slot, Slot::Whole(slot) if slot.epoch == epoch));
+        if !whole || record.epoch != epoch {
+            return Err(self.damage(Malformed("the new root does not read back as it was written")));
+        }
+        Tree::open(self.store, tree.log.clone(), record).map(|_| ())
+    }
+
+    /// How many of the customers to be removed there are.
+    fn gone(&self, changes: &Changes) -> Result<u64> {
+        let removed =
+            changes.iter().filter(|(key, change)| change.is_none() && key.kind() == EntryKind::Customer as u8);
+        removed.map(|(key, _)| Ok(u64::from(self.find(key)?.is_some()))).sum()
+    }
+
     fn rewrite(&self, ledger: (u64, Digest), whole: bool) -> Result<Folded> {
+        self.rewrite_with(ledger, whole, &Changes::new())
+    }
+
+    /// What is to be taken into a new tree, in order: the unfolded entries, and on top of them the changes.
+    fn incoming(state: &State, changes: &Changes) -> Vec<Item> {
+        let mut items: BTreeMap<TreeKey, Item> = state
+            .by_key
+            .values()
+            .map(|entry| (entry.key, Item { key: entry.key, number: entry.number, payload: entry.payload.clone() }))
+            .collect();
+        for (key, change) in changes {
+            let payload = change.clone().unwrap_or_else(|| Payload::own(Zeroizing::default()));
+            items.insert(*key, Item { key: *key, number: state.next_number - 1, payload });
+        }
+        items.into_values().collect()
+    }
+
+    fn rewrite_with(&self, ledger: (u64, Digest), whole: bool, changes: &Changes) -> Result<Folded> {
         if self.access == Access::Read {
             return Err(Error::new(ErrorKind::Invalid, "the keyring is open for reading only"));
         }
         let (tree, chains, items, folded) = {
             let state = locked(&self.state);
-            let mut latest: Vec<Item> = state
-                .by_key
-                .values()
-                .map(|entry| Item { key: entry.key, number: entry.number, payload: entry.payload.clone() })
-                .collect();
-            latest.sort_unstable_by_key(|item| item.key);
-            (state.tree.clone(), state.chains.clone(), latest, state.next_number - 1)
+            let items = Keyring::incoming(&state, changes);
+            (state.tree.clone(), state.chains.clone(), items, state.next_number - 1)
         };
         tree.log.check()?;
+        let gone = self.gone(changes)?;
         let epoch = self.custodian.next_epoch()?;
         let log = match whole {
             true => Arc::new(Log::create(&*self.env, &self.dirs, tree.root.file + 1, &self.store)?),
@@ -252,6 +322,7 @@ impl Keyring {
             log: &log,
             epoch,
             chains: &chains,
+            changes,
             whole,
             next_node: tree.crown.next_node,
             live_bytes,
@@ -271,7 +342,7 @@ impl Keyring {
             }
             false => log,
         };
-        let draft = Draft { log, epoch, top, level, next_node, live_bytes, folded, ledger };
+        let draft = Draft { log, epoch, top, level, next_node, live_bytes, folded, gone, ledger };
         let installed = self.install(&tree, draft);
         if let Err(error) = &installed {
             // The tree in memory may be newer than any root on disk: nothing more may count as durable.
@@ -331,7 +402,7 @@ impl Keyring {
             fold: place.offset + u64::from(place.length),
             next_entry: draft.folded + 1,
             next_partition: state.next_partition,
-            customers: state.customers - firsts,
+            customers: (state.customers - firsts).saturating_sub(draft.gone),
             ledger_length: draft.ledger.0,
             ledger_head: draft.ledger.1,
         };

@@ -199,6 +199,25 @@ impl Log {
         Ok(())
     }
 
+    /// Gives back the space that was reserved and not used, so that every byte of a closed log means something.
+    pub fn trim(&self) -> Result<()> {
+        let mut allocated = locked(&self.allocated);
+        self.write_out_with(&mut allocated)?;
+        let end = self.end();
+        if *allocated == end {
+            return Ok(());
+        }
+        for mirror in &self.mirrors {
+            mirror
+                .file
+                .set_len(end)
+                .and_then(|()| mirror.file.sync_data())
+                .map_err(|error| Error::io("trim the keyring", &mirror.path, error))?;
+        }
+        *allocated = end;
+        Ok(())
+    }
+
     fn in_memory(&self, place: Place) -> Option<Vec<u8>> {
         let pending = locked(&self.pending);
         let cut = |start: u64, bytes: &[u8]| {

@@ -11,7 +11,9 @@ mod cache;
 mod create;
 pub mod custodian;
 mod fold;
+mod follow;
 mod log;
+mod mend;
 mod open;
 mod opening;
 mod partitions;
@@ -24,6 +26,7 @@ mod tree;
 mod verify;
 mod walk;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -34,16 +37,16 @@ use self::log::locked;
 use self::partitions::Partitions;
 use self::state::{State, Unfolded};
 use self::tree::{Nodes, damaged};
-use crate::crypto::{Key, NONCE_BYTES, Nonce, customer_tag, source_tag};
+use crate::crypto::{Key, NONCE_BYTES, Nonce, customer_tag, partition_tag, source_tag};
 use crate::env::{self, Env};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::keyring::{EntryKind, Place, TreeKey};
 use crate::format::keyring_tree::Payload;
-use crate::ident::{CustomerId, StoreId, Stream, SubjectNumber};
+use crate::ident::{CustomerId, PartitionId, StoreId, Stream, SubjectNumber};
 use crate::window::{Timestamp, Window};
 
 pub use self::custodian::{Custodian, Evidence, FileCustodian, OpeningToken, Registration};
-pub use self::fold::Folded;
+pub use self::fold::{Changes, Folded};
 pub use self::opening::register_opening;
 pub use self::verify::{DeepCheck, KeyringCheck, verify};
 pub use crate::format::keyring_entry::{
@@ -107,7 +110,6 @@ impl<T> Clone for Found<T> {
 }
 
 /// An open keyring. All calls may be made from any thread.
-#[derive(Debug)]
 pub struct Keyring {
     env: Arc<dyn Env>,
     dirs: Vec<PathBuf>,
@@ -127,6 +129,12 @@ pub struct Keyring {
     customers: Cache<[u8; 16], (Arc<CustomerEntry>, u64)>,
     partitions: Partitions,
     durable: AtomicU64,
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keyring({}, durable to entry {})", self.store, self.durable())
+    }
 }
 
 impl Keyring {
@@ -321,9 +329,15 @@ impl Keyring {
         locked(&self.state).entries.len() as u64
     }
 
-    /// Lets other openers of this store in again. Nothing is to be written after.
-    pub fn release(&self) {
+    /// Gives back reserved space and lets other openers of this store in again. Nothing is to be written after.
+    ///
+    /// # Errors
+    /// What the operating system answers.
+    pub fn release(&self) -> Result<()> {
+        let log = locked(&self.state).tree.log.clone();
+        log.trim()?;
         self.custodian.release();
+        Ok(())
     }
 
     /// Whether most of the log is dead, so that it should be rewritten.
@@ -331,6 +345,16 @@ impl Keyring {
         let state = locked(&self.state);
         let end = state.tree.log.end();
         end > COMPACTION_BYTES && (state.tree.crown.live_bytes + state.bytes) * 2 < end
+    }
+
+    /// Where the entry of a customer stands, for [`Keyring::shred`].
+    pub fn customer_key(&self, id: &CustomerId) -> TreeKey {
+        TreeKey::new(EntryKind::Customer, &customer_tag(&self.lookup, id.expose()))
+    }
+
+    /// Where the entry of a partition stands, for [`Keyring::shred`].
+    pub fn partition_key(&self, id: &PartitionId) -> TreeKey {
+        TreeKey::new(EntryKind::Partition, &partition_tag(&self.lookup, id))
     }
 
     /// The name under which the offset of a source is kept.

@@ -1,33 +1,30 @@
 //! Opening a keyring: the newest root among all slots, the tree under it, the entries behind it from the mirror with the
-//! longest valid chain; then, for a writer, mending whatever is behind. Also how readers follow a living writer.
+//! longest valid chain. What is right is decided here, before anything is mended.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
-use zeroize::Zeroizing;
 
 use super::cache::Cache;
 use super::custodian::Custodian;
-use super::log::{Log, Mirror, locked, log_path};
+use super::log::{Log, Mirror, log_path};
+use super::mend::{mend_copies, mend_tails, sweep};
 use super::roots::{Roots, Slot, mend_roots, read_roots};
 use super::scan::{Scan, scan};
 use super::state::{State, Unfolded};
 use super::tree::{Nodes, Tree, damaged};
 use super::{Access, Floor, Keyring, KeyringOptions, KeyringReport};
-use crate::env::{self, Env, OpenMode, TEMPORARY};
+use crate::env::{self, Env, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::bytes::Malformed;
 use crate::format::keyring::{EntryBody, EntryKind, LOG_HEAD_BYTES, LogFrame, LogHead, Place};
 use crate::format::keyring_entry::Column;
 use crate::format::keyring_root::RootRecord;
+use crate::format::keyring_tree::Payload;
 use crate::ident::StoreId;
 
 /// The most bytes behind the last fold that are read: far beyond what folding lets pile up.
-const TAIL_LIMIT: u64 = 1 << 30;
-/// Copying a mirror goes in pieces of this many bytes.
-const COPY_BYTES: usize = 1 << 20;
+pub(super) const TAIL_LIMIT: u64 = 1 << 30;
 /// A reader tries again this often when a writer changes files under it.
 const READ_ATTEMPTS: usize = 10;
 
@@ -46,23 +43,24 @@ pub(super) fn log_number(name: &str) -> Option<u64> {
 }
 
 /// One mirror's log as it was found.
-struct Copy {
-    mirror: Mirror,
-    tail: Vec<u8>,
-    scan: Scan,
-    length: u64,
+pub(super) struct Copy {
+    pub mirror: Mirror,
+    pub tail: Vec<u8>,
+    pub scan: Scan,
+    /// Whether its tail holds frames of another mirror by now.
+    pub patched: bool,
 }
 
 /// A keyring as it was found, nothing mended yet.
-struct Loaded {
-    roots: Roots,
-    state: State,
+pub(super) struct Loaded {
+    pub roots: Roots,
+    pub state: State,
     /// By directory; none where it is missing, damaged or behind.
-    copies: Vec<Option<Copy>>,
-    best: usize,
+    pub copies: Vec<Option<Copy>>,
+    pub best: usize,
 }
 
-fn open_root(site: &Site, roots: &Roots) -> Result<RootRecord> {
+pub(super) fn open_root(site: &Site, roots: &Roots) -> Result<RootRecord> {
     let plain = site.custodian.open(&roots.newest.sealed)?;
     let wrong = |what: String| {
         let path = site.dirs.first().map(|dir| dir.join("root.a")).unwrap_or_default();
@@ -125,7 +123,7 @@ fn open_copy(site: &Site, dir: &Path, record: &RootRecord, write: bool) -> Resul
     let scan = scan(&tail, record.fold, record.epoch, record.next_entry);
     // Up to the last whole entry, whose last bytes may be zeros, or up to whatever else stands there.
     tail.truncate(filled.max((scan.valid - record.fold) as usize));
-    Ok(Copy { mirror: Mirror { path, file }, tail, scan, length })
+    Ok(Copy { mirror: Mirror { path, file }, tail, scan, patched: false })
 }
 
 /// Opens the log in every directory whose root is the newest, or, if none of those is whole, in the others.
@@ -161,12 +159,41 @@ fn open_copies(site: &Site, roots: &Roots, record: &RootRecord, write: bool) -> 
     Err(error.hint("bring the keyring back from a mirror"))
 }
 
+/// Where the longest chain breaks and another mirror has the frame that belongs there, takes it from that one.
+fn patch(copies: &mut [Option<Copy>], record: &RootRecord) {
+    while let Some(best) = longest(copies) {
+        let Some(broken) = copies[best].as_ref().and_then(|copy| copy.scan.broken) else { return };
+        let from = (broken.0 - record.fold) as usize;
+        let others = copies.iter().enumerate().filter(|(index, _)| *index != best);
+        let frame = others.filter_map(|(_, copy)| copy.as_ref()?.tail.get(from..)).find_map(|rest| {
+            let (_, length) = LogFrame::parse(rest).ok()?;
+            Some(rest[..length].to_vec())
+        });
+        let (Some(frame), Some(copy)) = (frame, &mut copies[best]) else { return };
+        let end = from + frame.len();
+        if copy.tail.len() < end {
+            copy.tail.resize(end, 0);
+        }
+        if copy.tail[from..end] == frame {
+            return; // It is whole, and stands there for another reason.
+        }
+        copy.tail[from..end].copy_from_slice(&frame);
+        copy.scan = scan(&copy.tail, record.fold, record.epoch, record.next_entry);
+        copy.patched = true;
+    }
+}
+
+fn longest(copies: &[Option<Copy>]) -> Option<usize> {
+    let whole = copies.iter().enumerate().filter_map(|(index, copy)| Some((index, copy.as_ref()?)));
+    whole.max_by_key(|(index, copy)| (copy.scan.next, copy.scan.valid, usize::MAX - index)).map(|(index, _)| index)
+}
+
 /// The copy with the longest valid chain, checked against what is known to have been durable.
 fn choose(copies: &[Option<Copy>], floor: Floor) -> Result<usize> {
-    let whole = || copies.iter().enumerate().filter_map(|(index, copy)| Some((index, copy.as_ref()?)));
-    let best = whole().max_by_key(|(index, copy)| (copy.scan.next, copy.scan.valid, usize::MAX - index));
-    let (index, best) = best.ok_or_else(|| Error::new(ErrorKind::Invalid, "a keyring in no directory"))?;
-    let known = whole().map(|(_, copy)| copy.scan.durable).max().unwrap_or(0).max(floor.entry);
+    let none = || Error::new(ErrorKind::Invalid, "a keyring in no directory");
+    let index = longest(copies).ok_or_else(none)?;
+    let best = copies[index].as_ref().ok_or_else(none)?;
+    let known = copies.iter().flatten().map(|copy| copy.scan.durable).max().unwrap_or(0).max(floor.entry);
     if known < best.scan.next {
         return Ok(index);
     }
@@ -181,7 +208,7 @@ fn choose(copies: &[Option<Copy>], floor: Floor) -> Result<usize> {
 }
 
 /// Decrypts the entry at `place` of `bytes`, which start at `base`, and takes it in.
-fn take_in(state: &mut State, nodes: &Nodes, bytes: &[u8], base: u64, place: Place) -> Result<()> {
+pub(super) fn take_in(state: &mut State, nodes: &Nodes, bytes: &[u8], base: u64, place: Place) -> Result<()> {
     let tree = state.tree.clone();
     let wrong = |what| damaged(&tree.log, place, what);
     let Ok((LogFrame::Entry(frame), _)) = LogFrame::parse(&bytes[(place.offset - base) as usize..]) else {
@@ -201,8 +228,9 @@ fn take_in(state: &mut State, nodes: &Nodes, bytes: &[u8], base: u64, place: Pla
         };
         state.next_partition = state.next_partition.max(number.0 + 1);
     }
-    let payload = Arc::new(Zeroizing::new(body.payload.to_vec()));
-    let entry = Unfolded { key, number: frame.head.number, first: body.first, payload };
+    let (first, length) = (body.first, body.payload.len());
+    let payload = Payload::end_of(plain, length);
+    let entry = Unfolded { key, number: frame.head.number, first, payload };
     state.note(leaf.child(), entry, place);
     Ok(())
 }
@@ -211,7 +239,8 @@ fn load(site: &Site, nodes: &Nodes, floor: Floor, write: bool) -> Result<Loaded>
     let roots = read_roots(&*site.env, &site.dirs, &site.store, write)?;
     let record = open_root(site, &roots)?;
     let (fold, file) = (record.fold, record.file);
-    let copies = open_copies(site, &roots, &record, write)?;
+    let mut copies = open_copies(site, &roots, &record, write)?;
+    patch(&mut copies, &record);
     let best = choose(&copies, floor)?;
     let Some(copy) = &copies[best] else {
         return Err(Error::new(ErrorKind::Invalid, "a keyring in no directory"));
@@ -227,99 +256,6 @@ fn load(site: &Site, nodes: &Nodes, floor: Floor, write: bool) -> Result<Loaded>
     }
     state.scanned = copy.scan.valid;
     Ok(Loaded { roots, state, copies, best })
-}
-
-/// Makes every mirror's log end as the best one does: what is kept is written again, so that it is on the disk whatever
-/// the cache knew; what is beyond is cut.
-fn mend_tails(loaded: &Loaded) -> Result<u64> {
-    let Some(best) = &loaded.copies[loaded.best] else { return Ok(0) };
-    let (fold, valid) = (loaded.state.tree.root.fold, best.scan.valid);
-    let kept = &best.tail[..(valid - fold) as usize];
-    let mut mended = 0;
-    for copy in loaded.copies.iter().flatten() {
-        let same = copy.tail == kept;
-        if same && kept.is_empty() {
-            continue;
-        }
-        let Mirror { path, file } = &copy.mirror;
-        env::write_all_at(&**file, kept, fold)
-            .and_then(|()| file.set_len(valid))
-            .and_then(|()| file.sync_data())
-            .map_err(|error| Error::io("mend the end of the keyring", path, error))?;
-        let own = copy.tail.get(..kept.len()).is_some_and(|own| own == kept);
-        mended += u64::from(!own);
-    }
-    Ok(mended)
-}
-
-/// Copies the best mirror's log over those that are missing, damaged or behind.
-fn mend_copies(site: &Site, loaded: &mut Loaded) -> Result<u64> {
-    let Some(best) = &loaded.copies[loaded.best] else { return Ok(0) };
-    let (from, valid) = (best.mirror.clone(), best.scan.valid);
-    let mut mended = 0;
-    let mut mirrors = vec![from.clone()];
-    for (index, (dir, copy)) in site.dirs.iter().zip(&loaded.copies).enumerate() {
-        match copy {
-            Some(_) if index == loaded.best => {}
-            Some(copy) => mirrors.push(copy.mirror.clone()),
-            None => {
-                mirrors.push(copy_log(site, &from, dir, loaded.state.tree.root.file, valid)?);
-                mended += 1;
-            }
-        }
-    }
-    if mended > 0 {
-        // The tree is opened again over all mirrors; nobody has seen the first one.
-        let record = open_root(site, &loaded.roots)?;
-        let log = Arc::new(Log::over(record.file, mirrors, valid, true));
-        loaded.state.tree = Arc::new(Tree::open(site.store, log, record)?);
-    }
-    Ok(mended)
-}
-
-fn copy_log(site: &Site, from: &Mirror, dir: &Path, number: u64, end: u64) -> Result<Mirror> {
-    let path = log_path(dir, number);
-    let copy = || -> io::Result<Mirror> {
-        env::create_dirs(&*site.env, dir)?;
-        let temporary = env::temporary_name(&*site.env, &path)?;
-        let file = site.env.open(&temporary, OpenMode::CreateNew)?;
-        let mut buffer = vec![0; COPY_BYTES];
-        let mut offset = 0;
-        while offset < end {
-            let piece = &mut buffer[..COPY_BYTES.min((end - offset) as usize)];
-            env::read_exact_at(&*from.file, piece, offset)?;
-            env::write_all_at(&*file, piece, offset)?;
-            offset += piece.len() as u64;
-        }
-        file.sync_data()?;
-        match site.env.remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        site.env.rename_new(&temporary, &path)?;
-        site.env.sync_dir(dir)?;
-        Ok(Mirror { path: path.clone(), file })
-    };
-    copy().map_err(|error| Error::io("mend a mirror of the keyring", &path, error))
-}
-
-/// Removes temporary files, and log files that the root does not name.
-fn sweep(site: &Site, file: u64) -> Result<()> {
-    for dir in &site.dirs {
-        let io = |error| Error::io("clear the keyring's directory", dir, error);
-        let mut removed = false;
-        for entry in site.env.list(dir).map_err(io)? {
-            let stray = log_number(&entry.name).is_some_and(|number| number != file);
-            if stray || entry.name.ends_with(TEMPORARY) {
-                site.env.remove_file(&dir.join(&entry.name)).map_err(io)?;
-                removed = true;
-            }
-        }
-        if removed {
-            site.env.sync_dir(dir).map_err(io)?;
-        }
-    }
-    Ok(())
 }
 
 impl Keyring {
@@ -341,7 +277,7 @@ impl Keyring {
         let site = Site { env, dirs: options.dirs, custodian, store: *store };
         let nodes = Cache::new(options.cache_bytes / 2);
         if access == Access::Read {
-            let (loaded, _) = load_for_reading(&site, &nodes, floor)?;
+            let loaded = load_for_reading(&site, &nodes, floor)?;
             let cut = loaded.copies[loaded.best].as_ref().map_or(0, |copy| copy.scan.beyond);
             let keyring = Keyring::over(site, access, floor, options.cache_bytes, loaded.state);
             return Ok((keyring, KeyringReport { bytes_cut: cut, ..KeyringReport::default() }));
@@ -364,100 +300,14 @@ impl Keyring {
         }
         Ok((keyring, report))
     }
-
-    /// Reads what a living writer has written since: new entries, or a whole new root. Returns whether there was
-    /// anything. For readers; a writer knows already.
-    ///
-    /// # Errors
-    /// As [`Keyring::open`]; the keyring then goes on with what it had.
-    pub fn refresh(&self) -> Result<bool> {
-        if self.access == Access::Write {
-            return Ok(false);
-        }
-        let _folding = locked(&self.folding);
-        let before = (self.epoch(), self.appended());
-        let site = Site {
-            env: self.env.clone(),
-            dirs: self.dirs.clone(),
-            custodian: self.custodian.clone(),
-            store: self.store,
-        };
-        let fresh = Cache::new(COPY_BYTES);
-        let (loaded, changed) = match self.more()? {
-            Some(changed) => return Ok(changed),
-            None => load_for_reading(&site, &fresh, self.floor).map(|(loaded, _)| {
-                let after = (loaded.state.tree.root.epoch, loaded.state.next_number - 1);
-                (loaded, after != before)
-            })?,
-        };
-        let _stripes: Vec<_> = self.stripes.iter().map(locked).collect();
-        self.durable.store(loaded.state.next_number - 1, Ordering::Release);
-        *locked(&self.state) = loaded.state;
-        self.forget();
-        Ok(changed)
-    }
-
-    /// Whether a writer has sealed another root since this one was read.
-    ///
-    /// # Errors
-    /// As [`Keyring::open`].
-    pub fn root_changed(&self) -> Result<bool> {
-        let roots = read_roots(&*self.env, &self.dirs, &self.store, false)?;
-        Ok(roots.newest.epoch != self.epoch())
-    }
-
-    /// Drops everything decoded.
-    pub(super) fn forget(&self) {
-        self.nodes.clear();
-        self.customers.clear();
-        self.partitions.clear();
-    }
-
-    /// Under the same root: takes in the entries appended since. None where there is another root.
-    fn more(&self) -> Result<Option<bool>> {
-        if self.root_changed()? {
-            return Ok(None);
-        }
-        let (tree, scanned, next) = {
-            let state = locked(&self.state);
-            (state.tree.clone(), state.scanned, state.next_number)
-        };
-        let mut best: Option<(Scan, Vec<u8>)> = None;
-        for mirror in tree.log.mirrors() {
-            let io = |error| Error::io("read the keyring", &mirror.path, error);
-            let length = mirror.file.len().map_err(io)?.saturating_sub(scanned);
-            let mut tail = vec![0; length.min(TAIL_LIMIT) as usize];
-            match env::read_exact_at(&*mirror.file, &mut tail, scanned) {
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-                read => read.map_err(io)?,
-            }
-            let found = scan(&tail, scanned, tree.root.epoch, next);
-            if best.as_ref().is_none_or(|(held, _)| held.next < found.next) {
-                best = Some((found, tail));
-            }
-        }
-        let Some((found, tail)) = best else { return Ok(Some(false)) };
-        let _stripes: Vec<_> = self.stripes.iter().map(locked).collect();
-        let mut state = locked(&self.state);
-        for place in &found.entries {
-            take_in(&mut state, &self.nodes, &tail, scanned, *place)?;
-        }
-        state.scanned = found.valid;
-        self.durable.store(state.next_number - 1, Ordering::Release);
-        if !found.entries.is_empty() {
-            self.customers.clear();
-            self.partitions.clear();
-        }
-        Ok(Some(!found.entries.is_empty()))
-    }
 }
 
 /// Loads while a writer may be at work: a file that is being compacted away, or a slot half written, is tried again.
-fn load_for_reading(site: &Site, nodes: &Nodes, floor: Floor) -> Result<(Loaded, usize)> {
+pub(super) fn load_for_reading(site: &Site, nodes: &Nodes, floor: Floor) -> Result<Loaded> {
     let mut attempt = 1;
     loop {
         match load(site, nodes, floor, false) {
-            Ok(loaded) => return Ok((loaded, attempt)),
+            Ok(loaded) => return Ok(loaded),
             Err(error)
                 if attempt < READ_ATTEMPTS && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) =>
             {

@@ -3,11 +3,11 @@
 use super::custodian::FileCustodian;
 use super::*;
 use crate::env::sim::Sim;
-use crate::ident::PartitionId;
 use crate::window::WindowLength;
 
 mod crash;
 mod damage;
+mod shred;
 
 /// Half-lives of a keyring in tests: where it lies and who holds its keys.
 #[derive(Clone)]

@@ -12,8 +12,11 @@ use crate::error::{Error, Result};
 use crate::format::bytes::Malformed;
 use crate::format::keyring::{CROWN_LEVEL, EntryBody, LogFrame, Place, TreeKey};
 use crate::format::keyring_root::RootRecord;
-use crate::format::keyring_tree::{Chain, Child, Crown, Item, decode_inner, decode_leaf};
+use crate::format::keyring_tree::{Chain, Child, Crown, Item, Payload, decode_inner, decode_leaf};
 use crate::ident::StoreId;
+
+/// What an item of a cached leaf weighs besides its payload, about.
+pub const ITEM_BYTES: usize = 96;
 
 /// A decoded node.
 #[derive(Debug)]
@@ -127,11 +130,11 @@ impl Tree {
             return Ok(node);
         }
         let (plain, _) = open_node(&self.log, &self.store, child.place, child.id, 0, &child.key)?;
-        let mut items = decode_leaf(&plain).map_err(|what| damaged(&self.log, child.place, what))?;
+        let mut items = decode_leaf(plain).map_err(|what| damaged(&self.log, child.place, what))?;
         for item in self.chain(child, &child.chain)? {
             put_item(&mut items, item);
         }
-        let weight = items.iter().map(|item| item.payload.len() + 112).sum::<usize>() + 128;
+        let weight = items.iter().map(|item| item.payload.len() + ITEM_BYTES).sum::<usize>() + ITEM_BYTES;
         let node = Arc::new(Node::Leaf(items));
         if keep {
             nodes.insert(name, node.clone(), weight);
@@ -150,16 +153,13 @@ impl Tree {
                 return Err(wrong(Malformed("another frame stands where an entry should be")));
             };
             let plain = frame.open_body(&self.store, &child.key).map_err(wrong)?;
-            let body = EntryBody::decode(&plain).map_err(wrong)?;
-            if body.previous.is_some() != (left > 0) || body.previous.offset >= place.offset.max(1) {
+            let EntryBody { key, previous, payload, .. } = EntryBody::decode(&plain).map_err(wrong)?;
+            if previous.is_some() != (left > 0) || previous.offset >= place.offset.max(1) {
                 return Err(wrong(Malformed("the chain of a leaf is longer or shorter than its parent says")));
             }
-            items.push(Item {
-                key: body.key,
-                number: frame.head.number,
-                payload: Arc::new(Zeroizing::new(body.payload.to_vec())),
-            });
-            place = body.previous;
+            let length = payload.len();
+            items.push(Item { key, number: frame.head.number, payload: Payload::end_of(plain, length) });
+            place = previous;
         }
         Ok(items)
     }

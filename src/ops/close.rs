@@ -18,6 +18,5 @@ pub fn close(engine: &Engine) -> Result<()> {
     engine.record(&[Fact::CleanClose { known }])?;
     engine.keyring.fold(housekeeping::position(engine))?;
     writer.cells.purge();
-    engine.keyring.release();
-    Ok(())
+    engine.keyring.release()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::crypto::seals;
-use crate::env::sim::{Plant, Survivors};
+use crate::env::sim::{Faults, Plant, Survivors};
 
 /// What the outside was told.
 #[derive(Default)]
@@ -143,8 +143,8 @@ fn cut_everywhere(mirrors: usize, survivors: Survivors, recovery: impl Fn(u64) -
 fn cut_with(mirrors: usize, survivors: Survivors, recovery: impl Fn(u64) -> Option<u64>, plant: Option<Plant>) {
     for change in 0..changes_of(mirrors) {
         let sim = Sim::new(change * 31 + 5);
-        plant.into_iter().for_each(|plant| sim.plant(plant));
         let place = Place::new(&sim, mirrors);
+        plant.into_iter().for_each(|plant| sim.plant(plant));
         let mut told = Told::default();
         seals::start();
         sim.crash_at_change(sim.changes() + change);
@@ -215,4 +215,73 @@ fn these_cuts_find_a_custodian_that_is_not_synced() {
 #[should_panic]
 fn these_cuts_find_directories_that_are_not_synced() {
     cut_with(1, Survivors::None, |_| None, Some(Plant::NoDirSync));
+}
+
+/// What chance does next, the same for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
+
+/// One step of a life at random; an error means that the keyring must be opened again.
+fn step(keyring: &Keyring, told: &mut Told, dice: &mut Dice, round: u64) -> Result<()> {
+    match dice.below(12) {
+        0..5 => told.customer(keyring, dice.below(40) as usize),
+        5 => told.partition(keyring, dice.below(4) as usize),
+        6..9 => told.sync(keyring),
+        9 | 10 => keyring.fold((round, [0; 32])).map(|_| told.durable = keyring.durable()),
+        _ => keyring.compact((round, [0; 32])).map(|_| told.durable = keyring.durable()),
+    }
+}
+
+/// A life at random on a machine that fails at random, with power cuts and killed processes.
+fn wander(seed: u64) {
+    let sim = Sim::new(seed);
+    let mirrors = 1 + seed as usize % 2;
+    let place = Place::new(&sim, mirrors);
+    drop(place.create().unwrap());
+    let (mut told, mut dice) = (Told { created: true, ..Told::default() }, Dice(seed));
+    seals::start();
+    for round in 0..25 {
+        if let Ok((keyring, _)) = place.open(Access::Write, told.durable) {
+            told.durable = told.durable.max(keyring.durable());
+            sim.set_faults(if seed.is_multiple_of(3) {
+                Faults::harmless(seed + round)
+            } else {
+                Faults::swarm(seed + round)
+            });
+            let steps = dice.below(30);
+            let lived = (0..steps).try_for_each(|_| step(&keyring, &mut told, &mut dice, round));
+            assert!(lived.is_ok() || !seed.is_multiple_of(3), "seed {seed}: {lived:?}");
+            sim.heal();
+            // Reading goes on, whatever failed.
+            told.check(&keyring);
+        }
+        match dice.below(3) {
+            0 => sim.kill(),
+            1 => sim.restart(),
+            // In the next opening.
+            _ => {
+                sim.crash_at_change(sim.changes() + dice.below(12));
+                let _ = place.open(Access::Write, told.durable);
+                sim.restart();
+            }
+        }
+        let (keyring, _) =
+            place.open(Access::Write, told.durable).unwrap_or_else(|error| panic!("seed {seed}: {error:?}"));
+        told.check(&keyring);
+        told.durable = told.durable.max(keyring.durable());
+        told.secrets.retain(|number, _| keyring.customer(&id(*number)).unwrap().is_some());
+        told.partitions.retain(|index, _| keyring.partition(&partition(MONTHS[*index])).unwrap().is_some());
+    }
+    assert_eq!(seals::stop().1, 0, "seed {seed}: a nonce twice");
+}
+
+#[test]
+fn nothing_durable_is_lost_on_a_machine_that_fails_at_random() {
+    (0..120).for_each(wander);
 }

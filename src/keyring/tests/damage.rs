@@ -156,6 +156,33 @@ fn a_lost_cut_or_emptied_file_in_one_mirror_is_made_again() {
 }
 
 #[test]
+fn two_mirrors_that_are_each_damaged_elsewhere_make_one_whole() {
+    let closed = closed(2, 3);
+    let sim = &closed.place.sim;
+    let log = sim.read("mirror0/keyring/0000000001.keys").unwrap();
+    let length = log.len() as u64;
+    let mut starts = vec![64];
+    while let Some(rest) = log.get(starts[starts.len() - 1]..).filter(|rest| !rest.is_empty()) {
+        starts.push(starts[starts.len() - 1] + crate::format::keyring::LogFrame::parse(rest).unwrap().1);
+    }
+    let frame = |byte: u64| starts.partition_point(|start| *start as u64 <= byte);
+    for byte in (64..length).step_by(11) {
+        let other = 64 + (byte + length / 2) % (length - 64);
+        sim.flip("mirror0/keyring/0000000001.keys", byte, 1);
+        sim.flip("mirror1/keyring/0000000001.keys", other, 2);
+        let first = closed.intact(Access::Write, "both damaged");
+        assert!(first || frame(byte) == frame(other), "bytes {byte} and {other}");
+        closed.restore();
+        // One mirror is behind, and is about to be written over from one that is damaged.
+        sim.remove("mirror0/keyring/root.a");
+        sim.remove("mirror0/keyring/root.b");
+        sim.flip("mirror1/keyring/0000000001.keys", byte.min(length - 2_500), 1);
+        assert!(closed.intact(Access::Write, "one behind, the other damaged"), "byte {byte}");
+        closed.restore();
+    }
+}
+
+#[test]
 fn a_log_cut_at_any_length_is_an_error_or_whole() {
     let closed = closed(1, 4);
     let sim = &closed.place.sim;
