@@ -114,6 +114,9 @@ fn body(fields: &Fields<'_>) -> Result<(BodyKind, Vec<u8>), Fault> {
 pub fn parse(line: &[u8]) -> Result<Record, Fault> {
     let line = std::str::from_utf8(line)
         .map_err(|error| Fault::whole(format!("not UTF-8 at column {}", error.valid_up_to() + 1)))?;
+    if line.contains('\n') {
+        return Err(Fault::whole("more than one line"));
+    }
     // The parser would take an array for the fields in their order.
     if !line.trim_ascii_start().starts_with('{') {
         return Err(Fault::whole("not a JSON object"));
@@ -250,6 +253,8 @@ mod tests {
         for line in [&b"[1]"[..], b"7", b"hello", br#"["c-1","chat","EU","2025-01-01T00:00:00Z",1,"","7"]"#] {
             assert_eq!(parse(line).unwrap_err().to_string(), "not a JSON object");
         }
+        let broken = GOOD.replace("[1,", "[1,\n");
+        assert_eq!(parse(broken.as_bytes()).unwrap_err().to_string(), "more than one line");
         assert_eq!(parse(b"\"c\xff\"").unwrap_err().to_string(), "not UTF-8 at column 3");
         assert!(parse(&GOOD.as_bytes()[..50]).unwrap_err().to_string().starts_with("not JSON: EOF"));
         assert!(parse(format!("{GOOD} x").as_bytes()).unwrap_err().to_string().starts_with("not JSON: trailing"));
