@@ -3,6 +3,7 @@
 
 pub mod bytes;
 pub mod keyring;
+pub mod keyring_column;
 pub mod keyring_custodian;
 pub mod keyring_entry;
 pub mod keyring_root;

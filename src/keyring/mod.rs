@@ -17,6 +17,7 @@ mod mend;
 mod open;
 mod opening;
 mod partitions;
+mod rewrite;
 mod roots;
 mod scan;
 mod state;
@@ -46,12 +47,12 @@ use crate::format::keyring_tree::Payload;
 use crate::ident::{CustomerId, PartitionId, StoreId, Stream, SubjectNumber};
 use crate::window::{Timestamp, Window};
 
-pub use self::fold::{Changes, Folded};
+pub use self::fold::Folded;
 pub use self::opening::register_opening;
+pub use self::rewrite::Changes;
 pub use self::verify::{DeepCheck, KeyringCheck, verify};
-pub use crate::format::keyring_entry::{
-    AgendaItem, Anchor, CustomerEntry, CustomerState, PartitionEntry, Remnant, Secret, SecretScope, StreamUse,
-};
+pub use crate::format::keyring_column::{AgendaItem, PartitionEntry, Remnant};
+pub use crate::format::keyring_entry::{Anchor, CustomerEntry, CustomerState, Secret, SecretScope, StreamUse};
 
 /// A fold is due when this many entries are unfolded.
 const UNFOLDED_WANTED: usize = 16_384;
