@@ -47,7 +47,6 @@ use crate::ident::{CustomerId, PartitionId, StoreId, Stream, SubjectNumber};
 use crate::window::{Timestamp, Window};
 
 pub use self::custodian::{Custodian, Evidence, FileCustodian, OpeningToken, Registration};
-pub use self::fold::{Changes, Folded};
 pub use self::fold::Folded;
 pub use self::opening::register_opening;
 pub use self::rewrite::Changes;
