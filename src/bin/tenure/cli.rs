@@ -52,7 +52,7 @@ pub struct Global {
     /// The same as --format json; errors become one JSON object on standard error.
     #[arg(long, global = true, conflicts_with = "format")]
     pub json: bool,
-    /// Open for writing although a copy of this store was opened since; the reason is recorded.
+    /// Open for writing although a copy of this store was opened since, and say why.
     #[arg(long, global = true, value_name = "REASON")]
     pub take_over: Option<String>,
     /// Accept a file custodian on a copy-on-write or network file system, where destroyed keys may linger.
