@@ -41,6 +41,8 @@ struct Opened {
     facts: CustodianFacts,
     keys: Vec<(u64, EpochKey)>,
     halves: Vec<u64>,
+    /// Slots with one copy of zeros and one of neither: a key that was never used, or one half destroyed.
+    torn: Vec<u64>,
     damaged: Vec<u64>,
     slots: u64,
 }
@@ -128,6 +130,10 @@ impl FileCustodian {
 
     fn read(&self, mode: OpenMode) -> Result<Opened> {
         let file = self.env.open(&self.path, mode).map_err(self.io("open the custodian file"))?;
+        // What a killed process wrote is made durable before anybody is told of it; what a failed sync left in the cache
+        // is forgotten.
+        file.sync_data().map_err(self.io("sync the custodian file"))?;
+        file.drop_cache();
         let length = file.len().map_err(self.io("measure the custodian file"))?;
         if length > FILE_LIMIT {
             return Err(Error::corrupt(&self.path, FILE_LIMIT, "the custodian file is impossibly long"));
@@ -154,8 +160,8 @@ impl FileCustodian {
             }
         };
         let blocks = (length.saturating_sub(SLOTS_START)).div_ceil(2 * SECTOR_BYTES as u64);
-        let mut opened =
-            Opened { file, facts, keys: vec![], halves: vec![], damaged: vec![], slots: blocks * SLOTS_IN_BLOCK };
+        let slots = blocks * SLOTS_IN_BLOCK;
+        let mut opened = Opened { file, facts, keys: vec![], halves: vec![], torn: vec![], damaged: vec![], slots };
         for index in 0..opened.slots {
             let copies = slot_offsets(index).map(|offset| {
                 let start = offset as usize;
@@ -169,26 +175,38 @@ impl FileCustodian {
                     opened.halves.push(index);
                 }
                 [KeySlot::Free, KeySlot::Free] => {}
-                _ => opened.damaged.push(index),
+                [KeySlot::Damaged, KeySlot::Damaged] => opened.damaged.push(index),
+                _ => opened.torn.push(index),
             }
         }
         Ok(opened)
     }
 
-    /// Makes both copies of facts and keys equal again before anything is built on them.
+    /// Makes both copies of facts and keys equal again before anything is built on them. A copy that is as it should be
+    /// is never written over: until the other one is durable, it may be the only one.
     fn mend(&self, opened: &mut Opened) -> Result<()> {
         for slot in std::mem::take(&mut opened.halves) {
             for (_, key) in opened.keys.iter().filter(|(index, _)| *index == slot) {
                 let encoded = key.encode();
-                slot_offsets(slot).iter().try_for_each(|offset| self.write(opened, &encoded, *offset))?;
+                slot_offsets(slot).iter().try_for_each(|offset| self.put(opened, &encoded, *offset))?;
             }
         }
-        let mut bytes = vec![0; 2 * SECTOR_BYTES];
-        let read = env::read_exact_at(&*opened.file, &mut bytes, 0);
+        for slot in std::mem::take(&mut opened.torn) {
+            let free = [0; KEY_SLOT_BYTES];
+            slot_offsets(slot).iter().try_for_each(|offset| self.put(opened, &free, *offset))?;
+        }
         let sector = opened.facts.encode();
-        match read {
-            Ok(()) if bytes[..SECTOR_BYTES] == sector && bytes[SECTOR_BYTES..] == sector => Ok(()),
-            _ => self.write_facts(opened),
+        [0, SECTOR_BYTES as u64].iter().try_for_each(|offset| self.put(opened, &sector, *offset))
+    }
+
+    /// Writes `bytes` where they do not stand already.
+    fn put(&self, opened: &Opened, bytes: &[u8], offset: u64) -> Result<()> {
+        let mut present = Zeroizing::new(vec![0; bytes.len()]);
+        match env::read_exact_at(&*opened.file, &mut present, offset) {
+            Ok(()) if *present == bytes => Ok(()),
+            Ok(()) => self.write(opened, bytes, offset),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.write(opened, bytes, offset),
+            Err(error) => Err(self.io("read the custodian file")(error)),
         }
     }
 
@@ -374,9 +392,9 @@ impl Custodian for FileCustodian {
         let opened = self.read(OpenMode::Read)?;
         let Some((_, key)) = opened.keys.iter().find(|(_, held)| held.epoch == epoch) else {
             return Err(match opened.damaged.first() {
+                _ if epoch < opened.facts.destroyed_before => missing("the key of this root record was destroyed"),
                 Some(slot) => Error::corrupt(&self.path, slot_offsets(*slot)[0], "both copies of a key are damaged")
                     .hint("bring the custodian file back from where you keep its copy"),
-                None if epoch < opened.facts.destroyed_before => missing("the key of this root record was destroyed"),
                 None => missing("the custodian file does not hold the key of this root record"),
             });
         };
