@@ -108,11 +108,6 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
     let (mut ledger, cut) = open_ledger(&wish, store)?;
     report.ledger_bytes_cut = cut;
     report.clean = ledger.state().clean;
-    if ledger.state().store != store {
-        return Err(Error::new(ErrorKind::Corrupt, "the ledger belongs to another store")
-            .in_file(&wish.root.join("ledger"))
-            .hint("put back the ledger that belongs to this store's FORMAT file"));
-    }
     let (keyring, mended) = Keyring::open(
         env.clone(),
         wish.keyring.clone(),
@@ -199,7 +194,13 @@ pub fn registration(custodian: &dyn Custodian, store: StoreId) -> Result<Registr
 fn open_ledger(wish: &Wish, store: StoreId) -> Result<(Ledger, u64)> {
     let registration = registration(&*wish.custodian, store)?;
     let expect = (registration.ledger_length > 0).then_some((registration.ledger_length, registration.ledger_head));
-    Ledger::open(wish.env.clone(), &wish.root.join("ledger"), ledger::Access::Write, expect)
+    let (ledger, cut) = Ledger::open(wish.env.clone(), &wish.root.join("ledger"), ledger::Access::Write, expect)?;
+    match ledger.state().store == store {
+        true => Ok((ledger, cut)),
+        false => Err(Error::new(ErrorKind::Corrupt, "the ledger belongs to another store")
+            .in_file(&wish.root.join("ledger"))
+            .hint("put back the ledger that belongs to this store's FORMAT file")),
+    }
 }
 
 /// Makes visible what the ledger names and what the journal files hold.

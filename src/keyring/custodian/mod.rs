@@ -5,6 +5,7 @@
 mod command;
 mod file;
 mod process;
+mod slots;
 
 use std::fmt;
 
