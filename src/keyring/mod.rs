@@ -46,7 +46,7 @@ use crate::format::keyring_tree::Payload;
 use crate::ident::{CustomerId, PartitionId, StoreId, Stream, SubjectNumber};
 use crate::window::{Timestamp, Window};
 
-pub use self::custodian::{Custodian, Evidence, FileCustodian, OpeningToken, Registration};
+pub use self::custodian::{CommandCustodian, Custodian, Evidence, FileCustodian, OpeningToken, Registration};
 pub use self::fold::Folded;
 pub use self::opening::register_opening;
 pub use self::rewrite::Changes;
