@@ -13,7 +13,7 @@ use super::catalog::{Catalog, JournalFile, SegmentSlot, Snapshot};
 use crate::compress;
 use crate::crypto::{CellKey, Sealer};
 use crate::error::{Error, Result};
-use crate::format::frame::{FrameContext, FrameKind, FrameView, Frames, Origin};
+use crate::format::frame::{FrameContext, FrameKind, FrameView, Origin};
 use crate::ident::{CustomerId, Handle, PartitionNumber, RecordId, Salt, StoreId};
 use crate::journal;
 use crate::keyring::PartitionEntry;
@@ -123,15 +123,15 @@ impl<'a> CellReader<'a> {
         let Some(run) = segment.find(&cell.handle)? else { return Ok(()) };
         let mut bytes = Vec::new();
         segment.read_run(&run, &mut bytes)?;
-        let mut frames = Frames::new(&bytes);
-        loop {
-            let offset = run.offset + frames.offset() as u64;
-            let Some(frame) = frames.next() else { return Ok(()) };
-            let frame = frame.map_err(|wrong| Error::corrupt(&slot.path, offset, wrong.0))?;
+        let mut offset = run.offset;
+        for frame in segment.frames(&run, &bytes) {
+            let frame = frame?;
             let salt = segment.salt(frame.head().opening);
             let salt = *salt.ok_or_else(|| Error::corrupt(&slot.path, offset, "a frame names an unknown opening"))?;
             cell.open(&frame, &salt, &slot.path, offset, wanted, hits)?;
+            offset += frame.length() as u64;
         }
+        Ok(())
     }
 
     fn read_journal(

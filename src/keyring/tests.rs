@@ -164,9 +164,19 @@ fn folds_and_compactions_keep_everything_in_a_deep_tree() {
         assert_eq!(secret(&keyring.customer(&id(number)).unwrap().unwrap().entry), *known);
     }
     let (mut seen, mut parts) = (0, 0);
-    keyring.walk_customers(&mut |_| Ok(seen += 1)).unwrap();
+    keyring
+        .walk_customers(&mut |_| {
+            seen += 1;
+            Ok(())
+        })
+        .unwrap();
     for part in 0..7 {
-        keyring.walk_customers_part(part, 7, &mut |_| Ok(parts += 1)).unwrap();
+        keyring
+            .walk_customers_part(part, 7, &mut |_| {
+                parts += 1;
+                Ok(())
+            })
+            .unwrap();
     }
     assert_eq!((seen, parts), (secrets.len(), secrets.len()));
     assert_eq!(keyring.partitions().unwrap().len(), 6);

@@ -16,10 +16,9 @@ use crate::error::{Error, ErrorKind};
 use crate::format::journal::Unreadable;
 use crate::ident::PartitionId;
 
-pub use crate::format::segment::SegmentHead;
-pub use merge::{Merged, merge, merged_salts};
-pub use read::{Handles, Run, Segment};
-pub use verify::{Contents, SegmentCheck, rebuild_index, verify};
+pub use merge::{merge, merged_salts};
+pub use read::Segment;
+pub use verify::{Contents, rebuild_index, verify};
 pub use write::{SegmentSummary, SegmentWriter};
 
 const SUFFIX: &str = ".seg";

@@ -123,11 +123,6 @@ impl SegmentWriter {
         Ok(true)
     }
 
-    /// Frames so far.
-    pub fn records(&self) -> u64 {
-        self.records
-    }
-
     /// Bytes so far, footer not included.
     pub fn bytes(&self) -> u64 {
         self.flushed + self.buffer.len() as u64
