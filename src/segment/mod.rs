@@ -5,6 +5,7 @@
 mod cursor;
 mod merge;
 mod read;
+mod rebuild;
 #[cfg(all(test, feature = "simulation"))]
 mod tests;
 mod verify;
@@ -18,7 +19,8 @@ use crate::ident::PartitionId;
 
 pub use merge::{merge, merged_salts};
 pub use read::Segment;
-pub use verify::{Contents, rebuild_index, verify};
+pub use rebuild::{Contents, rebuild, restored_hash};
+pub use verify::verify;
 pub use write::{SegmentSummary, SegmentWriter};
 
 const SUFFIX: &str = ".seg";

@@ -7,6 +7,7 @@
 mod crash;
 mod damage;
 mod machine;
+mod repair;
 mod scene;
 mod threads;
 mod verbs;
