@@ -57,7 +57,10 @@ impl Source {
     }
 
     fn is_test(&self) -> bool {
-        !self.path.starts_with("src/") || self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
+        !self.path.starts_with("src/")
+            || self.path == "src/fuzzing.rs"
+            || self.path.ends_with("/tests.rs")
+            || self.path.contains("/tests/")
     }
 }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::catalog::{Catalog, JournalFile, SegmentSlot, Snapshot};
 use crate::compress;
 use crate::crypto::{CellKey, Sealer};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::{FrameContext, FrameKind, FrameView, Origin};
 use crate::ident::{CustomerId, Handle, PartitionNumber, RecordId, Salt, StoreId};
 use crate::journal;
@@ -48,7 +48,7 @@ impl Hit {
             false => self.body,
             true => compress::decompress(&self.body, self.raw_length as usize).map(Bytes::from).map_err(|_| {
                 let what = format!("a body in partition {} does not decompress", self.partition.id);
-                Error::new(crate::ErrorKind::Corrupt, what).hint("run `tenure verify --deep` and report this")
+                Error::new(ErrorKind::Corrupt, what).hint("run `tenure verify --deep` and report this")
             })?,
         };
         Ok(Stored {
