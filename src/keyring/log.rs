@@ -3,7 +3,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::env::{self, Env, File, OpenMode};
@@ -43,6 +43,7 @@ pub struct Log {
     /// How much space is reserved; held while bytes are written or synced.
     allocated: Mutex<u64>,
     poisoned: AtomicBool,
+    mended: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +63,7 @@ impl Log {
             pending: Mutex::new(Pending { start: end, ..Pending::default() }),
             allocated: Mutex::new(end),
             poisoned: AtomicBool::new(false),
+            mended: AtomicU64::new(0),
         }
     }
 
@@ -113,6 +115,11 @@ impl Log {
     /// Bytes that wait to be written.
     pub fn waiting(&self) -> usize {
         locked(&self.pending).buffer.len()
+    }
+
+    /// Frames that were mended in one mirror from another.
+    pub fn mended(&self) -> u64 {
+        self.mended.load(Ordering::Relaxed)
     }
 
     /// Appends one frame, made in place, to what waits to be written.
@@ -255,7 +262,9 @@ impl Log {
     fn mend(&self, failed: &[&Mirror], bytes: &[u8], offset: u64) {
         if self.writable && self.check().is_ok() {
             for mirror in failed {
-                let _ = env::write_all_at(&*mirror.file, bytes, offset);
+                if env::write_all_at(&*mirror.file, bytes, offset).is_ok() {
+                    self.mended.fetch_add(1, Ordering::Relaxed);
+                }
             }
         }
     }

@@ -17,6 +17,7 @@ mod mend;
 mod open;
 mod opening;
 mod partitions;
+mod rewrite;
 mod roots;
 mod scan;
 mod state;
@@ -46,11 +47,12 @@ use crate::ident::{CustomerId, PartitionId, StoreId, Stream, SubjectNumber};
 use crate::window::{Timestamp, Window};
 
 pub use self::custodian::{Custodian, Evidence, FileCustodian, OpeningToken, Registration};
-#[cfg_attr(not(test), expect(unused_imports, reason = "the argument of `shred`: the issue of erasure and expiry"))]
-pub use self::fold::Changes;
 pub use self::opening::register_opening;
+#[cfg_attr(not(test), expect(unused_imports, reason = "the argument of `shred`: the issue of erasure and expiry"))]
+pub use self::rewrite::Changes;
 pub use self::verify::verify;
-pub use crate::format::keyring_entry::{CustomerEntry, CustomerState, PartitionEntry, Secret, SecretScope};
+pub use crate::format::keyring_column::PartitionEntry;
+pub use crate::format::keyring_entry::{CustomerEntry, CustomerState, Secret, SecretScope};
 
 /// Compaction is due when the log has this many bytes and more than half of them are dead.
 const COMPACTION_BYTES: u64 = 4 << 20;
