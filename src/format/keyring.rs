@@ -1,7 +1,7 @@
 //! The keyring's log, byte for byte: the head of a file, and the two frames in it. A *node* frame is one version of one
 //! tree node under its own key; an *entry* frame is one addition, its route (where in the tree it belongs) under the
 //! root's route key and its body under the key of the leaf it belongs to. Pure: keys and nonces are handed in, nothing
-//! is read or written. docs/format/keyring.md is the specification.
+//! is read or written. docs/format.md is the specification.
 
 use zeroize::Zeroizing;
 
