@@ -161,6 +161,14 @@ impl Error {
         self.with(|inner| inner.refusals = refusals)
     }
 
+    /// What happened and why, without the file and the offset: for reports that name those by themselves.
+    pub fn without_place(&self) -> String {
+        match &self.0.source {
+            Some(source) => format!("{}: {source}", self.0.message),
+            None => self.0.message.clone(),
+        }
+    }
+
     /// What to do about it.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

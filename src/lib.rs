@@ -48,3 +48,8 @@ pub use ops::verify::verify_keyless;
 pub use record::{BODY_LIMIT, Batch, BodyKind, Record, SourceOffset, Stored};
 pub use store::{Commit, Options, PolicyInForce, Scan, ScanFilter, Store, Timeline};
 pub use window::{Day, Period, Timestamp, Window, WindowLength};
+
+/// The program in the README, which compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

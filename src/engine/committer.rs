@@ -335,7 +335,7 @@ fn check(queue: &Queue) -> Result<()> {
         None => Ok(()),
         Some(first) => Err(Error::new(ErrorKind::Poisoned, "an earlier write failed, so nothing more is accepted")
             .caused_by(first.clone())
-            .hint("open the store again; reads go on meanwhile")),
+            .hint(first.next_step().unwrap_or("open the store again; reads go on meanwhile"))),
     }
 }
 

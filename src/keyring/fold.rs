@@ -178,10 +178,10 @@ impl Keyring {
         };
         let draft = Draft { log, epoch, top, level, next_node, live_bytes, folded, gone, ledger };
         let installed = self.install(&tree, draft);
-        if installed.is_err() {
+        if let Err(error) = &installed {
             // The tree in memory may be newer than any root on disk: nothing more may count as durable.
-            tree.log.poison();
-            locked(&self.state).tree.log.poison();
+            tree.log.poison(error);
+            locked(&self.state).tree.log.poison(error);
         }
         installed?;
         if whole {

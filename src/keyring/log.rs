@@ -3,8 +3,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::env::{self, Env, File, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
@@ -42,7 +42,8 @@ pub struct Log {
     pending: Mutex<Pending>,
     /// How much space is reserved; held while bytes are written or synced.
     allocated: Mutex<u64>,
-    poisoned: AtomicBool,
+    /// The failed write or sync after which nothing is written any more.
+    failure: OnceLock<Error>,
     mended: AtomicU64,
 }
 
@@ -62,7 +63,7 @@ impl Log {
             writable,
             pending: Mutex::new(Pending { start: end, ..Pending::default() }),
             allocated: Mutex::new(end),
-            poisoned: AtomicBool::new(false),
+            failure: OnceLock::new(),
             mended: AtomicU64::new(0),
         }
     }
@@ -132,16 +133,17 @@ impl Log {
     }
 
     /// Nothing is written any more: what is on disk is unknown.
-    pub fn poison(&self) {
-        self.poisoned.store(true, Ordering::Release);
+    pub fn poison(&self, error: &Error) {
+        let _ = self.failure.set(error.clone()); // The first failure is the one to tell.
     }
 
     /// Refuses to go on after a failed write or sync.
     pub fn check(&self) -> Result<()> {
-        match self.poisoned.load(Ordering::Acquire) {
-            false => Ok(()),
-            true => Err(Error::new(ErrorKind::Poisoned, "an earlier write to the keyring failed")
-                .hint("open the store again; nothing acknowledged is lost")),
+        match self.failure.get() {
+            None => Ok(()),
+            Some(first) => Err(Error::new(ErrorKind::Poisoned, "an earlier write to the keyring failed")
+                .caused_by(first.clone())
+                .hint(first.next_step().unwrap_or("open the store again; nothing acknowledged is lost"))),
         }
     }
 
@@ -171,8 +173,9 @@ impl Log {
                 false => Ok(()),
             };
             if let Err(error) = reserved.and_then(|()| env::write_all_at(&*mirror.file, &bytes, start)) {
-                self.poison();
-                return Err(Error::io("write the keyring", &mirror.path, error));
+                let error = Error::io("write the keyring", &mirror.path, error);
+                self.poison(&error);
+                return Err(error);
             }
         }
         if end > *allocated {
@@ -188,8 +191,9 @@ impl Log {
         self.write_out_with(&mut allocated)?;
         for mirror in &self.mirrors {
             if let Err(error) = mirror.file.sync_data() {
-                self.poison();
-                return Err(Error::io("sync the keyring", &mirror.path, error));
+                let error = Error::io("sync the keyring", &mirror.path, error);
+                self.poison(&error);
+                return Err(error);
             }
         }
         Ok(())

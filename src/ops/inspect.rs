@@ -45,7 +45,7 @@ pub fn inspect(env: &dyn Env, path: &Path) -> Result<Inspection> {
         Ok(()) => Ok(found),
         Err(error) if error.kind() == ErrorKind::Corrupt => {
             let path = error.path().unwrap_or(path).to_path_buf();
-            found.damage.push(Damage { path, offset: error.offset(), what: error.to_string() });
+            found.damage.push(Damage { path, offset: error.offset(), what: error.without_place() });
             Ok(found)
         }
         Err(error) => Err(error),

@@ -22,7 +22,7 @@ use crate::format::ledger::Fact;
 use crate::format::mark::{FORMAT_VERSION, MARK_LIMIT, Mark};
 use crate::format::position::{Known, Position};
 use crate::ident::{Salt, StoreId};
-use crate::keyring::{Access, Custodian, Floor, Keyring, KeyringOptions, register_opening};
+use crate::keyring::{Access, Custodian, Floor, Keyring, KeyringOptions, Registration, register_opening};
 use crate::ledger::{self, Ledger};
 use crate::ops::create::{LOCK, MARK};
 use crate::policy::Policy;
@@ -62,6 +62,11 @@ pub fn mark(env: &dyn Env, root: &Path) -> Result<Mark> {
                 .in_file(root)
                 .hint("check the path, or make a store with `tenure init`"),
         },
+        std::io::ErrorKind::NotADirectory => {
+            Error::new(ErrorKind::NotFound, "this is a file, not the directory of a store")
+                .in_file(root)
+                .hint("check the path, or make a store with `tenure init`")
+        }
         std::io::ErrorKind::FileTooLarge => foreign(&path),
         _ => Error::io("read the mark of the store", &path, error),
     })?;
@@ -95,18 +100,14 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
     let store = mark(&**env, &wish.root)?.store;
     let lock = lock(&**env, &wish.root)?;
     let ballast = Ballast::inspect(&**env, &wish.root, wish.tuning.ballast_bytes)?;
+    registration(&*wish.custodian, store)?;
     let number = register_opening(&**env, &wish.keyring.dirs, &*wish.custodian, wish.take_over.as_deref())?;
     let number = u32::try_from(number)
         .map_err(|_| Error::new(ErrorKind::Unsupported, "the store has been opened four thousand million times"))?;
     let mut report = Recovery::default();
-    let (mut ledger, cut) = open_ledger(&wish)?;
+    let (mut ledger, cut) = open_ledger(&wish, store)?;
     report.ledger_bytes_cut = cut;
     report.clean = ledger.state().clean;
-    if ledger.state().store != store {
-        return Err(Error::new(ErrorKind::Corrupt, "the ledger belongs to another store")
-            .in_file(&wish.root.join("ledger"))
-            .hint("put back the ledger that belongs to this store's FORMAT file"));
-    }
     let keyring = open_keyring(&wish, &store, ledger.state().known.entry, &mut report)?;
     let policy = Policy::parse(&ledger.state().policy.1)?;
     let salt = Salt::from_bytes(random(&**env).map_err(|error| Error::io("draw random bytes", &wish.root, error))?);
@@ -176,10 +177,29 @@ fn lock(env: &dyn Env, root: &Path) -> Result<Box<dyn Lock>> {
 }
 
 /// The ledger, which must reach at least as far as the custodian remembers.
-fn open_ledger(wish: &Wish) -> Result<(Ledger, u64)> {
-    let registration = wish.custodian.registration()?;
+/// What the custodian remembers, if it is of this store: of another store's nothing is asked, and nothing registered.
+///
+/// # Errors
+/// [`ErrorKind::KeyUnavailable`] for the custodian of another store.
+pub fn registration(custodian: &dyn Custodian, store: StoreId) -> Result<Registration> {
+    let registration = custodian.registration()?;
+    match registration.store == store {
+        true => Ok(registration),
+        false => Err(Error::new(ErrorKind::KeyUnavailable, "the custodian keeps the keys of another store")
+            .hint("name the custodian that was made with this store")),
+    }
+}
+
+fn open_ledger(wish: &Wish, store: StoreId) -> Result<(Ledger, u64)> {
+    let registration = registration(&*wish.custodian, store)?;
     let expect = (registration.ledger_length > 0).then_some((registration.ledger_length, registration.ledger_head));
-    Ledger::open(wish.env.clone(), &wish.root.join("ledger"), ledger::Access::Write, expect)
+    let (ledger, cut) = Ledger::open(wish.env.clone(), &wish.root.join("ledger"), ledger::Access::Write, expect)?;
+    match ledger.state().store == store {
+        true => Ok((ledger, cut)),
+        false => Err(Error::new(ErrorKind::Corrupt, "the ledger belongs to another store")
+            .in_file(&wish.root.join("ledger"))
+            .hint("put back the ledger that belongs to this store's FORMAT file")),
+    }
 }
 
 /// Makes visible what the ledger names and what the journal files hold.

@@ -19,7 +19,7 @@ use crate::journal::{self, Follower};
 use crate::keyring::{Access, Custodian, Floor, Keyring, KeyringOptions};
 use crate::ledger::{self, Ledger};
 use crate::ops::create::LOCK;
-use crate::ops::recover::mark;
+use crate::ops::recover::{mark, registration};
 use crate::policy::Policy;
 
 /// How often an opening is tried again when the writer changes files under it.
@@ -57,7 +57,7 @@ fn try_open(
     custodian: Arc<dyn Custodian>,
 ) -> Result<Engine> {
     let store = mark(&**env, &root)?.store;
-    let registration = custodian.registration()?;
+    let registration = registration(&*custodian, store)?;
     let expect = (registration.ledger_length > 0).then_some((registration.ledger_length, registration.ledger_head));
     let (ledger, _) = Ledger::open(env.clone(), &root.join("ledger"), ledger::Access::Read, expect)?;
     let dirs = options.dirs.clone();

@@ -96,7 +96,7 @@ impl<'a> Pass<'a> {
 
     fn damaged(&mut self, error: Error) {
         let path = error.path().unwrap_or(self.root).to_path_buf();
-        self.found.damage.push(Damage { path, offset: error.offset(), what: error.to_string() });
+        self.found.damage.push(Damage { path, offset: error.offset(), what: error.without_place() });
     }
 
     fn ledger(&mut self) {

@@ -176,9 +176,9 @@ impl Options {
     }
 }
 
-/// `calls` and `keyring` make `calls.keyring`.
+/// `calls` (or `calls/`) and `keyring` make `calls.keyring`: beside the store, never inside.
 fn beside(path: &Path, extension: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_os_string();
+    let mut name = path.components().as_path().as_os_str().to_os_string();
     name.push(".");
     name.push(extension);
     name.into()

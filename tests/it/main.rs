@@ -1,13 +1,21 @@
 //! Tests of the whole, through the public interface only: one program, a file per subject.
 //!
-//! They run on the simulated machine, so they need the feature `simulation` (`cargo test --all-features`).
+//! Most run on the simulated machine, so they need the feature `simulation`; those of the program need `cli`
+//! (`cargo test --all-features` has both).
 
-#![cfg(feature = "simulation")]
-
+#[cfg(feature = "cli")]
+mod cli;
+#[cfg(feature = "simulation")]
 mod crash;
+#[cfg(feature = "simulation")]
 mod damage;
+#[cfg(feature = "simulation")]
 mod machine;
+#[cfg(feature = "simulation")]
 mod repair;
+#[cfg(feature = "simulation")]
 mod scene;
+#[cfg(feature = "simulation")]
 mod threads;
+#[cfg(feature = "simulation")]
 mod verbs;

@@ -148,7 +148,7 @@ fn trial_store(dir: &Path) -> Result<(Duration, u64), Failure> {
 /// Checks of the store that was named. Gives the failure to end with where none is there.
 fn store_checks(global: &Global, disk: &Disk, checks: &mut Vec<Check>) -> Result<Option<Failure>, Failure> {
     let path = global.path()?;
-    let mut places: Vec<(&'static str, PathBuf)> = vec![("store", path.to_path_buf())];
+    let mut places: Vec<(&'static str, PathBuf)> = vec![("store", path.clone())];
     places.extend(global.keyring_dirs()?.into_iter().map(|dir| ("keyring", dir)));
     for (name, dir) in &places {
         checks.push(place(name, dir, disk));
@@ -167,13 +167,13 @@ fn store_checks(global: &Global, disk: &Disk, checks: &mut Vec<Check>) -> Result
             let verdict = if overdue > 0 { Verdict::Bad } else { Verdict::Good };
             checks.push(check("deadlines", verdict, format!("{overdue} partitions overdue")));
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(Failure::opening(error, path))),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(Failure::opening(error, &path))),
         Err(error) => {
             let name = if error.kind() == ErrorKind::KeyUnavailable { "keys" } else { "store" };
             checks.push(check(name, Verdict::Bad, error.to_string()));
         }
     }
-    checks.push(lock(path, disk));
+    checks.push(lock(&path, disk));
     Ok(None)
 }
 

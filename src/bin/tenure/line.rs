@@ -43,10 +43,7 @@ impl Fault {
         if let Some(field) = named("unknown field `") {
             return Fault::of(&field.chars().take(40).collect::<String>(), "no such field");
         }
-        match reason.starts_with("invalid type") {
-            true => Fault::whole("not a JSON object"),
-            false => Fault::whole(format!("not JSON: {reason} at column {}", error.column())),
-        }
+        Fault::whole(format!("not JSON: {reason} at column {}", error.column()))
     }
 }
 
@@ -117,6 +114,13 @@ fn body(fields: &Fields<'_>) -> Result<(BodyKind, Vec<u8>), Fault> {
 pub fn parse(line: &[u8]) -> Result<Record, Fault> {
     let line = std::str::from_utf8(line)
         .map_err(|error| Fault::whole(format!("not UTF-8 at column {}", error.valid_up_to() + 1)))?;
+    if line.contains('\n') {
+        return Err(Fault::whole("more than one line"));
+    }
+    // The parser would take an array for the fields in their order.
+    if !line.trim_ascii_start().starts_with('{') {
+        return Err(Fault::whole("not a JSON object"));
+    }
     let fields: Fields<'_> = serde_json::from_str(line).map_err(|error| Fault::from_json(&error))?;
     let complaint = |field: &'static str| move |error: tenure::Error| Fault::of(field, error.to_string());
 
@@ -246,7 +250,11 @@ mod tests {
         }
         let twice = GOOD.replace("\"class\"", "\"customer\":\"c-2\",\"class\"");
         assert_eq!(parse(twice.as_bytes()).unwrap_err().to_string(), "customer: given twice");
-        assert_eq!(parse(b"[1]").unwrap_err().to_string(), "not a JSON object");
+        for line in [&b"[1]"[..], b"7", b"hello", br#"["c-1","chat","EU","2025-01-01T00:00:00Z",1,"","7"]"#] {
+            assert_eq!(parse(line).unwrap_err().to_string(), "not a JSON object");
+        }
+        let broken = GOOD.replace("[1,", "[1,\n");
+        assert_eq!(parse(broken.as_bytes()).unwrap_err().to_string(), "more than one line");
         assert_eq!(parse(b"\"c\xff\"").unwrap_err().to_string(), "not UTF-8 at column 3");
         assert!(parse(&GOOD.as_bytes()[..50]).unwrap_err().to_string().starts_with("not JSON: EOF"));
         assert!(parse(format!("{GOOD} x").as_bytes()).unwrap_err().to_string().starts_with("not JSON: trailing"));

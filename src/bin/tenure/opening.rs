@@ -11,23 +11,28 @@ use crate::output::Output;
 use crate::words::{bytes, counted, duration};
 
 impl Global {
-    /// The directory of the store.
-    pub fn path(&self) -> Result<&Path, Failure> {
+    /// The directory of the store. One that has no name of its own (`.`, `..`) is called by its whole path, because the
+    /// keyring stands beside it under its name.
+    pub fn path(&self) -> Result<PathBuf, Failure> {
         let missing = || Failure::usage("no store named").hint("give -s DIR, or set TENURE_STORE");
-        self.store.as_deref().ok_or_else(missing)
+        let path = self.store.as_deref().ok_or_else(missing)?;
+        match path.file_name() {
+            Some(_) => Ok(path.components().as_path().to_path_buf()),
+            None => path.canonicalize().map_err(|error| Failure::file("find", path, &error)),
+        }
     }
 
     /// The directories of the keyring.
     pub fn keyring_dirs(&self) -> Result<Vec<PathBuf>, Failure> {
         match self.keyring.is_empty() {
-            true => Ok(vec![beside(self.path()?, ".keyring")]),
+            true => Ok(vec![beside(&self.path()?, ".keyring")]),
             false => Ok(self.keyring.clone()),
         }
     }
 
     /// The file of the file custodian.
     pub fn custodian_file(&self) -> Result<PathBuf, Failure> {
-        Ok(self.custodian.clone().unwrap_or(beside(self.path()?, ".custodian")))
+        Ok(self.custodian.clone().unwrap_or(beside(&self.path()?, ".custodian")))
     }
 
     /// What the command line says about the store, for creating or opening it.
@@ -47,9 +52,8 @@ impl Global {
 
     /// Opens the store for reading, beside whoever writes.
     pub fn open_read_only(&self) -> Result<Store, Failure> {
-        self.options()?
-            .open_read_only()
-            .map_err(|error| Failure::opening(error, self.store.as_deref().unwrap_or(Path::new("."))))
+        let path = self.path()?;
+        self.options()?.open_read_only().map_err(|error| Failure::opening(error, &path))
     }
 
     /// Opens the store for writing, with a thread for its background work, and tells what had to be recovered.
@@ -59,7 +63,7 @@ impl Global {
             options = options.take_over(reason);
         }
         let path = self.path()?;
-        let store = options.open().map_err(|error| Failure::opening(error, path))?;
+        let store = options.open().map_err(|error| Failure::opening(error, &path))?;
         let found = recovery_in_words(store.recovery());
         if !found.is_empty() {
             let before =
@@ -71,9 +75,9 @@ impl Global {
     }
 }
 
-/// `calls` with its slashes at the end gone and `.keyring` put behind.
+/// `calls` with `.keyring` put behind.
 fn beside(store: &Path, suffix: &str) -> PathBuf {
-    let mut name = store.components().as_path().as_os_str().to_os_string();
+    let mut name = store.as_os_str().to_os_string();
     name.push(suffix);
     name.into()
 }

@@ -10,19 +10,15 @@ use tenure::{ErrorKind, Store};
 use crate::cli::{Format, Global, VerifyArgs};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{Output, Sheet};
-use crate::progress;
+use crate::progress::Voice;
 use crate::words::{bytes, count, counted, duration, harmless, rate};
 
 pub fn verify(global: &Global, args: &VerifyArgs, output: &mut Output) -> Outcome {
     let options = VerifyOptions { deep: args.deep, subset: args.subset.unwrap_or(1.0) };
-    let bar = progress::bar(Some(0), output);
-    bar.set_message("verifying");
-    let mut tick = |progress: Progress| {
-        bar.set_length(progress.total);
-        bar.set_position(progress.done);
-    };
-    let checked = check(global, options, &mut tick, output);
-    bar.finish_and_clear();
+    let voice = Voice::new("verifying", Some(0), output);
+    let mut tick = |progress: Progress| voice.progress(progress.done, progress.total);
+    let checked = check(global, options, &mut tick, &voice);
+    voice.end();
     let found = checked?;
     print(&found, args.deep, output)?;
     Ok(if found.damage.is_empty() { Exit::Done } else { Exit::Findings })
@@ -33,7 +29,7 @@ fn check(
     global: &Global,
     options: VerifyOptions,
     tick: &mut dyn FnMut(Progress),
-    output: &Output,
+    voice: &Voice<'_>,
 ) -> Result<Verification, Failure> {
     let path = global.path()?;
     let opened: tenure::Result<Store> = global.options()?.open_read_only();
@@ -41,15 +37,15 @@ fn check(
         Ok(store) => Ok(store.verify(options, tick)?),
         Err(error) => match (error.kind(), options.deep) {
             (ErrorKind::Corrupt, _) | (ErrorKind::KeyUnavailable, false) => {
-                output.say(format_args!("checking without keys, because the store does not open: {error}"));
+                voice.say(format_args!("checking without keys, because the store does not open: {error}"));
                 let shallow = VerifyOptions { deep: false, ..options };
                 let dirs = global.keyring_dirs()?;
                 let mut found =
-                    tenure::verify_keyless(&(Arc::new(Disk::new()) as Arc<dyn Env>), path, &dirs, shallow, tick)?;
+                    tenure::verify_keyless(&(Arc::new(Disk::new()) as Arc<dyn Env>), &path, &dirs, shallow, tick)?;
                 add_opening_damage(&mut found, &error);
                 Ok(found)
             }
-            _ => Err(Failure::opening(error, path)),
+            _ => Err(Failure::opening(error, &path)),
         },
     }
 }
@@ -61,7 +57,7 @@ fn add_opening_damage(found: &mut Verification, error: &tenure::Error) {
         found.damage.push(Damage {
             path: error.path().unwrap_or(std::path::Path::new("")).to_path_buf(),
             offset: error.offset(),
-            what: error.to_string(),
+            what: error.without_place(),
         });
     }
 }

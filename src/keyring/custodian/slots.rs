@@ -10,7 +10,8 @@ use crate::crypto::Key;
 use crate::env::{self, Env, File, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::keyring_custodian::{
-    CustodianFacts, EpochKey, KEY_SLOT_BYTES, KeySlot, SECTOR_BYTES, SLOTS_IN_BLOCK, SLOTS_START, slot_offsets,
+    CUSTODIAN_MAGIC, CustodianFacts, EpochKey, KEY_SLOT_BYTES, KeySlot, SECTOR_BYTES, SLOTS_IN_BLOCK, SLOTS_START,
+    slot_offsets,
 };
 
 /// The most bytes of a custodian file: 16 million epochs between two destructions.
@@ -67,6 +68,11 @@ impl KeyFile {
             (Ok(a), Ok(b)) if a.generation >= b.generation => a,
             (Ok(_), Ok(b)) => b,
             (Ok(facts), Err(_)) | (Err(_), Ok(facts)) => facts,
+            (Err(_), Err(_)) if ![0, 1].iter().any(|index| sector(*index).starts_with(&CUSTODIAN_MAGIC)) => {
+                return Err(Error::new(ErrorKind::KeyUnavailable, "this is no custodian file")
+                    .in_file(&self.path)
+                    .hint("name the file that was made with the store"));
+            }
             (Err(why), Err(_)) => {
                 return Err(Error::corrupt(
                     &self.path,

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 
 use serde_json::{Value, json};
 use tenure::{Record, Store};
@@ -18,13 +18,19 @@ use crate::words::{count, counted, duration};
 /// Records in one batch of the process that is killed: small, so that it is killed between many of them.
 const BATCH: &str = "200";
 
-pub fn pull_the_plug(stage: &Stage, dir: &Path, story: &mut Story<'_>) -> Result<(), Failure> {
+pub fn pull_the_plug(stage: &Stage, story: &mut Story<'_>) -> Result<(), Failure> {
     let rest = stage.total - stage.main;
     story.step(&format!("Pull the plug while {} more come in", counted(rest, "record")))?;
-    let part = dir.join("more.jsonl");
-    write_part(stage, &part)?;
-    story.tell(&format!("Another process runs: tenure ingest {} ...", part.display()))?;
-    let acknowledged = ingest_until_killed(stage, &part, rest / 4)?;
+    let lines: Vec<Vec<u8>> = (stage.main..stage.total)
+        .map(|index| {
+            let mut line = Vec::new();
+            line::print_record(&mut line, &stage.corpus.record(index));
+            line
+        })
+        .collect();
+    story
+        .tell("Another process runs `tenure ingest - --source phone-system`, fed with one call after the other ...")?;
+    let acknowledged = ingest_until_killed(stage, &lines, rest / 4)?;
     story.tell(&format!(
         "... and is killed (SIGKILL) after {} were acknowledged. No goodbye, no clean close.",
         counted(acknowledged, "record")
@@ -42,11 +48,11 @@ pub fn pull_the_plug(stage: &Stage, dir: &Path, story: &mut Story<'_>) -> Result
     }
     story.tell(&format!("All {} acknowledged records are there, compared byte for byte.", count(acknowledged)))?;
 
-    let resumed = resume(stage, &part)?;
+    let resumed = resume(stage, &lines)?;
     let line = resumed["resumed_after_line"].as_u64().unwrap_or(0);
     let records = resumed["records"].as_u64().unwrap_or(0);
     story.tell(&format!(
-        "The same command again goes on after line {} and takes in the other {}.",
+        "The same command, given everything again, goes on after line {} and takes in the {} that are missing.",
         count(line),
         count(records)
     ))?;
@@ -63,44 +69,52 @@ pub fn pull_the_plug(stage: &Stage, dir: &Path, story: &mut Story<'_>) -> Result
     Ok(())
 }
 
-fn write_part(stage: &Stage, part: &Path) -> Result<(), Failure> {
-    let mut text = Vec::new();
-    for index in stage.main..stage.total {
-        line::print_record(&mut text, &stage.corpus.record(index));
-    }
-    let written = std::fs::File::create_new(part).and_then(|mut file| file.write_all(&text));
-    written.map_err(|error| Failure::file("write", part, &error))
-}
-
-/// This program, ingesting the part into the demo's store.
-fn ingest(stage: &Stage, part: &Path) -> Result<Command, Failure> {
-    let program = std::env::current_exe();
-    let program = program.map_err(|error| Failure::failed(format!("cannot find this program: {error}")))?;
+/// This program, ingesting from its standard input into the demo's store.
+fn ingest(stage: &Stage) -> Result<Command, Failure> {
+    let program = std::env::current_exe().map_err(cannot_run)?;
     let mut command = Command::new(program);
     for variable in ["TENURE_STORE", "TENURE_KEYRING", "TENURE_CUSTODIAN"] {
         command.env_remove(variable);
     }
     command.arg("--accept-weak-erasure").arg("--store").arg(&stage.store);
-    command.arg("ingest").arg(part).args(["--batch", BATCH]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(["ingest", "-", "--source", "phone-system", "--batch", BATCH]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Ok(command)
 }
 
+fn cannot_run(error: std::io::Error) -> Failure {
+    Failure::failed(format!("cannot run this program again: {error}"))
+}
+
 /// The line up to which the killed process had acknowledged, which is also the number of records.
-fn ingest_until_killed(stage: &Stage, part: &Path, enough: u64) -> Result<u64, Failure> {
-    let failed = |error: std::io::Error| Failure::failed(format!("cannot run this program again: {error}"));
-    let mut child = ingest(stage, part)?.arg("--acknowledge").spawn().map_err(failed)?;
+fn ingest_until_killed(stage: &Stage, lines: &[Vec<u8>], enough: u64) -> Result<u64, Failure> {
+    let mut child = ingest(stage)?.arg("--acknowledge").spawn().map_err(cannot_run)?;
+    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
     let mut acknowledged = 0;
     let mut killed = false;
-    // What it acknowledged before it died may still wait in the pipe, so reading goes on until the end.
-    for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines) {
-        acknowledged = line.map_err(failed)?.parse().unwrap_or(acknowledged);
-        if acknowledged >= enough && !killed {
-            child.kill().map_err(failed)?;
-            killed = true;
+    thread::scope(|scope| {
+        // Its input is never closed before it dies, so it cannot come to an end by itself.
+        let feeding = scope.spawn(move || {
+            let mut stdin = stdin;
+            for line in lines {
+                if stdin.as_mut().is_none_or(|stdin| stdin.write_all(line).is_err()) {
+                    break; // It is dead.
+                }
+            }
+            stdin
+        });
+        // What it acknowledged before it died may still wait in the pipe, so reading goes on until the end.
+        for line in stdout.map(BufReader::new).into_iter().flat_map(BufRead::lines) {
+            acknowledged = line.map_err(cannot_run)?.parse().unwrap_or(acknowledged);
+            if acknowledged >= enough && !killed {
+                child.kill().map_err(cannot_run)?;
+                killed = true;
+            }
         }
-    }
-    let ended = child.wait_with_output().map_err(failed)?;
+        drop(feeding.join());
+        Ok::<(), Failure>(())
+    })?;
+    let ended = child.wait_with_output().map_err(cannot_run)?;
     match killed {
         true => Ok(acknowledged),
         false => {
@@ -131,9 +145,13 @@ fn missing(stage: &Stage, store: &Store, acknowledged: u64) -> Result<u64, Failu
 }
 
 /// Runs the same command to its end; what it says about itself.
-fn resume(stage: &Stage, part: &Path) -> Result<Value, Failure> {
-    let ran = ingest(stage, part)?.arg("--json").output();
-    let ran = ran.map_err(|error| Failure::failed(format!("cannot run this program again: {error}")))?;
+fn resume(stage: &Stage, lines: &[Vec<u8>]) -> Result<Value, Failure> {
+    let mut child = ingest(stage)?.arg("--json").spawn().map_err(cannot_run)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        let given = lines.iter().try_for_each(|line| stdin.write_all(line));
+        given.map_err(cannot_run)?;
+    }
+    let ran = child.wait_with_output().map_err(cannot_run)?;
     match ran.status.success() {
         true => serde_json::from_slice(&ran.stdout).map_err(|error| Failure::failed(format!("not JSON: {error}"))),
         false => Err(Failure::failed(String::from_utf8_lossy(&ran.stderr).trim().to_string())),

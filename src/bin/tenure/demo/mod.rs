@@ -25,7 +25,7 @@ use crate::cli::{DemoArgs, GenerateArgs};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::line;
 use crate::output::Output;
-use crate::progress;
+use crate::progress::Voice;
 use crate::words::{bytes, count, counted, duration, preview, rate};
 use corpus::{CUSTOMERS, Corpus, MONTHS};
 use story::Story;
@@ -68,7 +68,7 @@ pub fn demo(args: &DemoArgs, output: &mut Output) -> Outcome {
     make_store(&stage, &mut story)?;
     take_in(&stage, &mut story)?;
     let customer = read_history(&stage, &mut story)?;
-    crash::pull_the_plug(&stage, &place.dir, &mut story)?;
+    crash::pull_the_plug(&stage, &mut story)?;
     verify(&stage, &mut story)?;
     inspection::look_at_the_disk(&stage, &mut story)?;
     inspection::flip_a_bit(&stage, &mut story)?;
@@ -135,13 +135,13 @@ fn take_in(stage: &Stage, story: &mut Story<'_>) -> Result<(), Failure> {
     let raw = AtomicU64::new(0);
     let stored = AtomicU64::new(0);
     let failed: Mutex<Option<Failure>> = Mutex::new(None);
-    let bar = progress::bar(None, story.output());
+    let voice = Voice::new("taking in", None, story.output());
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
                 let done = append_batches(stage, &store, &next, &mut |bytes, records| {
-                    bar.set_position(raw.fetch_add(bytes, Ordering::Relaxed) + bytes);
-                    bar.set_message(counted(stored.fetch_add(records, Ordering::Relaxed) + records, "record"));
+                    let done = stored.fetch_add(records, Ordering::Relaxed) + records;
+                    voice.tick(raw.fetch_add(bytes, Ordering::Relaxed) + bytes, counted(done, "record"));
                 });
                 if let (Err(failure), Ok(mut slot)) = (done, failed.lock()) {
                     slot.get_or_insert(failure);
@@ -150,7 +150,7 @@ fn take_in(stage: &Stage, story: &mut Story<'_>) -> Result<(), Failure> {
         }
     });
     let took = began.elapsed();
-    bar.finish_and_clear();
+    voice.end();
     if let Ok(Some(failure)) = failed.into_inner() {
         return Err(failure);
     }

@@ -10,7 +10,7 @@ use tenure::{Record, RefusalReason};
 use super::source::Bad;
 use crate::failure::Failure;
 use crate::line;
-use crate::output::Output;
+use crate::progress::Voice;
 
 /// How many are named; the rest are counted.
 const NAMED: usize = 10;
@@ -44,9 +44,9 @@ impl Aside {
     }
 
     /// A line that is no record, kept as it came.
-    pub fn bad(&mut self, line: u64, bad: &Bad, output: &Output) -> Result<(), Failure> {
+    pub fn bad(&mut self, line: u64, bad: &Bad, voice: &Voice<'_>) -> Result<(), Failure> {
         self.bad += 1;
-        self.name(line, bad.fault.to_string(), output);
+        self.name(line, bad.fault.to_string(), voice);
         self.keep(&[&bad.raw, &b"\n"[..]].concat())
     }
 
@@ -56,25 +56,25 @@ impl Aside {
         line: u64,
         record: &Record,
         reason: RefusalReason,
-        output: &Output,
+        voice: &Voice<'_>,
     ) -> Result<(), Failure> {
         self.refused += 1;
-        self.name(line, format!("refused: {reason}"), output);
+        self.name(line, format!("refused: {reason}"), voice);
         let mut text = Vec::new();
         line::print_record(&mut text, record);
         self.keep(&text)
     }
 
-    fn name(&mut self, line: u64, reason: String, output: &Output) {
+    fn name(&mut self, line: u64, reason: String, voice: &Voice<'_>) {
         match self.named.len() {
             NAMED => {}
             _ => {
-                output.say(format_args!("{}:{line}: {reason}", self.label));
+                voice.say(format_args!("{}:{line}: {reason}", self.label));
                 self.named.push((line, reason));
             }
         }
         if self.named.len() == NAMED && self.refused + self.bad == NAMED as u64 {
-            output.say("(further ones are only counted)");
+            voice.say("(further ones are only counted)");
         }
     }
 

@@ -1,15 +1,17 @@
 //! `tenure ingest`: from lines of a file to acknowledged records.
 //!
-//! One thread reads and parses; this one appends batches in the order of their lines, because each batch carries the
-//! line number behind it, and that number may only ever stand for lines that are all stored.
+//! One thread reads and parses, this one deals the lines out to lanes, and a thread for each core compresses, encrypts
+//! and appends what its lanes bring (see `lanes`).
 
 mod aside;
 mod feed;
+mod lanes;
 mod source;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -19,14 +21,18 @@ use crate::cli::{Format, Global, IngestArgs};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::opening::recovery_as_json;
 use crate::output::Output;
-use crate::progress;
-use crate::words::{bytes, count, counted, duration, rate};
+use crate::progress::Voice;
+use crate::words::{bytes, counted, duration, rate};
 use aside::Aside;
-use feed::{Feed, Tally};
+use feed::{Entry, Feed, Tally};
+use lanes::{LANES, Lanes, lane_of};
 use source::{Item, Source};
 
 /// A batch is sent although it is not full when nothing came for this long.
 const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Messages that wait for one thread: enough for a whole block of a lane, so that the other lanes get theirs.
+const MESSAGES_WAITING: usize = 10;
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
@@ -45,22 +51,19 @@ pub fn ingest(global: &Global, args: &IngestArgs, output: &mut Output) -> Outcom
     let store = global.open(output)?;
     let began = Instant::now();
     let taken = match (&source.name, args.from_start) {
-        (Some(name), false) => store.source_offset(name)?.unwrap_or(0),
-        _ => 0,
+        (Some(name), false) => Lanes::of(&store, name)?,
+        _ => Lanes::default(),
     };
-    if taken > 0 {
-        output.say(format_args!("resuming after line {taken}"));
+    let resumed = taken.prefix();
+    if taken.furthest() > 0 {
+        output.say(format_args!("resuming after line {resumed}"));
     }
-    let aside = Aside::new(source.label.clone(), args.skip_bad.clone());
-    let mut feed = Feed::new(&store, source.name.clone(), args, aside, taken);
-    let label = source.label.clone();
-    let resumable = source.name.is_some();
-    let stopped = pump(source, taken, &mut feed, output);
-    let (tally, aside) = feed.into_parts();
+    let (label, resumable) = (source.label.clone(), source.name.is_some());
+    let (stop, tally, aside) = pump(&store, source, taken, args, output);
     let recovery = recovery_as_json(store.recovery());
-    let closed = close(store, stopped.is_ok());
+    let closed = close(store, stop.is_ok());
 
-    let stop = stopped.map_err(|failure| failure.while_doing(&stored_so_far(&tally)))?;
+    let stop = stop.map_err(|failure| failure.while_doing(&stored_so_far(&tally)))?;
     if let Stop::Bad(failure) = stop {
         return Err(failure.hint(after_a_bad_line(&tally, resumable)));
     }
@@ -71,8 +74,8 @@ pub fn ingest(global: &Global, args: &IngestArgs, output: &mut Output) -> Outcom
     if output.format() != Format::Table {
         let summary = json!({
             "source": label,
-            "resumed_after_line": taken,
-            "lines": tally.upto,
+            "resumed_after_line": resumed,
+            "lines": tally.lanes.furthest(),
             "records": tally.records,
             "raw_bytes": tally.raw_bytes,
             "refused": aside.refused,
@@ -93,29 +96,74 @@ pub fn ingest(global: &Global, args: &IngestArgs, output: &mut Output) -> Outcom
 }
 
 /// Moves lines into the store until there are no more, and waits until the last batch is durable.
-fn pump(source: Source, taken: u64, feed: &mut Feed<'_>, output: &mut Output) -> Result<Stop, Failure> {
-    let bar = progress::bar(source.length, output);
-    bar.set_message("ingesting");
-    let (label, read) = (source.label.clone(), source.read.clone());
+fn pump(
+    store: &Store,
+    source: Source,
+    taken: Lanes,
+    args: &IngestArgs,
+    output: &Output,
+) -> (Result<Stop, Failure>, Tally, Aside) {
+    let voice = Voice::new("ingesting", source.length, output);
+    let aside = Aside::new(source.label.clone(), args.skip_bad.clone());
+    let feed = Feed::new(store, source.name.clone(), args, aside, taken, &voice);
+    let (label, read, sized) = (source.label.clone(), source.read.clone(), source.length.is_some());
     let items = source.into_items(taken);
-    let moved = (|| {
-        let stop = take_lines(&items, feed, &label, output, &mut |records, raw| {
-            bar.set_position(read.load(Ordering::Relaxed).max(if bar.length().is_none() { raw } else { 0 }));
-            bar.set_message(format!("{} records", count(records)));
-        })?;
-        feed.finish(output)?;
-        Ok(stop)
-    })();
-    bar.finish_and_clear();
-    moved
+    let stop = thread::scope(|scope| {
+        let threads = thread::available_parallelism().map_or(2, usize::from).min(LANES);
+        let router = Router {
+            lanes: (0..threads)
+                .map(|_| {
+                    let (sender, messages) = sync_channel(MESSAGES_WAITING);
+                    let feed = &feed;
+                    scope.spawn(move || feed.run(&messages));
+                    sender
+                })
+                .collect(),
+        };
+        take_lines(&items, &router, &feed, &label, &voice, &|| {
+            let tally = feed.tally();
+            let position = if sized { read.load(Ordering::Relaxed) } else { tally.raw_bytes };
+            voice.tick(position, counted(tally.records, "record"));
+        })
+    });
+    voice.end();
+    let (tally, aside, failure) = feed.into_parts();
+    let stop = match failure {
+        Some(failure) => Err(failure),
+        None => stop,
+    };
+    (stop, tally, aside)
+}
+
+/// The ways to the threads that work on the lanes.
+struct Router {
+    lanes: Vec<SyncSender<Vec<Entry>>>,
+}
+
+impl Router {
+    /// Deals out what was read. False where a lane has given up.
+    fn send(&self, entries: impl IntoIterator<Item = Entry>) -> bool {
+        let mut messages: Vec<Vec<Entry>> = self.lanes.iter().map(|_| Vec::new()).collect();
+        for entry in entries {
+            messages[lane_of(entry.line()) % self.lanes.len()].push(entry);
+        }
+        let both = self.lanes.iter().zip(messages);
+        both.into_iter().all(|(lane, message)| message.is_empty() || lane.send(message).is_ok())
+    }
+
+    /// Says that nothing is coming at the moment.
+    fn pause(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.send(Vec::new()).is_ok())
+    }
 }
 
 fn take_lines(
     items: &Receiver<Vec<Item>>,
-    feed: &mut Feed<'_>,
+    router: &Router,
+    feed: &Feed<'_>,
     label: &str,
-    output: &mut Output,
-    tick: &mut dyn FnMut(u64, u64),
+    voice: &Voice<'_>,
+    tick: &dyn Fn(),
 ) -> Result<Stop, Failure> {
     loop {
         if INTERRUPTED.load(Ordering::Relaxed) {
@@ -123,32 +171,65 @@ fn take_lines(
         }
         let chunk = match items.recv_timeout(PATIENCE) {
             Ok(chunk) => chunk,
-            Err(RecvTimeoutError::Timeout) => {
-                feed.send(output)?;
-                continue;
-            }
-            Err(RecvTimeoutError::Disconnected) => return Ok(Stop::End),
+            Err(RecvTimeoutError::Timeout) if router.pause() => continue,
+            Err(_) => return Ok(Stop::End),
         };
+        let mut entries = Vec::with_capacity(chunk.len());
+        let mut stop = None;
         for item in chunk {
-            match item {
-                Item::Line(line, Ok(record)) => feed.take(line, record, output)?,
-                Item::Line(line, Err(bad)) if feed.skips() => feed.skip(line, &bad, output)?,
-                Item::Line(line, Err(bad)) => {
-                    return Ok(Stop::Bad(Failure::failed(format!("{label}:{line}: {}", bad.fault))));
-                }
-                Item::Blank(line) => feed.pass(line),
-                Item::Shorter(lines) => output.say(format_args!(
-                    "{label} has only {}, fewer than were taken in before; --from-start takes them in again",
-                    counted(lines, "line")
-                )),
-                Item::Failed(line, error) => {
-                    let failure = Failure::failed(format!("cannot read {label} after line {line}: {error}"));
-                    return Ok(Stop::Bad(failure));
+            match sort_out(item, feed, label, voice)? {
+                Sorted::Entry(entry) => entries.push(entry),
+                Sorted::Told => {}
+                Sorted::Bad(failure) => {
+                    stop = Some(Stop::Bad(failure));
+                    break;
                 }
             }
         }
-        tick(feed.tally.records, feed.tally.raw_bytes);
+        let alive = router.send(entries);
+        tick();
+        match stop {
+            Some(stop) => return Ok(stop),
+            None if !alive => return Ok(Stop::End), // The lane that gave up has said why.
+            None => {}
+        }
     }
+}
+
+/// What becomes of an item.
+enum Sorted {
+    Entry(Entry),
+    /// Nothing more than a message.
+    Told,
+    /// It ends the ingest.
+    Bad(Failure),
+}
+
+fn sort_out(item: Item, feed: &Feed<'_>, label: &str, voice: &Voice<'_>) -> Result<Sorted, Failure> {
+    Ok(match item {
+        Item::Line(line, Ok(record)) => Sorted::Entry(Entry::Record(line, record)),
+        Item::Blank(line) => Sorted::Entry(Entry::Passed(line)),
+        Item::Line(line, Err(bad)) => {
+            let mut aside = feed.aside.lock().expect("no holder of this lock panics");
+            match aside.path() {
+                Some(_) => {
+                    aside.bad(line, &bad, voice)?;
+                    Sorted::Entry(Entry::Passed(line))
+                }
+                None => Sorted::Bad(Failure::failed(format!("{label}:{line}: {}", bad.fault))),
+            }
+        }
+        Item::Shorter(lines) => {
+            voice.say(format_args!(
+                "{label} has only {}, fewer than were taken in before; --from-start takes them in again",
+                counted(lines, "line")
+            ));
+            Sorted::Told
+        }
+        Item::Failed(line, error) => {
+            Sorted::Bad(Failure::failed(format!("cannot read {label} after line {line}: {error}")))
+        }
+    })
 }
 
 /// A clean close settles what was written. Where ingest failed already, that failure is the one to tell.
@@ -163,7 +244,7 @@ fn close(store: Store, clean: bool) -> Result<(), Failure> {
 }
 
 fn stored_so_far(tally: &Tally) -> String {
-    format!("after {} stored, up to line {}", counted(tally.records, "record"), tally.durable_upto)
+    format!("after storing {}, up to line {}", counted(tally.records, "record"), tally.lanes.prefix())
 }
 
 fn after_a_bad_line(tally: &Tally, resumable: bool) -> String {
@@ -174,22 +255,21 @@ fn after_a_bad_line(tally: &Tally, resumable: bool) -> String {
     }
 }
 
-fn tell(tally: &Tally, aside: &Aside, taken: u64, took: Duration, interrupted: bool, output: &Output) {
+fn tell(tally: &Tally, aside: &Aside, taken: Lanes, took: Duration, interrupted: bool, output: &Output) {
     if interrupted {
         output.say("interrupted; run the same command again to go on");
-    } else if tally.upto == taken && taken > 0 {
+    } else if tally.lanes == taken && taken.furthest() > 0 {
         return output.say("nothing new since then");
     }
     let size = bytes(tally.raw_bytes);
     let speed = rate(tally.raw_bytes, took);
     output.say(format_args!("{} stored, {size} in {} ({speed})", counted(tally.records, "record"), duration(took)));
-    if aside.refused + aside.bad > 0 {
+    let refused = (aside.refused > 0).then(|| counted(aside.refused, "refused record"));
+    let bad = (aside.bad > 0).then(|| counted(aside.bad, "bad line"));
+    let both: Vec<String> = refused.into_iter().chain(bad).collect();
+    if !both.is_empty() {
         let kept = aside.path().map_or(String::new(), |path| format!(", kept in {}", path.display()));
-        output.say(format_args!(
-            "{} refused, {} bad{kept}",
-            counted(aside.refused, "record"),
-            counted(aside.bad, "line")
-        ));
+        output.say(format_args!("set aside: {}{kept}", both.join(" and ")));
     }
 }
 

@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
 use tenure::{BODY_LIMIT, Record};
 
+use super::lanes::Lanes;
 use crate::failure::Failure;
 use crate::line::{self, Fault};
 
@@ -21,6 +22,8 @@ const NAME_BYTES: u64 = 256;
 const CHUNK_LINES: usize = 128;
 const CHUNK_BYTES: usize = 1 << 20;
 const CHUNKS_WAITING: usize = 8;
+/// Bytes that are read at once.
+const BUFFER_BYTES: usize = 256 << 10;
 
 /// A line that is no record, as it came.
 pub struct Bad {
@@ -40,8 +43,8 @@ pub enum Item {
 }
 
 type Reader = Box<dyn BufRead + Send>;
-/// Opens the reader; on the reading thread, because the first look at standard input may wait.
-type Start = Box<dyn FnOnce() -> io::Result<Reader> + Send>;
+/// Opens the reader, on the reading thread; what is read live passes on what it has before it waits for more.
+type Start = Box<dyn FnOnce(&Arc<Mutex<Sink>>) -> io::Result<Reader> + Send>;
 
 /// An input, not yet read.
 pub struct Source {
@@ -53,52 +56,53 @@ pub struct Source {
     pub length: Option<u64>,
     /// Bytes read from it so far.
     pub read: Arc<AtomicU64>,
-    /// Whether lines should be passed on one by one as they come.
-    live: bool,
     start: Start,
 }
 
 impl Source {
-    /// Opens `file`, or standard input for `-`. A source that nobody named is named by its path and its first line,
-    /// so that another file under the same path is not mistaken for the rest of the first.
+    /// Opens `file`, or standard input for `-`. A file that nobody named is named by its path and its first line, so
+    /// that another file under the same path is not mistaken for the rest of the first.
     pub fn open(file: &Path, name: Option<&str>) -> Result<Self, Failure> {
-        let read = Arc::new(AtomicU64::new(0));
-        let counter = read.clone();
         if file == Path::new("-") {
-            let start: Start = Box::new(move || decoded(Box::new(BufReader::new(Counted(io::stdin(), counter)))));
-            let (name, label) = (name.map(str::to_string), "-".to_string());
-            return Ok(Source { name, label, length: None, read, live: true, start });
+            return Ok(Source::live(io::stdin(), "-".into(), name));
         }
         let failed = |error: io::Error| Failure::file("read", file, &error);
         let opened = File::open(file).map_err(failed)?;
         let metadata = opened.metadata().map_err(failed)?;
+        let label = file.display().to_string();
         if metadata.is_dir() {
-            return Err(Failure::failed(format!("{} is a directory, not a file of JSON Lines", file.display())));
+            return Err(Failure::failed(format!("{label} is a directory, not a file of JSON Lines")));
         }
-        let length = metadata.is_file().then_some(metadata.len());
-        let mut reader =
-            decoded(Box::new(BufReader::with_capacity(256 << 10, Counted(opened, counter)))).map_err(failed)?;
+        if !metadata.is_file() {
+            return Ok(Source::live(opened, label, name));
+        }
+        let read = Arc::new(AtomicU64::new(0));
+        let mut reader = decoded(Counted { inner: opened, read: read.clone(), sink: None }).map_err(failed)?;
         let mut head = Vec::new();
-        if length.is_some() {
-            reader.by_ref().take(NAME_BYTES).read_to_end(&mut head).map_err(failed)?;
-        }
-        let name = match name {
-            Some(name) => Some(name.to_string()),
-            None if length.is_some() => Some(own_name(&file.canonicalize().map_err(failed)?, &head)),
-            None => None,
-        };
-        let start: Start = Box::new(move || Ok(Box::new(Cursor::new(head).chain(reader))));
-        Ok(Source { name, label: file.display().to_string(), length, read, live: length.is_none(), start })
+        reader.by_ref().take(NAME_BYTES).read_to_end(&mut head).map_err(failed)?;
+        let own = own_name(&file.canonicalize().map_err(failed)?, &head);
+        let name = Some(name.map_or(own, str::to_string));
+        let start: Start = Box::new(move |_| Ok(Box::new(Cursor::new(head).chain(reader))));
+        Ok(Source { name, label, length: Some(metadata.len()), read, start })
     }
 
-    /// Starts reading after line `taken`. The thread ends when the input does, or when nobody listens any more.
-    pub fn into_items(self, taken: u64) -> Receiver<Vec<Item>> {
+    /// A pipe or a terminal: its first byte may be long in coming, and it cannot be told from another.
+    fn live(inner: impl Read + Send + 'static, label: String, name: Option<&str>) -> Self {
+        let read = Arc::new(AtomicU64::new(0));
+        let counter = read.clone();
+        let start: Start = Box::new(move |sink| decoded(Counted { inner, read: counter, sink: Some(sink.clone()) }));
+        Source { name: name.map(str::to_string), label, length: None, read, start }
+    }
+
+    /// Starts reading; lines that are `taken` already are passed over. The thread ends when the input does, or when
+    /// nobody listens any more.
+    pub fn into_items(self, taken: Lanes) -> Receiver<Vec<Item>> {
         let (sender, receiver) = sync_channel(CHUNKS_WAITING);
-        let chunk_lines = if self.live { 1 } else { CHUNK_LINES };
         thread::spawn(move || {
-            let mut sink = Sink { sender, chunk_lines, chunk: Vec::new(), bytes: 0 };
+            let sink = Arc::new(Mutex::new(Sink { sender, chunk: Vec::new(), bytes: 0 }));
             let mut line = 0;
-            let read = (self.start)().and_then(|mut reader| read_lines(&mut *reader, taken, &mut line, &mut sink));
+            let read = (self.start)(&sink).and_then(|mut reader| read_lines(&mut *reader, taken, &mut line, &sink));
+            let mut sink = Sink::of(&sink);
             if let Err(error) = read {
                 sink.give(Item::Failed(line, error), 0);
             }
@@ -113,45 +117,56 @@ fn own_name(path: &Path, head: &[u8]) -> String {
     format!("{}\n{}", path.display(), String::from_utf8_lossy(first_line))
 }
 
-/// Counts what is read from the disk, for the progress bar.
-struct Counted<R>(R, Arc<AtomicU64>);
+/// Counts what is read, for the progress bar, and passes on finished lines before it waits for more.
+struct Counted<R> {
+    inner: R,
+    read: Arc<AtomicU64>,
+    sink: Option<Arc<Mutex<Sink>>>,
+}
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.0.read(buffer)?;
-        self.1.fetch_add(count as u64, Ordering::Relaxed);
+        if let Some(sink) = &self.sink {
+            Sink::of(sink).pass_on();
+        }
+        let count = self.inner.read(buffer)?;
+        self.read.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
     }
 }
 
 /// Decompresses what begins like gzip or zstd; file names are not trusted.
-fn decoded(mut reader: Reader) -> io::Result<Reader> {
+fn decoded(input: impl Read + Send + 'static) -> io::Result<Reader> {
+    let mut reader = BufReader::with_capacity(BUFFER_BYTES, input);
     let head = reader.fill_buf()?;
     if head.starts_with(&[0x1f, 0x8b]) {
         let decoder = flate2::bufread::MultiGzDecoder::new(reader);
-        return Ok(Box::new(BufReader::with_capacity(256 << 10, decoder)));
+        return Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, decoder)));
     }
     if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
         let decoder = zstd::stream::read::Decoder::with_buffer(reader)?;
-        return Ok(Box::new(BufReader::with_capacity(256 << 10, decoder)));
+        return Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, decoder)));
     }
-    Ok(reader)
+    Ok(Box::new(reader))
 }
 
-/// Items on their way to the appending thread. Once nobody listens, `open` is false and reading stops.
+/// Items on their way to the lanes.
 struct Sink {
     sender: SyncSender<Vec<Item>>,
-    chunk_lines: usize,
     chunk: Vec<Item>,
     bytes: usize,
 }
 
 impl Sink {
+    fn of(shared: &Mutex<Sink>) -> MutexGuard<'_, Sink> {
+        shared.lock().expect("no holder of this lock panics")
+    }
+
     /// Whether somebody still listens.
     fn give(&mut self, item: Item, bytes: usize) -> bool {
         self.chunk.push(item);
         self.bytes += bytes;
-        match self.chunk.len() >= self.chunk_lines || self.bytes >= CHUNK_BYTES {
+        match self.chunk.len() >= CHUNK_LINES || self.bytes >= CHUNK_BYTES {
             true => self.pass_on(),
             false => true,
         }
@@ -164,16 +179,17 @@ impl Sink {
     }
 }
 
-fn read_lines(reader: &mut dyn BufRead, taken: u64, line: &mut u64, sink: &mut Sink) -> io::Result<()> {
-    while *line < taken {
-        if reader.skip_until(b'\n')? == 0 {
-            sink.give(Item::Shorter(*line), 0);
-            return Ok(());
-        }
-        *line += 1;
-    }
+fn read_lines(reader: &mut dyn BufRead, taken: Lanes, line: &mut u64, sink: &Mutex<Sink>) -> io::Result<()> {
     let mut buffer = Vec::new();
     loop {
+        if taken.has(*line + 1) {
+            if reader.skip_until(b'\n')? == 0 {
+                Sink::of(sink).give(Item::Shorter(*line), 0);
+                return Ok(());
+            }
+            *line += 1;
+            continue;
+        }
         buffer.clear();
         if (&mut *reader).take(LINE_LIMIT).read_until(b'\n', &mut buffer)? == 0 {
             return Ok(());
@@ -183,7 +199,8 @@ fn read_lines(reader: &mut dyn BufRead, taken: u64, line: &mut u64, sink: &mut S
             reader.skip_until(b'\n')?;
         }
         *line += 1;
-        if !sink.give(understand(*line, &buffer, whole), buffer.len()) {
+        let item = understand(*line, &buffer, whole);
+        if !Sink::of(sink).give(item, buffer.len()) {
             return Ok(());
         }
     }
@@ -212,7 +229,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lines");
         std::fs::write(&path, bytes).unwrap();
-        let items = Source::open(&path, None).unwrap().into_items(taken);
+        let mut lanes = Lanes::default();
+        lanes.advance(0, taken);
+        let items = Source::open(&path, None).unwrap().into_items(lanes);
         let told = |item: Item| match item {
             Item::Line(line, Ok(_)) => format!("{line} good"),
             Item::Line(line, Err(bad)) => format!("{line} bad {}", bad.raw.len()),

@@ -1,0 +1,186 @@
+//! The program as a user meets it: the cases in `*.case`, and what a case cannot say.
+
+#![allow(clippy::disallowed_methods)] // It works on files of the tests, not of a store.
+
+mod runner;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use runner::{program, run_case};
+
+/// One test per file, so that a failure names it.
+macro_rules! cases {
+    ($($name:ident),* $(,)?) => {
+        const CASES: &[&str] = &[$(stringify!($name)),*];
+        $(#[test] fn $name() { run_case(stringify!($name), include_str!(concat!(stringify!($name), ".case"))); })*
+    };
+}
+
+cases!(
+    init,
+    missing_store,
+    foreign_directory,
+    locked,
+    wrong_key,
+    copied_store,
+    damaged_store,
+    ingest,
+    ingest_bad_lines,
+    ingest_refused,
+    ingest_compressed,
+    round_trip,
+    reading,
+    json,
+    usage,
+    policy,
+    upkeep,
+    repair,
+);
+
+#[test]
+fn every_case_file_is_run() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/cli");
+    for entry in fs::read_dir(dir).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if let Some(case) = name.strip_suffix(".case") {
+            assert!(CASES.contains(&case), "{name} is not in the list of cases");
+        }
+    }
+}
+
+fn lines(count: usize) -> String {
+    let line = |n| {
+        format!(
+            r#"{{"customer":"c-{n}","class":"chat","jurisdiction":"EU","at":"2025-01-01T00:00:00Z","body":"line {n}"}}"#
+        )
+    };
+    (0..count).map(|n| line(n) + "\n").collect()
+}
+
+fn succeed(dir: &Path, args: &[&str]) -> Vec<u8> {
+    let ran = program(dir).args(args).output().unwrap();
+    assert!(ran.status.success(), "{args:?}: {}", String::from_utf8_lossy(&ran.stderr));
+    ran.stdout
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("lines"), lines(20_000)).unwrap();
+    succeed(dir.path(), &["-s", "calls", "init"]);
+    succeed(dir.path(), &["-s", "calls", "ingest", "lines"]);
+    let mut child = program(dir.path())
+        .args(["-s", "calls", "scan", "--format", "jsonl"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 10]).unwrap();
+    drop(stdout);
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
+}
+
+/// Ctrl-C while standard input is still open: what came is stored, and the program ends with its own code.
+#[test]
+fn an_interrupt_keeps_what_came() {
+    let dir = tempfile::tempdir().unwrap();
+    succeed(dir.path(), &["-s", "calls", "init"]);
+    let mut child = program(dir.path())
+        .args(["-s", "calls", "ingest", "-", "--acknowledge"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(lines(50).as_bytes()).unwrap();
+    let mut acknowledged = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    while acknowledged.trim() != "50" {
+        acknowledged.clear();
+        assert_ne!(stdout.read_line(&mut acknowledged).unwrap(), 0, "it ended before all lines were acknowledged");
+    }
+    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupted.success());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(130), "{}", String::from_utf8_lossy(&ended.stderr));
+    drop(stdin);
+    let scanned = succeed(dir.path(), &["-s", "calls", "scan", "--format", "jsonl"]);
+    assert_eq!(scanned.iter().filter(|byte| **byte == b'\n').count(), 50);
+}
+
+/// A killed writer: every acknowledged line is there, and the same command goes on behind them.
+#[test]
+fn a_killed_ingest_resumes_without_loss_or_doubling() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("lines"), lines(20_000)).unwrap();
+    succeed(dir.path(), &["-s", "calls", "init"]);
+    let ingest = ["-s", "calls", "ingest", "lines", "--batch", "100"];
+    let mut child = program(dir.path()).args(ingest).arg("--acknowledge").stdout(Stdio::piped()).spawn().unwrap();
+    let mut acknowledged = 0;
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        acknowledged = line.unwrap().parse::<usize>().unwrap();
+        if acknowledged >= 1_000 {
+            let _ = child.kill(); // It may have ended by itself already.
+        }
+    }
+    child.wait().unwrap();
+    let count = |bytes: Vec<u8>| bytes.iter().filter(|byte| **byte == b'\n').count();
+    let scan = ["-s", "calls", "scan", "--format", "jsonl"];
+    assert!(count(succeed(dir.path(), &scan)) >= acknowledged);
+    succeed(dir.path(), &ingest);
+    assert_eq!(count(succeed(dir.path(), &scan)), 20_000);
+    succeed(dir.path(), &["-s", "calls", "verify", "--deep"]);
+}
+
+/// On a full disk nothing acknowledged is lost, and the words say what to do. Needs the right to mount a small file
+/// system of its own, which some machines do not give.
+#[test]
+fn a_full_disk_is_told_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    fs::create_dir(dir.join("small")).unwrap();
+    fs::write(dir.join("lines"), lines(400_000)).unwrap();
+    let script = "mount -t tmpfs -o size=40m none small || exit 77
+        \"$1\" -s small/calls init > init.out 2>&1; echo $? > init.code
+        \"$1\" -s small/calls ingest lines --acknowledge > ingest.out 2> ingest.err; echo $? > ingest.code
+        \"$1\" -s small/calls scan --format jsonl > scan.out 2> scan.err; echo $? > scan.code
+        \"$1\" -s small/calls verify > verify.out 2>&1; echo $? > verify.code";
+    let ran = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_tenure")])
+        .current_dir(dir)
+        .status();
+    match ran.map(|status| status.code()) {
+        Ok(Some(0)) => {}
+        // `unshare` itself ends with 1 where it may not make the namespace.
+        _ if !dir.join("init.code").exists() => return eprintln!("skipped: no right to mount"),
+        other => panic!("{other:?}"),
+    }
+    let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap();
+    assert_eq!(read("init.code").trim(), "0", "{}", read("init.out"));
+    assert_eq!(read("ingest.code").trim(), "1", "{}", read("ingest.err"));
+    assert!(read("ingest.err").contains("\n  try: "), "{}", read("ingest.err"));
+    assert!(read("ingest.err").contains("free some space"), "{}", read("ingest.err"));
+    let acknowledged: usize = read("ingest.out").lines().last().map_or(0, |line| line.parse().unwrap());
+    assert_eq!(read("scan.code").trim(), "0", "{}", read("scan.err"));
+    assert!(read("scan.out").lines().count() >= acknowledged && acknowledged > 0);
+    assert_eq!(read("verify.code").trim(), "0", "{}", read("verify.out"));
+}
+
+#[test]
+fn the_demo_runs_to_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = dir.path().join("kept");
+    let told = succeed(dir.path(), &["demo", "--records", "4000", "--keep", kept.to_str().unwrap()]);
+    let told = String::from_utf8(told).unwrap();
+    assert!(told.contains("none lost, none twice") && told.contains("0 found"), "{told}");
+    let stats = succeed(dir.path(), &["-s", kept.join("calls").to_str().unwrap(), "stats", "--json"]);
+    let stats: serde_json::Value = serde_json::from_slice(&stats).unwrap();
+    assert_eq!(stats["total"]["records"], 4_000);
+}
