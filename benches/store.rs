@@ -2,6 +2,8 @@
 //!
 //! Figures for publishing come from `benches/rivals/`, where rivals run beside it; these are for seeing a change.
 
+#![allow(clippy::disallowed_methods)] // It measures by the clock.
+
 use std::hint::black_box;
 use std::path::Path;
 use std::time::Instant;

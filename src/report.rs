@@ -80,6 +80,37 @@ pub struct Verification {
     pub took: Duration,
 }
 
+/// What can be done about a damaged segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Its frames are whole, every one: it can be made anew from them.
+    Rebuild,
+    /// Its frames are damaged too, or it is not there: only a copy of the file helps. Why, in words.
+    Restore(String),
+}
+
+/// One damaged segment and what can be done about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepairStep {
+    /// The partition it belongs to.
+    pub partition: PartitionId,
+    /// What is wrong with it.
+    pub damage: Damage,
+    /// How many records stand in it.
+    pub records: u64,
+    /// What can be done.
+    pub remedy: Remedy,
+}
+
+/// What a repair found, and whether it did what it planned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Repair {
+    /// A step for every damaged segment.
+    pub plan: Vec<RepairStep>,
+    /// Whether every [`Remedy::Rebuild`] of the plan was carried out.
+    pub applied: bool,
+}
+
 /// How far a long verb has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {

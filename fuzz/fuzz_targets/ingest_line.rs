@@ -2,7 +2,7 @@
 #![no_main]
 
 #[path = "../../src/bin/tenure/line.rs"]
-#[allow(dead_code)]
+#[expect(dead_code, reason = "the program uses more of it")]
 mod line;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

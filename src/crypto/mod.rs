@@ -12,8 +12,8 @@ mod merkle;
 
 #[cfg(feature = "simulation")]
 pub use aead::seals;
-pub use aead::{NONCE_BYTES, Nonce, Sealed, Sealer, TAG_BYTES};
+pub use aead::{NONCE_BYTES, Nonce, Sealer, TAG_BYTES};
 pub use derive::{CellKey, CellSecret, PartitionKey, YearKey, customer_tag, partition_tag, source_tag, stream_key};
-pub use hash::{Digest, Hasher, leaf_hash, node_hash, sha256};
+pub use hash::{Digest, Hasher, leaf_hash, sha256};
 pub use key::Key;
 pub use merkle::{Frontier, consistency_ranges, inclusion_ranges, verify_consistency, verify_inclusion};

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
-use crate::env::{Env, File, OpenMode};
+use crate::env::{Env, File};
 use crate::error::{Error, Result};
 use crate::format::ledger::SegmentFact;
 use crate::format::position::Position;
@@ -118,11 +118,6 @@ impl JournalFile {
         let contents = self.contents.read().expect("no holder of this lock panics");
         let places = contents.places.get(handle).map_or(&[][..], Vec::as_slice);
         places.iter().copied().filter(|place| place.offset < limit).collect()
-    }
-
-    /// Every handle with frames in this file.
-    pub fn handles(&self) -> Vec<Handle> {
-        self.contents.read().expect("no holder of this lock panics").places.keys().copied().collect()
     }
 
     /// Sums per partition.
@@ -292,10 +287,5 @@ impl Catalog {
             }
         }
         Ok(removed)
-    }
-
-    /// Opens a journal file for positioned reads.
-    pub fn open_journal(&self, path: &Path) -> Result<Arc<dyn File>> {
-        self.env.open(path, OpenMode::Read).map_err(|error| Error::io("open a journal file", path, error))
     }
 }

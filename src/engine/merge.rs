@@ -80,16 +80,26 @@ pub fn merge(
         first_day: span.0,
         last_day: span.1,
     };
+    done.segments_merged += slots.len() as u64;
+    done.bytes_written += summary.bytes;
+    replace(engine, slots, new)
+}
+
+/// Ledgers that `new` takes the place of `slots`, all of its partition, and makes it so for new snapshots. The old files
+/// are unlinked once no reader holds them.
+///
+/// # Errors
+/// What the ledger answers; nothing is replaced then.
+pub fn replace(engine: &Engine, slots: Vec<Arc<SegmentSlot>>, new: SegmentFact) -> Result<()> {
     let old = slots.iter().map(|slot| slot.fact.reference()).collect();
     engine.record(&[Fact::Merged { old, new: Some(new.clone()) }])?;
+    let partition = new.partition;
     let slot = engine.catalog.slot(new);
     engine.catalog.change(|view| {
         let list = view.segments.entry(partition).or_default();
         list.retain(|kept| !slots.iter().any(|old| old.fact.segment == kept.fact.segment));
         list.push(slot);
     });
-    done.segments_merged += slots.len() as u64;
-    done.bytes_written += summary.bytes;
     engine.catalog.doom(slots);
     Ok(())
 }

@@ -86,6 +86,7 @@ pub struct Writer {
     /// When background work is due.
     pub tuning: Tuning,
     /// Keeps other writers out; let go last.
+    #[expect(dead_code, reason = "held for its drop, never read")]
     pub lock: Box<dyn Lock>,
 }
 

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use super::catalog::{Catalog, JournalFile, SegmentSlot, Snapshot};
 use crate::compress;
 use crate::crypto::{CellKey, Sealer};
-use crate::error::{Error, Result};
-use crate::format::frame::{FrameContext, FrameKind, FrameView, Frames, Origin};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::frame::{FrameContext, FrameKind, FrameView, Origin};
 use crate::ident::{CustomerId, Handle, PartitionNumber, RecordId, Salt, StoreId};
 use crate::journal;
 use crate::keyring::PartitionEntry;
@@ -48,7 +48,7 @@ impl Hit {
             false => self.body,
             true => compress::decompress(&self.body, self.raw_length as usize).map(Bytes::from).map_err(|_| {
                 let what = format!("a body in partition {} does not decompress", self.partition.id);
-                Error::new(crate::ErrorKind::Corrupt, what).hint("run `tenure verify --deep` and report this")
+                Error::new(ErrorKind::Corrupt, what).hint("run `tenure verify --deep` and report this")
             })?,
         };
         Ok(Stored {
@@ -123,15 +123,15 @@ impl<'a> CellReader<'a> {
         let Some(run) = segment.find(&cell.handle)? else { return Ok(()) };
         let mut bytes = Vec::new();
         segment.read_run(&run, &mut bytes)?;
-        let mut frames = Frames::new(&bytes);
-        loop {
-            let offset = run.offset + frames.offset() as u64;
-            let Some(frame) = frames.next() else { return Ok(()) };
-            let frame = frame.map_err(|wrong| Error::corrupt(&slot.path, offset, wrong.0))?;
+        let mut offset = run.offset;
+        for frame in segment.frames(&run, &bytes) {
+            let frame = frame?;
             let salt = segment.salt(frame.head().opening);
             let salt = *salt.ok_or_else(|| Error::corrupt(&slot.path, offset, "a frame names an unknown opening"))?;
             cell.open(&frame, &salt, &slot.path, offset, wanted, hits)?;
+            offset += frame.length() as u64;
         }
+        Ok(())
     }
 
     fn read_journal(

@@ -18,8 +18,6 @@ pub const FRAME_OVERHEAD: usize = FRAME_HEADER_BYTES + TAG_BYTES;
 pub const FRAME_LIMIT: usize = 17 << 20;
 /// Sequences stay below this: they have 48 bits.
 pub const SEQUENCE_LIMIT: u64 = 1 << 48;
-/// The shortest prefix of a record's plaintext, in bytes.
-pub const PREFIX_BYTES: usize = 14;
 
 /// The version of the format, as bound into every frame.
 const VERSION: u16 = 0;

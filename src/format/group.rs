@@ -181,8 +181,7 @@ impl GroupBuilder {
             bytes.put_u64(source.offset);
         }
         self.buffer[start..self.room].copy_from_slice(&bytes);
-        let GroupBuilder { buffer, runs, sources, .. } = self;
-        Ok(Group { buffer, start, header, runs, sources })
+        Ok(Group { buffer: self.buffer, start, header, runs: self.runs })
     }
 }
 
@@ -197,7 +196,6 @@ pub struct Group {
     start: usize,
     header: usize,
     runs: Vec<RunHead>,
-    sources: Vec<SourceMark>,
 }
 
 impl Group {
@@ -233,16 +231,6 @@ impl Group {
     /// Its runs.
     pub fn runs(&self) -> &[RunHead] {
         &self.runs
-    }
-
-    /// Its sources.
-    pub fn sources(&self) -> &[SourceMark] {
-        &self.sources
-    }
-
-    /// Its frames, in the order of the runs, without header.
-    pub fn frames(&self) -> &[u8] {
-        &self.buffer[self.start + self.header..]
     }
 }
 

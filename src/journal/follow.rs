@@ -9,7 +9,6 @@ use crate::env::{Env, File, OpenMode, ReadAhead};
 use crate::error::{Error, Result};
 use crate::format::group::GroupView;
 use crate::format::journal::{JOURNAL_HEAD_BYTES, JournalHead};
-use crate::format::position::Position;
 
 /// Where a read-only opener has come to in one journal file.
 #[derive(Debug)]
@@ -41,11 +40,6 @@ impl Follower {
     /// The file, for reading frames.
     pub fn handle(&self) -> Arc<dyn File> {
         Arc::clone(&self.file)
-    }
-
-    /// How far it has read.
-    pub fn position(&self) -> Position {
-        Position { file: self.head.file, offset: self.offset }
     }
 
     /// Hands the groups up to the offset `to`, which the writer has published as durable, to `visit`, each with its

@@ -17,44 +17,12 @@ const GATHERED: usize = 64 << 10;
 /// Gathered bytes are written out beyond this.
 const GATHER_LIMIT: usize = 1 << 20;
 
-/// Makes a journal file durable, from any thread; shares its fate with the writer it came from.
-#[derive(Clone, Debug)]
-pub struct Syncer {
-    file: Arc<dyn File>,
-    path: Arc<PathBuf>,
-    poisoned: Arc<AtomicBool>,
-}
-
-impl Syncer {
-    /// Makes durable what was appended before the call. One sync.
-    ///
-    /// # Errors
-    /// The system's, once; from then on [`ErrorKind::Poisoned`], here and at the writer: after a failed sync nobody
-    /// knows what is on the disk, so it is never tried again.
-    pub fn sync(&self) -> Result<()> {
-        self.check()?;
-        self.file.sync_data().map_err(|error| self.poison("make the journal durable", error))
-    }
-
-    fn check(&self) -> Result<()> {
-        if !self.poisoned.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::Poisoned, "an earlier write or sync of the journal failed")
-            .in_file(&self.path)
-            .hint("open the store again; nothing acknowledged is lost"))
-    }
-
-    fn poison(&self, doing: &str, error: std::io::Error) -> Error {
-        self.poisoned.store(true, Ordering::Release);
-        Error::io(doing, &self.path, error)
-    }
-}
-
 /// The one who appends to a journal file.
 #[derive(Debug)]
 pub struct JournalWriter {
-    syncer: Syncer,
+    file: Arc<dyn File>,
+    path: PathBuf,
+    poisoned: AtomicBool,
     head: JournalHead,
     end: u64,
     reserved: u64,
@@ -80,8 +48,15 @@ impl JournalWriter {
             return Err(failed(error));
         }
         env.sync_dir(env::parent(&path)).map_err(failed)?;
-        let syncer = Syncer { file, path: Arc::new(path), poisoned: Arc::default() };
-        Ok(JournalWriter { syncer, head, end: JOURNAL_HEAD_BYTES as u64, reserved: STEP, gathered: Vec::new() })
+        Ok(JournalWriter {
+            file,
+            path,
+            poisoned: AtomicBool::new(false),
+            head,
+            end: JOURNAL_HEAD_BYTES as u64,
+            reserved: STEP,
+            gathered: Vec::new(),
+        })
     }
 
     /// Writes `parts` back to back and returns the position after them. Not durable before a sync.
@@ -90,7 +65,7 @@ impl JournalWriter {
     /// Where no space can be reserved, nothing was written and the writer stays usable. After a failed write it is
     /// poisoned: everything later answers [`ErrorKind::Poisoned`].
     pub fn append(&mut self, parts: &[&[u8]]) -> Result<Position> {
-        self.syncer.check()?;
+        self.check()?;
         let total: u64 = parts.iter().map(|part| part.len() as u64).sum();
         self.reserve(self.end + total)?;
         let mut at = self.end;
@@ -112,8 +87,8 @@ impl JournalWriter {
     fn reserve(&mut self, end: u64) -> Result<()> {
         if end > self.reserved {
             let reserved = end.next_multiple_of(STEP);
-            let more = self.syncer.file.allocate(self.reserved, reserved - self.reserved);
-            more.map_err(|error| Error::io("reserve space for the journal", &self.syncer.path, error))?;
+            let more = self.file.allocate(self.reserved, reserved - self.reserved);
+            more.map_err(|error| Error::io("reserve space for the journal", &self.path, error))?;
             self.reserved = reserved;
         }
         Ok(())
@@ -128,37 +103,38 @@ impl JournalWriter {
     }
 
     fn write(&self, bytes: &[u8], at: u64) -> Result<u64> {
-        let written = env::write_all_at(&*self.syncer.file, bytes, at);
-        written.map_err(|error| self.syncer.poison("write to the journal", error))?;
+        let written = env::write_all_at(&*self.file, bytes, at);
+        written.map_err(|error| self.poison("write to the journal", error))?;
         Ok(at + bytes.len() as u64)
     }
 
     /// Makes durable what was appended. One sync.
     ///
     /// # Errors
-    /// As [`Syncer::sync`].
+    /// The system's, once; from then on [`ErrorKind::Poisoned`], here and in [`JournalWriter::append`]: after a failed
+    /// sync nobody knows what is on the disk, so it is never tried again.
     pub fn sync(&self) -> Result<()> {
-        self.syncer.sync()
+        self.check()?;
+        self.file.sync_data().map_err(|error| self.poison("make the journal durable", error))
     }
 
-    /// A way to sync from another thread.
-    pub fn syncer(&self) -> Syncer {
-        self.syncer.clone()
+    fn check(&self) -> Result<()> {
+        if !self.poisoned.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Poisoned, "an earlier write or sync of the journal failed")
+            .in_file(&self.path)
+            .hint("open the store again; nothing acknowledged is lost"))
+    }
+
+    fn poison(&self, doing: &str, error: std::io::Error) -> Error {
+        self.poisoned.store(true, Ordering::Release);
+        Error::io(doing, &self.path, error)
     }
 
     /// The file, for reading frames back.
     pub fn handle(&self) -> Arc<dyn File> {
-        Arc::clone(&self.syncer.file)
-    }
-
-    /// The path of the file.
-    pub fn path(&self) -> &Path {
-        &self.syncer.path
-    }
-
-    /// Its head.
-    pub fn head(&self) -> &JournalHead {
-        &self.head
+        Arc::clone(&self.file)
     }
 
     /// Where the next group goes.

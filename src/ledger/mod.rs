@@ -17,8 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use proof::{Continuation, Inclusion};
-pub use verify::{LedgerCheck, verify};
+pub use verify::verify;
 
 pub use crate::format::ledger::{Fact, SegmentFact, SegmentRef, State};
 

@@ -1,6 +1,6 @@
 //! Create: a new, empty store. The mark `FORMAT` is written last: without it a directory is no store.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::env::{Env, create_dirs, publish_new, random};
@@ -45,7 +45,7 @@ pub fn create(
     publish(&**env, &root.join(MARK), Mark { version: FORMAT_VERSION, store }.encode().as_bytes())
 }
 
-fn publish(env: &dyn Env, path: &PathBuf, contents: &[u8]) -> Result<()> {
+fn publish(env: &dyn Env, path: &Path, contents: &[u8]) -> Result<()> {
     publish_new(env, path, contents).map_err(|error| Error::io("create a file of the store", path, error))
 }
 

@@ -9,6 +9,7 @@ pub mod maintain;
 pub mod policy;
 pub mod recover;
 pub mod refresh;
+pub mod repair;
 pub mod scan;
 pub mod stats;
 pub mod timeline;

@@ -107,17 +107,7 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
     let (mut ledger, cut) = open_ledger(&wish, store, &registration(&*wish.custodian, store)?, ledger::Access::Write)?;
     report.ledger_bytes_cut = cut;
     report.clean = ledger.state().clean;
-    let (keyring, mended) = Keyring::open(
-        env.clone(),
-        wish.keyring.clone(),
-        wish.custodian.clone(),
-        &store,
-        Access::Write,
-        Floor { entry: ledger.state().known.entry },
-    )?;
-    report.keyring_bytes_cut = mended.bytes_cut;
-    report.mirrors_mended = mended.mirrors_mended;
-    report.roots_mended = mended.roots_mended;
+    let keyring = open_keyring(&wish, &store, ledger.state().known.entry, &mut report)?;
     let policy = Policy::parse(&ledger.state().policy.1)?;
     let salt = Salt::from_bytes(random(&**env).map_err(|error| Error::io("draw random bytes", &wish.root, error))?);
     let opening = Opening { store, number, salt };
@@ -162,6 +152,15 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
     settle_leftovers(&engine, files, &mut report)?;
     report.took = env.monotonic().saturating_sub(began);
     Ok((engine, report))
+}
+
+fn open_keyring(wish: &Wish, store: &StoreId, known: u64, report: &mut Recovery) -> Result<Keyring> {
+    let (env, options, custodian) = (wish.env.clone(), wish.keyring.clone(), wish.custodian.clone());
+    let (keyring, mended) = Keyring::open(env, options, custodian, store, Access::Write, Floor { entry: known })?;
+    report.keyring_bytes_cut = mended.bytes_cut;
+    report.mirrors_mended = mended.mirrors_mended;
+    report.roots_mended = mended.roots_mended;
+    Ok(keyring)
 }
 
 fn lock(env: &dyn Env, root: &Path) -> Result<Box<dyn Lock>> {

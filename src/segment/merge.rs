@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use super::cursor::Cursor;
 use super::{Segment, SegmentWriter};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::FrameKey;
 use crate::ident::{Handle, Salt};
 
@@ -33,9 +33,7 @@ pub fn merged_salts(sources: &[&Segment]) -> Result<Vec<(u32, Salt)>> {
     salts.dedup();
     match salts.is_sorted_by(|a, b| a.0 < b.0) {
         true => Ok(salts),
-        false => {
-            Err(Error::new(crate::ErrorKind::Corrupt, "segments of one partition disagree about an opening's salt"))
-        }
+        false => Err(Error::new(ErrorKind::Corrupt, "segments of one partition disagree about an opening's salt")),
     }
 }
 

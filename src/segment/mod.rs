@@ -5,6 +5,7 @@
 mod cursor;
 mod merge;
 mod read;
+mod rebuild;
 #[cfg(all(test, feature = "simulation"))]
 mod tests;
 mod verify;
@@ -16,10 +17,10 @@ use crate::error::{Error, ErrorKind};
 use crate::format::journal::Unreadable;
 use crate::ident::PartitionId;
 
-pub use crate::format::segment::SegmentHead;
-pub use merge::{Merged, merge, merged_salts};
-pub use read::{Handles, Run, Segment};
-pub use verify::{Contents, SegmentCheck, rebuild_index, verify};
+pub use merge::{merge, merged_salts};
+pub use read::Segment;
+pub use rebuild::{Contents, rebuild, restored_hash};
+pub use verify::verify;
 pub use write::{SegmentSummary, SegmentWriter};
 
 const SUFFIX: &str = ".seg";

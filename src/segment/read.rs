@@ -12,7 +12,7 @@ use crate::format::segment::{
     BLOCK_BYTES, BLOCK_ENTRIES, Block, IndexEntry, SEGMENT_HEAD_BYTES, SegmentHead, Summary, TRAILER_BYTES, Trailer,
     decode_sparse,
 };
-use crate::ident::{Handle, PartitionId, PartitionNumber, Salt};
+use crate::ident::{Handle, PartitionNumber, Salt};
 use crate::window::Day;
 
 /// Index blocks are walked in pieces of this many bytes.
@@ -161,16 +161,6 @@ impl Segment {
     /// The partition's number.
     pub fn partition(&self) -> PartitionNumber {
         self.head.partition
-    }
-
-    /// The partition's name.
-    pub fn id(&self) -> &PartitionId {
-        &self.head.id
-    }
-
-    /// The number of the segment.
-    pub fn number(&self) -> u64 {
-        self.head.number
     }
 
     /// The path it was opened at.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::verify::SegmentCheck;
 use super::*;
 use crate::crypto::Digest;
 use crate::env::Env;
@@ -11,6 +12,7 @@ use crate::env::sim::{Failure, Faults, Plant, Sim};
 use crate::error::Result;
 use crate::format::frame::FrameView;
 use crate::format::samples::{STORE, Sample, at, handle, partition_id, salt};
+use crate::format::segment::SegmentHead;
 use crate::ident::{Handle, PartitionNumber};
 use crate::window::Day;
 
@@ -91,7 +93,10 @@ fn what_is_written_is_found() {
         assert_eq!(read(&segment).unwrap(), frames);
         assert_eq!((segment.records(), segment.raw_bytes(), segment.span()), (count, count * 11, span()));
         assert_eq!((segment.stored_bytes(), segment.hash()), (written.bytes, &written.hash));
-        assert_eq!((segment.partition(), segment.id(), segment.number()), (PartitionNumber(5), &partition_id(), 3));
+        assert_eq!(
+            (segment.partition(), &segment.head().id, segment.head().number),
+            (PartitionNumber(5), &partition_id(), 3)
+        );
         assert_eq!((segment.salt(2), segment.salt(4)), (Some(&salt(2)), None));
         assert_eq!(segment.handles().count() as u64, customers.min(count));
         for customer in 0..=255 {
@@ -124,7 +129,6 @@ fn frames_out_of_order_and_of_unknown_openings_are_refused() {
     let mut writer = SegmentWriter::create(Arc::clone(&env), &file(3), head(3)).unwrap();
     assert!(writer.push(&FrameView::parse(&frames[1]).unwrap()).unwrap());
     assert!(!writer.push(&FrameView::parse(&frames[1]).unwrap()).unwrap());
-    assert_eq!(writer.records(), 1);
     assert_eq!(writer.push(&FrameView::parse(&frames[0]).unwrap()).unwrap_err().kind(), ErrorKind::Corrupt);
     let stranger = Sample { opening: 4, ..Sample::new(5, 1, 1) }.frame();
     let mut writer = SegmentWriter::create(Arc::clone(&env), &file(3), head(3)).unwrap();
@@ -247,43 +251,57 @@ fn segments_that_disagree_about_a_salt_are_not_merged() {
     assert_eq!(merged_salts(&[&one, &two]).unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
+/// What the ledger would say of segment 3 with 80 records.
+fn contents() -> Contents {
+    let (store, partition, id) = (STORE, PartitionNumber(5), partition_id());
+    Contents { store, partition, id, number: 3, records: 80, raw_bytes: 80 * 11, span: span() }
+}
+
 #[test]
-fn a_damaged_index_is_made_anew_byte_for_byte() {
+fn a_damaged_head_index_or_end_is_made_anew_byte_for_byte() {
     let sim = Sim::new(1);
     let env = sim.env();
     let written = write(&env, 3, &model(&records(80, 70))).unwrap();
     let whole = sim.read(file(3)).unwrap();
-    let frames_end = open(&env, 3).summary().index_offset();
-    let frames_start = head(3).length() as u64;
-    let contents = Contents { records: 80, raw_bytes: 80 * 11, span: span() };
+    let frames = head(3).length() as u64..open(&env, 3).summary().index_offset();
     let to = file(4);
     for byte in (0..written.bytes).step_by(3) {
         sim.flip(file(3), byte, 1);
-        let rebuilt = rebuild_index(&env, &file(3), &to, &contents);
-        match byte >= frames_end {
-            true => {
-                assert_eq!(rebuilt.unwrap().hash, written.hash, "byte {byte}");
-                assert!(sim.read(&to).unwrap() == whole);
-                env.remove_file(&to).unwrap();
-            }
-            false => {
-                let error = rebuilt.unwrap_err();
-                assert_eq!(error.kind(), ErrorKind::Corrupt);
-                assert!(error.offset().unwrap() <= byte && (byte < frames_start || error.offset() > Some(0)));
-            }
+        let restored = restored_hash(&env, &file(3), &contents());
+        let rebuilt = rebuild(&env, &file(3), &contents(), &to, 3);
+        if frames.contains(&byte) {
+            let error = rebuilt.unwrap_err();
+            assert_eq!((error.kind(), restored.unwrap_err().offset()), (ErrorKind::Corrupt, error.offset()));
+            assert!(error.offset().unwrap() <= byte && error.offset() > Some(0));
+        } else {
+            assert_eq!((rebuilt.unwrap().hash, restored.unwrap()), (written.hash, written.hash), "byte {byte}");
+            assert!(sim.read(&to).unwrap() == whole);
+            env.remove_file(&to).unwrap();
         }
         sim.flip(file(3), byte, 1);
     }
-    for length in frames_start..frames_end + 200 {
+    for length in frames.start..frames.end + 200 {
         sim.write(file(3), &whole[..length as usize]);
-        let rebuilt = rebuild_index(&env, &file(3), &to, &contents);
-        assert_eq!(rebuilt.is_ok(), length >= frames_end, "cut at {length}");
-        let _ = env.remove_file(&to);
+        assert_eq!(restored_hash(&env, &file(3), &contents()).is_ok(), length >= frames.end, "cut at {length}");
     }
     sim.write(file(3), &whole);
+    assert_eq!(env.list(&directory(Path::new(ROOT), &partition_id())).unwrap().len(), 1);
+}
+
+#[test]
+fn what_the_ledger_does_not_say_is_not_made_anew() {
+    let sim = Sim::new(1);
+    let env = sim.env();
+    let written = write(&env, 3, &model(&records(80, 70))).unwrap();
     for records in [79, 81] {
-        assert!(rebuild_index(&env, &file(3), &to, &Contents { records, ..contents }).is_err());
+        assert!(restored_hash(&env, &file(3), &Contents { records, ..contents() }).is_err());
     }
+    let other = Contents { raw_bytes: 1, ..contents() };
+    assert_ne!(restored_hash(&env, &file(3), &other).unwrap(), written.hash);
+    // Without its salts nobody can read it: where both places of them are damaged, only a copy helps.
+    sim.flip(file(3), 0, 1);
+    sim.flip(file(3), written.bytes - 1, 1);
+    assert_eq!(restored_hash(&env, &file(3), &contents()).unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
 #[test]

@@ -1,17 +1,15 @@
-//! Checking a whole segment without a key, and making a damaged index anew from the frames.
+//! Checking a whole segment without a key.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use super::cursor::Cursor;
-use super::read::{read_end, read_head};
-use super::{Segment, SegmentSummary, SegmentWriter, unread};
+use super::{Segment, unread};
 use crate::crypto::{Digest, Hasher};
-use crate::env::{Env, OpenMode, ReadAhead};
+use crate::env::{Env, ReadAhead};
 use crate::error::{Error, Result};
 use crate::format::frame::FrameKey;
 use crate::format::segment::TRAILER_BYTES;
-use crate::window::Day;
 
 const PIECE: usize = 1 << 20;
 
@@ -91,54 +89,5 @@ fn check_frames(segment: &Segment) -> Result<u64> {
     match cursor.offset() == extent.1 && frames == summary.records {
         true => Ok(frames),
         false => Err(Error::corrupt(segment.path(), cursor.offset(), "the segment has frames that the index lacks")),
-    }
-}
-
-/// What is known of a segment from elsewhere, the ledger: it stands in no frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Contents {
-    /// Frames.
-    pub records: u64,
-    /// Bytes of the bodies as they came in.
-    pub raw_bytes: u64,
-    /// The days of the earliest and the latest event.
-    pub span: (Day, Day),
-}
-
-/// Writes the segment anew at `to`, from its head and its frames alone, where the rest is damaged. A segment whose
-/// frames are whole comes out byte for byte as it was, so its hash is the one in the ledger: compare them.
-///
-/// # Errors
-/// [`crate::ErrorKind::Corrupt`] with the offset of the first damaged frame, where there are not as many frames as
-/// `contents` says: nothing is left out silently. The system's.
-pub fn rebuild_index(env: &Arc<dyn Env>, path: &Path, to: &Path, contents: &Contents) -> Result<SegmentSummary> {
-    let file = env.open(path, OpenMode::Read).map_err(|error| Error::io("open a segment", path, error))?;
-    let length = file.len().map_err(unread(path))?;
-    let head = read_head(&*file, path, length)?;
-    // Where the frames end is known only if the summary is intact; without it, the count tells.
-    let end = read_end(&*file, path, length).map_or(length, |(_, summary)| summary.index_offset());
-    let mut cursor = Cursor::new(file, path.to_path_buf(), (head.length() as u64, end), PIECE)?;
-    let mut writer = SegmentWriter::create(Arc::clone(env), to, head)?;
-    match copy(&mut cursor, &mut writer, contents.records) {
-        Ok(()) => writer.finish(contents.raw_bytes, contents.span),
-        Err(error) => {
-            writer.abandon();
-            Err(error)
-        }
-    }
-}
-
-fn copy(cursor: &mut Cursor, writer: &mut SegmentWriter, records: u64) -> Result<()> {
-    let mut copied = 0;
-    while let Some(frame) = if copied < records { cursor.frame()? } else { None } {
-        let length = frame.length();
-        writer.push(&frame)?;
-        cursor.skip(length);
-        copied += 1;
-    }
-    // Beyond the last frame stands the index, which is no frame.
-    match copied == records && !matches!(cursor.frame(), Ok(Some(_))) {
-        true => Ok(()),
-        false => Err(cursor.damaged("the segment does not have the frames that the ledger says")),
     }
 }

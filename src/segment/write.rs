@@ -32,12 +32,17 @@ pub struct SegmentSummary {
     pub last_day: Day,
 }
 
-/// A segment that is being written, under a temporary name.
-pub struct SegmentWriter {
+struct Target {
     env: Arc<dyn Env>,
     file: Arc<dyn File>,
     temporary: PathBuf,
     path: PathBuf,
+}
+
+/// A segment that is being written, under a temporary name.
+pub struct SegmentWriter {
+    /// Where it goes; none where only its hash is asked for.
+    target: Option<Target>,
     head: SegmentHead,
     buffer: Vec<u8>,
     /// Where the buffer goes in the file.
@@ -62,21 +67,32 @@ impl SegmentWriter {
         env::create_dirs(&*env, env::parent(path)).map_err(failed)?;
         let temporary = env::temporary_name(&*env, path).map_err(failed)?;
         let file = env.open(&temporary, OpenMode::CreateNew).map_err(failed)?;
-        let buffer = head.encode();
-        Ok(SegmentWriter {
-            env,
-            file,
-            temporary,
-            path: path.to_path_buf(),
+        let target = Target { env, file, temporary, path: path.to_path_buf() };
+        Ok(SegmentWriter { target: Some(target), ..SegmentWriter::measure(head) })
+    }
+
+    /// Begins a segment that is written nowhere, to know its hash.
+    pub fn measure(head: SegmentHead) -> Self {
+        SegmentWriter {
+            target: None,
+            buffer: head.encode(),
             head,
-            buffer,
             flushed: 0,
             hasher: Hasher::new(),
             entries: Vec::new(),
             dictionaries: BTreeSet::new(),
             last: None,
             records: 0,
-        })
+        }
+    }
+
+    /// An error about the file that is being written.
+    fn wrong(&self, kind: ErrorKind, what: &str) -> Error {
+        let error = Error::new(kind, what);
+        match &self.target {
+            Some(target) => error.in_file(&target.path),
+            None => error,
+        }
     }
 
     /// Adds a frame, in the order of (handle, opening, sequence). The same (handle, opening, sequence) again is one
@@ -90,13 +106,13 @@ impl SegmentWriter {
         match self.last {
             Some(last) if last == key => return Ok(false),
             Some(last) if last > key => {
-                return Err(Error::new(ErrorKind::Corrupt, "frames reach a segment out of order").in_file(&self.path));
+                return Err(self.wrong(ErrorKind::Corrupt, "frames reach a segment out of order"));
             }
             Some(last) if last.opening == key.opening => {}
             _ if self.head.salts.binary_search_by_key(&key.opening, |salt| salt.0).is_ok() => {}
             _ => {
-                return Err(Error::new(ErrorKind::Corrupt, "a frame is of an opening that the segment has no salt of")
-                    .in_file(&self.path));
+                let what = "a frame is of an opening that the segment has no salt of";
+                return Err(self.wrong(ErrorKind::Corrupt, what));
             }
         }
         let bytes = frame.length() as u64;
@@ -123,11 +139,6 @@ impl SegmentWriter {
         Ok(true)
     }
 
-    /// Frames so far.
-    pub fn records(&self) -> u64 {
-        self.records
-    }
-
     /// Bytes so far, footer not included.
     pub fn bytes(&self) -> u64 {
         self.flushed + self.buffer.len() as u64
@@ -135,8 +146,10 @@ impl SegmentWriter {
 
     fn flush(&mut self) -> Result<()> {
         self.hasher.update(&self.buffer);
-        let written = env::write_all_at(&*self.file, &self.buffer, self.flushed);
-        written.map_err(|error| Error::io("write a segment", &self.path, error))?;
+        if let Some(target) = &self.target {
+            let written = env::write_all_at(&*target.file, &self.buffer, self.flushed);
+            written.map_err(|error| Error::io("write a segment", &target.path, error))?;
+        }
         self.flushed += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
@@ -188,15 +201,19 @@ impl SegmentWriter {
             Trailer { summary_offset: summary.offset(), summary_length: summary.length() as u32, digest: hash };
         self.buffer.extend_from_slice(&trailer.encode());
         self.flush()?;
-        let failed = |error| Error::io("publish a segment", &self.path, error);
-        self.file.sync_data().map_err(failed)?;
-        self.env.rename_new(&self.temporary, &self.path).map_err(failed)?;
-        self.env.sync_dir(env::parent(&self.path)).map_err(failed)?;
+        if let Some(Target { env, file, temporary, path }) = &self.target {
+            let failed = |error| Error::io("publish a segment", path, error);
+            file.sync_data().map_err(failed)?;
+            env.rename_new(temporary, path).map_err(failed)?;
+            env.sync_dir(env::parent(path)).map_err(failed)?;
+        }
         Ok(SegmentSummary { hash, bytes: self.flushed, records: self.records, first_day, last_day })
     }
 
     /// Gives it up and removes what was written. What cannot be removed is swept at the next opening.
     pub fn abandon(self) {
-        let _ = self.env.remove_file(&self.temporary);
+        if let Some(target) = &self.target {
+            let _ = target.env.remove_file(&target.temporary);
+        }
     }
 }

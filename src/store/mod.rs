@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::ident::{CustomerId, RecordId, Stream};
 use crate::ops;
 use crate::record::{Batch, Stored};
-use crate::report::{Budget, Maintenance, Progress, Recovery, Stats, Verification, VerifyOptions};
+use crate::report::{Budget, Maintenance, Progress, Recovery, Repair, Stats, Verification, VerifyOptions};
 use crate::window::Timestamp;
 
 pub use crate::ops::scan::Scan;
@@ -141,6 +141,17 @@ impl Store {
     /// Only what keeps the verification itself from going on.
     pub fn verify(&self, options: VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Result<Verification> {
         ops::verify::verify(self.current()?, options, progress)
+    }
+
+    /// Checks every segment. Where the head, the index or the end of one is damaged while every frame is whole and
+    /// together they are what the ledger names, plans to make it anew; with `apply`, does so. What cannot be proved
+    /// whole is named and left alone. Journal and ledger are never repaired; the keyring mends itself from its mirrors.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] for `apply` on a store that was opened for reading only; the first step that
+    /// fails, where the steps before it stand.
+    pub fn repair(&self, apply: bool) -> Result<Repair> {
+        ops::repair::repair(self.current()?, apply)
     }
 
     /// Does background work (settle, fold, merge) until there is none or `budget` is used up.

@@ -13,6 +13,8 @@ mod damage;
 #[cfg(feature = "simulation")]
 mod machine;
 #[cfg(feature = "simulation")]
+mod repair;
+#[cfg(feature = "simulation")]
 mod scene;
 #[cfg(feature = "simulation")]
 mod threads;

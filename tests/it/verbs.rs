@@ -215,9 +215,7 @@ fn a_failed_sync_poisons_the_store_until_it_is_opened_again() {
     let sim = Sim::new(9);
     let store = scene::options(&sim).create().unwrap();
     scene::append(&store, vec![note("a", "2025-01-01T00:00:00Z", "kept")]).unwrap();
-    let mut faults = tenure::env::sim::Faults::default();
-    faults.sync_errors = 1;
-    sim.set_faults(faults);
+    sim.set_faults(tenure::env::sim::Faults { sync_errors: 1, ..Default::default() });
     assert_eq!(
         scene::append(&store, vec![note("a", "2025-01-02T00:00:00Z", "lost")]).unwrap_err().kind(),
         ErrorKind::Io
@@ -290,7 +288,7 @@ fn a_scan_can_be_narrowed_to_a_stream_and_a_time() {
         vec![note("a", "2025-01-01T00:00:00Z", "january"), note("b", "2025-06-01T00:00:00Z", "june"), us],
     )
     .unwrap();
-    let count = |filter| store.scan(filter).unwrap().map(|stored| stored.unwrap()).count();
+    let count = |filter| store.scan(filter).unwrap().collect::<tenure::Result<Vec<_>>>().unwrap().len();
     let stream = Some(Stream::new("chat", "EU").unwrap());
     assert_eq!(count(ScanFilter::default()), 3);
     assert_eq!(count(ScanFilter { stream: stream.clone(), ..ScanFilter::default() }), 2);

@@ -107,6 +107,8 @@ pub enum Command {
     Stats,
     /// Check every checksum; with --deep, decrypt every record too. Never changes anything.
     Verify(VerifyArgs),
+    /// Show which damaged segments can be made anew from what is whole in them; with --apply, do it.
+    Repair(RepairArgs),
     /// Describe one file of a store, without keys.
     Inspect(InspectArgs),
     /// Check this machine, and the store where one is named.
@@ -249,6 +251,13 @@ pub struct VerifyArgs {
     /// Check only this share of the segments, drawn anew each time (5%).
     #[arg(long, value_name = "SHARE", value_parser = parse_share)]
     pub subset: Option<f64>,
+}
+
+#[derive(Args)]
+pub struct RepairArgs {
+    /// Do it; otherwise nothing is changed.
+    #[arg(long)]
+    pub apply: bool,
 }
 
 #[derive(Args)]

@@ -14,6 +14,7 @@ mod opening;
 mod output;
 mod progress;
 mod read;
+mod repair;
 mod stats;
 mod verify;
 mod words;
@@ -58,6 +59,7 @@ fn run(cli: &Cli, output: &mut Output) -> Outcome {
         Command::Scan(args) => read::scan(global, args, output),
         Command::Stats => stats::stats(global, output),
         Command::Verify(args) => verify::verify(global, args, output),
+        Command::Repair(args) => repair::repair(global, args, output),
         Command::Inspect(args) => admin::inspect(args, output),
         Command::Doctor => doctor::doctor(global, output),
         Command::Maintain(args) => admin::maintain(global, args, output),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::env::sim::Survivors;
-use crate::format::keyring_column::Column;
+use crate::format::keyring_column::{Column, Remnant};
 
 const CUSTOMERS: usize = 60;
 

@@ -7,6 +7,8 @@ mod golden;
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
 use sha2::Sha256;
 
+use super::proof::{Continuation, Inclusion};
+use super::verify::LedgerCheck;
 use super::*;
 use crate::env::sim::Sim;
 use crate::format::position::{Known, Position};

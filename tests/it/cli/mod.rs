@@ -37,6 +37,7 @@ cases!(
     usage,
     policy,
     upkeep,
+    repair,
 );
 
 #[test]

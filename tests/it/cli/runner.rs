@@ -170,7 +170,10 @@ impl Case<'_> {
     fn expect_text(&mut self, stream: usize, pattern: &str) {
         let text = self.output(stream);
         if pattern == "nothing" {
-            return if text.is_empty() { () } else { self.fail("expected no output") };
+            if !text.is_empty() {
+                self.fail("expected no output");
+            }
+            return;
         }
         let pattern = Regex::new(&format!("(?m){pattern}")).unwrap_or_else(|error| self.fail(error));
         match pattern.find_at(&text, self.matched[stream]) {
@@ -189,7 +192,8 @@ impl Case<'_> {
         for part in path.split('.') {
             value = part.parse::<usize>().map_or_else(|_| &value[part], |index| &value[index]);
         }
-        if value.to_string() != expected && value.as_str() != Some(expected) {
+        let shown = value.to_string();
+        if shown != expected && value.as_str() != Some(expected) {
             self.fail(format!("{path} is {value}"));
         }
     }

@@ -1,0 +1,76 @@
+//! `tenure repair`: what is damaged and can be made anew from what is whole. Changes nothing without `--apply`.
+
+use serde_json::{Value, json};
+use tenure::report::{Remedy, Repair, RepairStep};
+
+use crate::cli::{Format, Global, RepairArgs};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::{Output, Sheet};
+use crate::words::{counted, harmless};
+
+pub fn repair(global: &Global, args: &RepairArgs, output: &mut Output) -> Outcome {
+    let repair = match args.apply {
+        true => {
+            let store = global.open(output)?;
+            let repair = store.repair(true)?;
+            store.close()?;
+            repair
+        }
+        false => global.open_read_only()?.repair(false)?,
+    };
+    print(&repair, output)?;
+    let done = |step: &RepairStep| repair.applied && step.remedy == Remedy::Rebuild;
+    Ok(if repair.plan.iter().all(done) { Exit::Done } else { Exit::Findings })
+}
+
+fn step_as_json(step: &RepairStep, applied: bool) -> Value {
+    let (remedy, why) = match &step.remedy {
+        Remedy::Rebuild => ("rebuild", None),
+        Remedy::Restore(why) => ("restore", Some(why)),
+    };
+    json!({
+        "file": step.damage.path,
+        "offset": step.damage.offset,
+        "what": step.damage.what,
+        "class": step.partition.stream.class(),
+        "jurisdiction": step.partition.stream.jurisdiction(),
+        "window": step.partition.window.to_string(),
+        "records": step.records,
+        "remedy": remedy,
+        "why": why,
+        "repaired": applied && step.remedy == Remedy::Rebuild,
+    })
+}
+
+fn print(repair: &Repair, output: &mut Output) -> Result<(), Failure> {
+    if output.format() != Format::Table {
+        let plan: Vec<Value> = repair.plan.iter().map(|step| step_as_json(step, repair.applied)).collect();
+        return match output.format() {
+            Format::Csv => output.csv(&["file", "offset", "records", "remedy", "repaired", "what", "why"], &plan),
+            _ => output.document(json!({ "applied": repair.applied, "plan": plan })),
+        };
+    }
+    if repair.plan.is_empty() {
+        return output.line("every segment is whole: nothing to repair");
+    }
+    let mut sheet = Sheet::new(&["file", "records#", "remedy", "what"]);
+    let mut mendable = 0;
+    for step in &repair.plan {
+        let (remedy, what) = match &step.remedy {
+            Remedy::Rebuild => {
+                mendable += 1;
+                (if repair.applied { "made anew" } else { "make anew from its frames" }, &step.damage.what)
+            }
+            Remedy::Restore(why) => ("bring it back from a copy", why),
+        };
+        let path = step.damage.path.display().to_string();
+        sheet.row([path, step.records.to_string(), remedy.into(), harmless(what)]);
+    }
+    output.sheet(&sheet)?;
+    let segments = counted(mendable, "segment");
+    match (mendable, repair.applied) {
+        (0, _) => Ok(()),
+        (_, true) => output.line(format_args!("\n{segments} made anew; check with: tenure verify --deep")),
+        (_, false) => output.line(format_args!("\n{segments} can be made anew; do it with: tenure repair --apply")),
+    }
+}

@@ -1,0 +1,76 @@
+//! Repair: a segment whose head, index or end is damaged while its frames are whole is made anew from them.
+//!
+//! Nothing is guessed: before anything is written, the damaged segment's hash is computed as it would be without the
+//! damage, and must be the one in the ledger. What cannot be proved whole is named and left alone.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::engine::catalog::SegmentSlot;
+use crate::engine::{Engine, Writer, merge};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::ledger::SegmentFact;
+use crate::report::{Damage, Remedy, Repair, RepairStep};
+use crate::segment::{self, Contents};
+
+/// Checks every segment and plans what can be made anew; with `apply`, does it.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] for `apply` in a read-only opening; what a step of the repair answers, the steps before it
+/// stand. Damage is in the answer.
+pub fn repair(engine: &Engine, apply: bool) -> Result<Repair> {
+    let writer = if apply { Some(engine.writer()?) } else { None };
+    let _one_at_a_time = writer.map(Writer::housekeep);
+    let mut repair = Repair { plan: Vec::new(), applied: apply };
+    let snapshot = engine.catalog.snapshot();
+    for slot in snapshot.view.segments.values().flatten() {
+        let Err(error) = segment::verify(&*engine.env, &slot.path, Some(&slot.fact.hash)) else { continue };
+        let remedy = remedy(engine, slot);
+        if let (Remedy::Rebuild, Some(writer)) = (&remedy, writer) {
+            rebuild(engine, writer, slot)?;
+        }
+        let path = error.path().unwrap_or(&slot.path).to_path_buf();
+        repair.plan.push(RepairStep {
+            partition: slot.fact.id.clone(),
+            damage: Damage { path, offset: error.offset(), what: error.to_string() },
+            records: slot.fact.records,
+            remedy,
+        });
+    }
+    drop(snapshot);
+    engine.catalog.sweep()?;
+    Ok(repair)
+}
+
+fn contents(engine: &Engine, fact: &SegmentFact) -> Contents {
+    Contents {
+        store: engine.store,
+        partition: fact.partition,
+        id: fact.id.clone(),
+        number: fact.segment,
+        records: fact.records,
+        raw_bytes: fact.raw_bytes,
+        span: (fact.first_day, fact.last_day),
+    }
+}
+
+fn remedy(engine: &Engine, slot: &SegmentSlot) -> Remedy {
+    match segment::restored_hash(&engine.env, &slot.path, &contents(engine, &slot.fact)) {
+        Ok(hash) if hash == slot.fact.hash => Remedy::Rebuild,
+        Ok(_) => Remedy::Restore("its frames are not those that the ledger names".into()),
+        Err(error) => Remedy::Restore(error.to_string()),
+    }
+}
+
+/// Writes the frames as a new segment, ledgers that it takes the place of the old one, and unlinks that.
+fn rebuild(engine: &Engine, writer: &Writer, slot: &Arc<SegmentSlot>) -> Result<()> {
+    let number = writer.next_segment.fetch_add(1, Ordering::Relaxed);
+    let to = segment::path(&engine.root, &slot.fact.id, number);
+    let written = segment::rebuild(&engine.env, &slot.path, &contents(engine, &slot.fact), &to, number)?;
+    if written.bytes != slot.fact.bytes {
+        // It is swept at the next opening, since no fact names it.
+        return Err(Error::new(ErrorKind::Corrupt, "the segment changed while it was read").in_file(&slot.path));
+    }
+    let new = SegmentFact { segment: number, hash: written.hash, ..slot.fact.clone() };
+    merge::replace(engine, vec![slot.clone()], new)
+}
