@@ -39,6 +39,8 @@ pub struct State {
     pub watermark: Timestamp,
     /// Whether the last fact is a clean close.
     pub clean: bool,
+    /// Everything destructive that was set out to do.
+    pub acts: Acts,
 }
 
 /// State and tree at the start of a file.
@@ -67,6 +69,7 @@ impl Snapshot {
             known,
             watermark,
             clean,
+            acts,
         } = &self.state;
         let mut out = Vec::new();
         out.put_u64(self.frontier.length());
@@ -90,6 +93,7 @@ impl Snapshot {
         });
         let segments: Vec<_> = segments.values().collect();
         put_many(&mut out, &segments, |out, segment| segment.encode(out));
+        acts.encode(&mut out);
         out
     }
 
@@ -117,6 +121,7 @@ impl Snapshot {
             },
             sources: BTreeMap::new(),
             segments: BTreeMap::new(),
+            acts: Acts::default(),
         };
         for (tag, offset) in take_many(&mut from, |from| Ok((from.array()?, from.u64()?)))? {
             if state.sources.last_key_value().is_some_and(|(last, _)| *last >= tag) {
@@ -131,6 +136,7 @@ impl Snapshot {
             }
             state.segments.insert(key, segment);
         }
+        state.acts = Acts::decode(&mut from)?;
         from.finish()?;
         Ok(Snapshot { frontier, state })
     }
