@@ -1,16 +1,15 @@
-//! What the keyring keeps, byte for byte: customers, partitions and the agenda, as payloads of entries.
+//! What the keyring keeps of a customer, byte for byte, and the fields that other payloads share.
 
 use std::fmt;
-use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use super::bytes::{Malformed, Reader, Writer};
-use super::keyring::{PAYLOAD_LIMIT, TREE_KEY_BYTES, TreeKey};
+use super::keyring::PAYLOAD_LIMIT;
 use super::keyring_tree::Payload;
-use crate::crypto::{Key, PartitionKey};
-use crate::ident::{CustomerId, Handle, PartitionId, PartitionNumber, Stream, SubjectNumber};
-use crate::window::{Day, Timestamp, Window, WindowLength};
+use crate::crypto::Key;
+use crate::ident::{CustomerId, PartitionNumber, Stream, SubjectNumber};
+use crate::window::{Day, Timestamp, Window};
 
 /// How much of a customer's row a secret covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,31 +95,31 @@ impl fmt::Debug for CustomerEntry {
     }
 }
 
-fn put_stream(out: &mut Vec<u8>, stream: &Stream) {
+pub(super) fn put_stream(out: &mut Vec<u8>, stream: &Stream) {
     out.put_short_text(stream.class());
     out.put_short_text(stream.jurisdiction());
 }
 
-fn take_stream(from: &mut Reader<'_>) -> Result<Stream, Malformed> {
+pub(super) fn take_stream(from: &mut Reader<'_>) -> Result<Stream, Malformed> {
     Stream::new(from.short_text()?, from.short_text()?).map_err(|_| Malformed("a stream with impossible labels"))
 }
 
-fn take_time(from: &mut Reader<'_>) -> Result<Timestamp, Malformed> {
+pub(super) fn take_time(from: &mut Reader<'_>) -> Result<Timestamp, Malformed> {
     let micros = from.i64()?;
     let at = Timestamp::from_micros(micros);
     if at.as_micros() == micros { Ok(at) } else { Err(Malformed("a time outside the calendar")) }
 }
 
-fn take_day(from: &mut Reader<'_>) -> Result<Day, Malformed> {
+pub(super) fn take_day(from: &mut Reader<'_>) -> Result<Day, Malformed> {
     Day::from_number(from.i32()?).ok_or(Malformed("a day outside the calendar"))
 }
 
-fn put_optional_time(out: &mut Vec<u8>, at: Option<Timestamp>) {
+pub(super) fn put_optional_time(out: &mut Vec<u8>, at: Option<Timestamp>) {
     out.put_u8(u8::from(at.is_some()));
     out.put_i64(at.unwrap_or_default().as_micros());
 }
 
-fn take_optional_time(from: &mut Reader<'_>) -> Result<Option<Timestamp>, Malformed> {
+pub(super) fn take_optional_time(from: &mut Reader<'_>) -> Result<Option<Timestamp>, Malformed> {
     let present = from.u8()?;
     let at = take_time(from)?;
     match present {
@@ -130,11 +129,11 @@ fn take_optional_time(from: &mut Reader<'_>) -> Result<Option<Timestamp>, Malfor
     }
 }
 
-fn put_count(out: &mut Vec<u8>, count: usize) {
+pub(super) fn put_count(out: &mut Vec<u8>, count: usize) {
     out.put_u16(u16::try_from(count).unwrap_or(u16::MAX)); // Beyond it the payload is over its limit and refused.
 }
 
-fn take_list<T>(
+pub(super) fn take_list<T>(
     from: &mut Reader<'_>,
     mut one: impl FnMut(&mut Reader<'_>) -> Result<T, Malformed>,
 ) -> Result<Vec<T>, Malformed> {
@@ -296,150 +295,5 @@ impl CustomerEntry {
             return Err(Malformed("a living customer without secrets, or a tombstone with some"));
         }
         Ok(CustomerEntry { id, subject, secrets, state, created, not_before, streams, anchors })
-    }
-}
-
-/// A living partition.
-#[derive(Debug)]
-pub struct PartitionEntry {
-    /// Its number, never reused.
-    pub number: PartitionNumber,
-    /// Its name.
-    pub id: PartitionId,
-    /// Its key.
-    pub key: Arc<PartitionKey>,
-}
-
-/// What is left of a partition whose key was destroyed while some of its cells are held.
-#[derive(Debug)]
-pub struct Remnant {
-    /// Its number.
-    pub number: PartitionNumber,
-    /// Its name.
-    pub id: PartitionId,
-    /// The keys of its dictionaries, by dictionary id.
-    pub dictionaries: Vec<(u32, Key)>,
-    /// The handles of the held cells, and whose they are.
-    pub held: Vec<(Handle, SubjectNumber)>,
-}
-
-/// What stands under a partition's tag.
-#[derive(Debug)]
-pub enum Column {
-    /// A partition with its key.
-    Living(Arc<PartitionEntry>),
-    /// The held rest of one.
-    Remnant(Arc<Remnant>),
-}
-
-impl Column {
-    /// Its payload; none where it is longer than an entry may be.
-    pub fn encode(&self) -> Option<Payload> {
-        let (number, id) = match self {
-            Column::Living(entry) => (entry.number, &entry.id),
-            Column::Remnant(remnant) => (remnant.number, &remnant.id),
-        };
-        let room = match self {
-            Column::Living(_) => 160,
-            Column::Remnant(remnant) => 160 + remnant.dictionaries.len() * 36 + remnant.held.len() * 32,
-        };
-        let mut out = Zeroizing::new(Vec::with_capacity(room));
-        out.put_u8(if matches!(self, Column::Living(_)) { 1 } else { 2 });
-        out.put_u64(number.0);
-        put_stream(&mut out, &id.stream);
-        out.put_i32(id.window.first_day().number());
-        out.put_u8(id.window.length() as u8);
-        let mut fits = true;
-        match self {
-            Column::Living(entry) => out.put(entry.key.key().expose()),
-            Column::Remnant(remnant) => {
-                fits = remnant.dictionaries.len().max(remnant.held.len()) <= usize::from(u16::MAX);
-                put_count(&mut out, remnant.dictionaries.len());
-                for (dictionary, key) in &remnant.dictionaries {
-                    out.put_u32(*dictionary);
-                    out.put(key.expose());
-                }
-                put_count(&mut out, remnant.held.len());
-                for (handle, subject) in &remnant.held {
-                    out.put(handle.as_bytes());
-                    out.put(subject.as_bytes());
-                }
-            }
-        }
-        (fits && out.len() <= PAYLOAD_LIMIT).then(|| Payload::own(out))
-    }
-
-    /// Reads a payload.
-    pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
-        let mut from = Reader::new(payload);
-        let kind = from.u8()?;
-        let number = PartitionNumber(from.u64()?);
-        let stream = take_stream(&mut from)?;
-        let first = take_day(&mut from)?;
-        let length = WindowLength::from_code(from.u8()?).ok_or(Malformed("a window of unknown length"))?;
-        let window = Window::starting(first, length).ok_or(Malformed("a window that starts on no boundary"))?;
-        let id = PartitionId { stream, window };
-        if number.0 == 0 {
-            return Err(Malformed("a partition without a number"));
-        }
-        let column = match kind {
-            1 => {
-                let key = Arc::new(PartitionKey::new(Key::take(&mut from.array()?)));
-                Column::Living(Arc::new(PartitionEntry { number, id, key }))
-            }
-            2 => {
-                let dictionaries = take_list(&mut from, |from| Ok((from.u32()?, Key::take(&mut from.array()?))))?;
-                let held = take_list(&mut from, |from| {
-                    Ok((Handle::from_bytes(from.array()?), SubjectNumber::from_bytes(from.array()?)))
-                })?;
-                Column::Remnant(Arc::new(Remnant { number, id, dictionaries, held }))
-            }
-            _ => return Err(Malformed("a partition of unknown kind")),
-        };
-        from.finish()?;
-        Ok(column)
-    }
-}
-
-/// One customer with something to be done or to be kept from being done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AgendaItem {
-    /// Whose.
-    pub subject: SubjectNumber,
-    /// Where the customer's entry is found.
-    pub entry: TreeKey,
-    /// Bits: 1 hold, 2 schedule, 4 open intent, 8 fence, 16 restricted part, 32 held cell. Never zero.
-    pub reasons: u16,
-    /// When something falls due, where it does.
-    pub due: Option<Timestamp>,
-}
-
-/// All bits that [`AgendaItem::reasons`] may have.
-pub const AGENDA_REASONS: u16 = 0x3f;
-
-impl AgendaItem {
-    /// Its payload.
-    pub fn encode(&self) -> Payload {
-        let mut out = Zeroizing::new(Vec::with_capacity(64));
-        out.put(self.subject.as_bytes());
-        out.put(&self.entry.0);
-        out.put_u16(self.reasons);
-        put_optional_time(&mut out, self.due);
-        Payload::own(out)
-    }
-
-    /// Reads a payload.
-    pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
-        let mut from = Reader::new(payload);
-        let subject = SubjectNumber::from_bytes(from.array()?);
-        let entry = TreeKey(from.array::<TREE_KEY_BYTES>()?);
-        let reasons = from.u16()?;
-        let due = take_optional_time(&mut from)?;
-        from.finish()?;
-        match reasons {
-            0 => Err(Malformed("an item of the agenda without a reason")),
-            reasons if reasons & !AGENDA_REASONS != 0 => Err(Malformed("an item of the agenda of unknown kind")),
-            _ => Ok(AgendaItem { subject, entry, reasons, due }),
-        }
     }
 }

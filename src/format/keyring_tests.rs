@@ -5,6 +5,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::keyring::*;
+use super::keyring_column::*;
 use super::keyring_custodian::*;
 use super::keyring_entry::*;
 use super::keyring_root::*;

@@ -7,6 +7,7 @@ pub mod group;
 pub mod hint;
 pub mod journal;
 pub mod keyring;
+pub mod keyring_column;
 pub mod keyring_custodian;
 pub mod keyring_entry;
 pub mod keyring_root;

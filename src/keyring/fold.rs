@@ -1,38 +1,26 @@
-//! Making a new tree: folding entries into it, or rewriting all of it into a new log file. Every node on the path to a
-//! change is written anew under a fresh key, a new root is sealed, and nothing older is destroyed here.
+//! A new root: entries folded into the tree, the whole of it rewritten into a new log file, or entries removed for good.
+//! What arrives meanwhile is sealed anew under the new tree; only a removal destroys older roots.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use zeroize::Zeroizing;
 
 use super::custodian::Evidence;
 use super::log::{Log, locked};
+use super::rewrite::{Changes, Rewriter};
 use super::roots::{Slot, read_roots, write_roots};
 use super::state::{State, Unfolded};
-use super::tree::{ITEM_BYTES, Node, Tree, child_for, put_item};
+use super::tree::Tree;
 use super::{Access, Keyring};
-use zeroize::Zeroizing;
-
 use crate::crypto::{Digest, Key, NONCE_BYTES, sha256};
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::bytes::Malformed;
-use crate::format::keyring::{CROWN_LEVEL, EntryKind, NodeHead, Place, TreeKey, seal_node};
+use crate::format::keyring::{CROWN_LEVEL, EntryKind, NodeHead, TreeKey, seal_node};
 use crate::format::keyring_root::{RootRecord, RootSlot};
-use crate::format::keyring_tree::{
-    CHILDREN_LIMIT, Chain, Child, Crown, ITEMS_LIMIT, Item, LEVEL_LIMIT, Payload, decode_leaf, encode_inner,
-    encode_leaf,
-};
-
-/// A leaf whose chain is longer than this is rewritten.
-const CHAIN_LIMIT: u32 = 8;
-/// Where a leaf has too many items, its parts get this many.
-const ITEMS_WANTED: usize = 48;
-/// Where a leaf has too many bytes, its parts get about this many.
-const LEAF_BYTES: usize = 1 << 20;
-/// Where an inner node has too many children, its parts get this many.
-const CHILDREN_WANTED: usize = 192;
-/// Nodes are written out when this many bytes of them wait.
-const WRITE_OUT_BYTES: usize = 4 << 20;
+use crate::format::keyring_tree::{Child, Crown, Item, Payload};
 
 /// What a fold did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,161 +29,6 @@ pub struct Folded {
     pub entries: u64,
     /// The epoch of the new root.
     pub epoch: u64,
-}
-
-/// Entries to be replaced or, where nothing is given, removed.
-pub type Changes = BTreeMap<TreeKey, Option<Payload>>;
-
-/// Writes the nodes of a new tree.
-pub(super) struct Rewriter<'a> {
-    keyring: &'a Keyring,
-    tree: &'a Tree,
-    log: &'a Log,
-    epoch: u64,
-    chains: &'a HashMap<u64, Chain>,
-    /// What is replaced (by other bytes) or removed (none), whatever stands there.
-    changes: &'a Changes,
-    /// Whether nodes that nothing changed are written anew too.
-    whole: bool,
-    next_node: u64,
-    live_bytes: u64,
-}
-
-impl Rewriter<'_> {
-    fn key(&self) -> Result<Key> {
-        random_key(&*self.keyring.env)
-    }
-
-    fn write(&mut self, level: u8, plain: &[u8]) -> Result<(u64, Place, Key)> {
-        let id = self.next_node;
-        self.next_node += 1;
-        let key = self.key()?;
-        let nonce = env::random::<NONCE_BYTES>(&*self.keyring.env).map_err(no_randomness)?;
-        let head = NodeHead { id, level, epoch: self.epoch };
-        let place = self.log.append(|out| seal_node(out, &self.keyring.store, &head, &key, &nonce, plain));
-        self.live_bytes += u64::from(place.length);
-        if self.log.waiting() > WRITE_OUT_BYTES {
-            self.log.write_out()?;
-        }
-        Ok((id, place, key))
-    }
-
-    /// What nothing reaches any more is not alive; a tree that is rewritten as a whole counts from nothing.
-    fn forget(&mut self, child: &Child) {
-        if self.whole {
-            return;
-        }
-        let bytes = u64::from(child.place.length) + u64::from(child.chain.bytes);
-        self.live_bytes = self.live_bytes.saturating_sub(bytes);
-    }
-
-    fn leaf(&mut self, child: &Child, entries: &[Item]) -> Result<Vec<Child>> {
-        let chain = self.chains.get(&child.id).copied().unwrap_or(child.chain);
-        let changed = entries.iter().any(|item| self.changes.contains_key(&item.key));
-        if !self.whole && !changed && chain.count <= CHAIN_LIMIT && chain.count * 2 <= child.items {
-            self.live_bytes += u64::from(chain.bytes - child.chain.bytes);
-            return Ok(vec![Child { chain, ..child.duplicate() }]);
-        }
-        let leaf = self.tree.leaf(&self.keyring.nodes, child, false)?;
-        let Node::Leaf(items) = &*leaf else {
-            return Err(Error::new(ErrorKind::Invalid, "an inner node stands in the place of a leaf"));
-        };
-        let mut items = items.clone();
-        items.retain(|item| !self.changes.contains_key(&item.key));
-        let kept = entries.iter().filter(|item| !matches!(self.changes.get(&item.key), Some(None)));
-        kept.for_each(|item| put_item(&mut items, item.clone()));
-        self.forget(child);
-        self.leaves(child.first, &items)
-    }
-
-    fn leaves(&mut self, first: TreeKey, items: &[Item]) -> Result<Vec<Child>> {
-        let parts = if items.len() > ITEMS_LIMIT { items.len().div_ceil(ITEMS_WANTED) } else { 1 };
-        let wanted = items.len().div_ceil(parts).max(1);
-        let mut children = Vec::with_capacity(parts);
-        let mut rest = items;
-        loop {
-            let mut bytes = 0;
-            let fits = rest.iter().take(wanted).take_while(|item| {
-                let fits = bytes < LEAF_BYTES;
-                bytes += item.payload.len();
-                fits
-            });
-            let (part, others) = rest.split_at(fits.count());
-            let plain = encode_leaf(part);
-            let (id, place, key) = self.write(0, &plain)?;
-            let first = if children.is_empty() { first } else { part[0].key };
-            children.push(Child { first, place, id, key, items: part.len() as u32, chain: Chain::default() });
-            if !self.whole {
-                // Decoded anew, so that it keeps nothing of the leaf before it in memory.
-                let weight = plain.len() + part.len() * ITEM_BYTES;
-                if let Ok(items) = decode_leaf(plain) {
-                    self.keyring.nodes.insert((id, 0), Arc::new(Node::Leaf(items)), weight);
-                }
-            }
-            rest = others;
-            if rest.is_empty() {
-                return Ok(children);
-            }
-        }
-    }
-
-    /// What takes the place of `child`, with `entries` (in order, all belonging below it) taken in.
-    fn child(&mut self, child: &Child, level: u8, entries: &[Item]) -> Result<Vec<Child>> {
-        if entries.is_empty() && !self.whole {
-            return Ok(vec![child.duplicate()]);
-        }
-        if level == 0 {
-            return self.leaf(child, entries);
-        }
-        let node = self.tree.inner(&self.keyring.nodes, child, level)?;
-        let Node::Inner(children) = &*node else {
-            return Err(Error::new(ErrorKind::Invalid, "a leaf stands in the place of an inner node"));
-        };
-        let mut new = Vec::with_capacity(children.len() + 1);
-        let mut rest = entries;
-        for (index, below) in children.iter().enumerate() {
-            let count = rest.partition_point(|item| child_for(children, &item.key) <= index);
-            let (mine, others) = rest.split_at(count);
-            new.extend(self.child(below, level - 1, mine)?);
-            rest = others;
-        }
-        self.forget(child);
-        self.inners(child.first, level, new)
-    }
-
-    fn inners(&mut self, first: TreeKey, level: u8, mut children: Vec<Child>) -> Result<Vec<Child>> {
-        let parts = if children.len() > CHILDREN_LIMIT { children.len().div_ceil(CHILDREN_WANTED) } else { 1 };
-        let wanted = children.len().div_ceil(parts);
-        let mut inners = Vec::with_capacity(parts);
-        while !children.is_empty() {
-            let others = children.split_off(wanted.min(children.len()));
-            let plain = encode_inner(&children);
-            let (id, place, key) = self.write(level, &plain)?;
-            let first = if inners.is_empty() { first } else { children[0].first };
-            inners.push(Child { first, place, id, key, items: children.len() as u32, chain: Chain::default() });
-            self.keyring.nodes.insert((id, 0), Arc::new(Node::Inner(children)), plain.len() * 2 + 128);
-            children = others;
-        }
-        Ok(inners)
-    }
-
-    /// Writes everything below the crown; returns the top and its level.
-    fn run(&mut self, entries: &[Item]) -> Result<(Child, u8)> {
-        let crown = &self.tree.crown;
-        let mut level = crown.level;
-        let mut tops = self.child(&crown.top, level, entries)?;
-        loop {
-            match (tops.pop(), tops.is_empty()) {
-                (Some(top), true) => return Ok((top, level)),
-                (Some(last), false) if level < LEVEL_LIMIT => {
-                    tops.push(last);
-                    level += 1;
-                    tops = self.inners(TreeKey::default(), level, tops)?;
-                }
-                _ => return Err(Error::new(ErrorKind::Invalid, "the keyring's tree is too deep")),
-            }
-        }
-    }
 }
 
 /// A fresh key.
@@ -364,7 +197,7 @@ impl Keyring {
         tree.log.sync()?;
         let sealed = self.custodian.seal(epoch, &tree.root.encode())?;
         write_roots(&*self.env, &self.dirs, &RootSlot { store: self.store, epoch, sealed })?;
-        self.durable.store(last, std::sync::atomic::Ordering::Release);
+        self.durable.store(last, Ordering::Release);
         self.custodian.advance(ledger.0, &ledger.1)
     }
 
@@ -390,7 +223,8 @@ impl Keyring {
         });
         let late: Vec<Arc<Unfolded>> =
             state.entries.iter().filter(|entry| entry.number > draft.folded).cloned().collect();
-        let firsts = late.iter().filter(|entry| entry.first && entry.key.kind() == 1).count() as u64;
+        let firsts =
+            late.iter().filter(|entry| entry.first && entry.key.kind() == EntryKind::Customer as u8).count() as u64;
         let root = RootRecord {
             store: self.store,
             epoch: draft.epoch,

@@ -9,11 +9,37 @@ use super::open::{Site, TAIL_LIMIT, load_for_reading, take_in};
 use super::roots::read_roots;
 use super::scan::{Scan, scan};
 use super::{Access, Keyring};
-use crate::env;
+use crate::env::File;
 use crate::error::{Error, Result};
 
 /// What may be cached while a new root is read.
 const CACHE_BYTES: usize = 1 << 20;
+/// What is new is read in pieces of this many bytes, since there is often nothing.
+const FIRST_PIECE: usize = 1 << 12;
+const PIECE: usize = 1 << 16;
+
+/// The bytes of `file` from `start` on, up to the first piece of nothing but zeros: space that is only reserved.
+fn written_since(file: &dyn File, start: u64) -> io::Result<Vec<u8>> {
+    let mut tail = Vec::new();
+    while (tail.len() as u64) < TAIL_LIMIT {
+        let before = tail.len();
+        tail.resize(before + if before == 0 { FIRST_PIECE } else { PIECE }, 0);
+        let mut filled = before;
+        while filled < tail.len() {
+            match file.read_at(&mut tail[filled..], start + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        tail.truncate(filled);
+        if tail[before..].iter().all(|byte| *byte == 0) {
+            break;
+        }
+    }
+    Ok(tail)
+}
 
 impl Keyring {
     /// Reads what a living writer has written since: new entries, or a whole new root. Returns whether there was
@@ -75,13 +101,8 @@ impl Keyring {
         };
         let mut best: Option<(Scan, Vec<u8>)> = None;
         for mirror in tree.log.mirrors() {
-            let io = |error| Error::io("read the keyring", &mirror.path, error);
-            let length = mirror.file.len().map_err(io)?.saturating_sub(scanned);
-            let mut tail = vec![0; length.min(TAIL_LIMIT) as usize];
-            match env::read_exact_at(&*mirror.file, &mut tail, scanned) {
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-                read => read.map_err(io)?,
-            }
+            let tail = written_since(&*mirror.file, scanned)
+                .map_err(|error| Error::io("read the keyring", &mirror.path, error))?;
             let found = scan(&tail, scanned, tree.root.epoch, next);
             if best.as_ref().is_none_or(|(held, _)| held.next < found.next) {
                 best = Some((found, tail));

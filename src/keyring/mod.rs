@@ -17,6 +17,7 @@ mod mend;
 mod open;
 mod opening;
 mod partitions;
+mod rewrite;
 mod roots;
 mod scan;
 mod state;
@@ -46,12 +47,12 @@ use crate::ident::{CustomerId, PartitionId, StoreId, Stream, SubjectNumber};
 use crate::window::{Timestamp, Window};
 
 pub use self::custodian::{Custodian, Evidence, FileCustodian, OpeningToken, Registration};
-pub use self::fold::{Changes, Folded};
+pub use self::fold::Folded;
 pub use self::opening::register_opening;
+pub use self::rewrite::Changes;
 pub use self::verify::{DeepCheck, KeyringCheck, verify};
-pub use crate::format::keyring_entry::{
-    AgendaItem, Anchor, CustomerEntry, CustomerState, PartitionEntry, Remnant, Secret, SecretScope, StreamUse,
-};
+pub use crate::format::keyring_column::{AgendaItem, PartitionEntry, Remnant};
+pub use crate::format::keyring_entry::{Anchor, CustomerEntry, CustomerState, Secret, SecretScope, StreamUse};
 
 /// Compaction is due when the log has this many bytes and more than half of them are dead.
 const COMPACTION_BYTES: u64 = 4 << 20;

@@ -18,7 +18,7 @@ use crate::env::{self, Env, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::bytes::Malformed;
 use crate::format::keyring::{EntryBody, EntryKind, LOG_HEAD_BYTES, LogFrame, LogHead, Place};
-use crate::format::keyring_entry::Column;
+use crate::format::keyring_column::Column;
 use crate::format::keyring_root::RootRecord;
 use crate::format::keyring_tree::Payload;
 use crate::ident::StoreId;

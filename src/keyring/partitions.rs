@@ -9,7 +9,7 @@ use super::{Found, Keyring};
 use crate::crypto::{PartitionKey, partition_tag};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::keyring::{EntryKind, TreeKey};
-use crate::format::keyring_entry::{Column, PartitionEntry};
+use crate::format::keyring_column::{Column, PartitionEntry};
 use crate::ident::{PartitionId, PartitionNumber};
 
 /// The partitions that were asked for, and the number of the entry each depends on.

@@ -164,9 +164,13 @@ fn folds_and_compactions_keep_everything_in_a_deep_tree() {
         assert_eq!(secret(&keyring.customer(&id(number)).unwrap().unwrap().entry), *known);
     }
     let (mut seen, mut parts) = (0, 0);
-    keyring.walk_customers(&mut |_| Ok(seen += 1)).unwrap();
+    let count = |count: &mut usize| {
+        *count += 1;
+        Ok(())
+    };
+    keyring.walk_customers(&mut |_| count(&mut seen)).unwrap();
     for part in 0..7 {
-        keyring.walk_customers_part(part, 7, &mut |_| Ok(parts += 1)).unwrap();
+        keyring.walk_customers_part(part, 7, &mut |_| count(&mut parts)).unwrap();
     }
     assert_eq!((seen, parts), (secrets.len(), secrets.len()));
     assert_eq!(keyring.partitions().unwrap().len(), 6);
@@ -275,4 +279,33 @@ fn window_lengths_do_not_matter_to_the_facts() {
     let entry = found.unwrap().entry;
     assert_eq!((entry.streams[0].last_year, entry.not_before), (2024, Some(at("2020-01-01T00:00:00Z"))));
     assert!(!format!("{entry:?} {keyring:?}").contains("customer-"));
+}
+
+#[test]
+fn it_lives_on_a_real_disk_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let env: Arc<dyn Env> = Arc::new(env::disk::Disk::new());
+    let custodian = || Arc::new(FileCustodian::at(dir.path().join("custodian")).accept_weak_erasure());
+    let dirs = vec![dir.path().join("keyring"), dir.path().join("mirror")];
+    let options = KeyringOptions { dirs: dirs.clone(), cache_bytes: 1 << 20 };
+    let first = custodian();
+    let keyring = Keyring::create(env.clone(), options.clone(), first.clone(), store()).unwrap();
+    assert_eq!(register_opening(&*env, &dirs, &*first, None).unwrap(), 1);
+    assert_eq!(register_opening(&*env, &dirs, &*custodian(), None).unwrap_err().kind(), ErrorKind::Locked);
+    let known: Vec<_> = (0..300).map(|number| secret(&add(&keyring, number).entry)).collect();
+    keyring.sync().unwrap();
+    let (reader, _) =
+        Keyring::open(env.clone(), options.clone(), custodian(), &store(), Access::Read, Floor { entry: 300 }).unwrap();
+    keyring.compact((1, [1; 32])).unwrap();
+    assert!(reader.refresh().unwrap() || reader.customers() == 300);
+    drop(keyring);
+    first.release();
+    let second = custodian();
+    assert_eq!(register_opening(&*env, &dirs, &*second, None).unwrap(), 2);
+    let (keyring, _) = Keyring::open(env, options, second, &store(), Access::Write, Floor { entry: 300 }).unwrap();
+    for (number, known) in known.iter().enumerate() {
+        for keyring in [&keyring, &reader] {
+            assert_eq!(secret(&keyring.customer(&id(number)).unwrap().unwrap().entry), *known);
+        }
+    }
 }

@@ -10,7 +10,8 @@ use super::roots::SLOTS;
 use crate::env::{self, Env, OpenMode};
 use crate::error::{Error, Result};
 use crate::format::keyring::{EntryKind, FRAME_LIMIT, LOG_HEAD_BYTES, LogFrame, LogHead, TreeKey};
-use crate::format::keyring_entry::{AgendaItem, Column, CustomerEntry};
+use crate::format::keyring_column::{AgendaItem, Column};
+use crate::format::keyring_entry::CustomerEntry;
 use crate::format::keyring_root::{OPENING_HALF_BYTES, OpeningIntent, RootSlot, SLOT_BYTES};
 use crate::report::Damage;
 
@@ -36,6 +37,8 @@ pub struct DeepCheck {
     pub partitions: u64,
     /// Items of the agenda.
     pub agenda: u64,
+    /// Frames that were damaged in one mirror and have been mended from another, since the keyring was opened.
+    pub mended: u64,
 }
 
 impl KeyringCheck {
@@ -171,7 +174,11 @@ impl Keyring {
             };
             read.map_err(|what| self.damage(what))
         })?;
-        let customers = locked(&self.state).customers;
+        let customers = {
+            let state = locked(&self.state);
+            check.mended = state.tree.log.mended();
+            state.customers
+        };
         match check.customers <= customers {
             true => Ok(check),
             false => {

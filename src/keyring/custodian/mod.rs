@@ -2,6 +2,7 @@
 //! trait is public; [`FileCustodian`] keeps its keys in one file. A custodian knows no customer and no tree.
 
 mod file;
+mod slots;
 
 use std::fmt;
 

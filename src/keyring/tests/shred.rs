@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::env::sim::Survivors;
-use crate::format::keyring_entry::Column;
+use crate::format::keyring_column::Column;
 
 const CUSTOMERS: usize = 60;
 
