@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub use proof::{Continuation, Inclusion};
 pub use verify::{LedgerCheck, verify};
 
-pub use crate::format::ledger::{Fact, SegmentFact, SegmentRef, State};
+pub use crate::format::ledger::{Act, ActState, Acts, Effect, Fact, SegmentFact, SegmentRef, State};
 
 use crate::crypto::{Digest, Frontier, sha256};
 use crate::env::{self, Env, File, OpenMode};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::bytes::{Malformed, Reader, Writer};
 use super::super::position::Known;
+use super::act::Acts;
 use super::fact::{SegmentFact, put_many, put_text, take_many, take_text};
 use crate::crypto::Frontier;
 use crate::ident::{PartitionNumber, StoreId};
