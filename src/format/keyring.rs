@@ -52,6 +52,8 @@ pub enum EntryKind {
     AgendaSubject = 3,
     /// An item of the agenda, by due date (big endian, so that order is time) and half a subject number.
     AgendaDue = 4,
+    /// Dead cells whose frames are still to be scrubbed, by number of the act and of the note (big endian).
+    ScrubNote = 5,
 }
 
 impl TreeKey {

@@ -1,6 +1,6 @@
 //! Maintenance: settle full journal files, fold and compact the keyring, merge segments, within a budget.
 
-use crate::engine::{Engine, Writer, housekeeping, merge, settle};
+use crate::engine::{Engine, Writer, housekeeping, merge, scrub, settle};
 use crate::error::Result;
 use crate::report::{Budget, Maintenance};
 
@@ -53,4 +53,16 @@ fn step(engine: &Engine, writer: &Writer, done: &mut Maintenance) -> Result<bool
 /// What made an earlier commit fail, or the first step that fails.
 pub fn settle(engine: &Engine) -> Result<Maintenance> {
     housekeeping::settle_all(engine)
+}
+
+/// Settles, then drops every dead frame there is.
+///
+/// # Errors
+/// The first step that fails; doing it again goes on from there.
+pub fn scrub(engine: &Engine) -> Result<Maintenance> {
+    let mut done = housekeeping::settle_all(engine)?;
+    let _one_at_a_time = engine.writer()?.housekeep();
+    scrub::scrub(engine, &mut done)?;
+    engine.catalog.sweep()?;
+    Ok(done)
 }

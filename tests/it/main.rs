@@ -6,7 +6,9 @@
 
 mod crash;
 mod damage;
+mod letting_go;
 mod machine;
 mod scene;
 mod threads;
+mod vault;
 mod verbs;

@@ -124,7 +124,7 @@ impl<'a> Feed<'a> {
             // Lines set aside must be kept before the offset that passes them can be durable.
             self.aside.sync()?;
             let source = self.source.clone().map(|name| SourceOffset { name, offset: upto });
-            let error = match self.store.append(Batch { records: records.clone(), source }) {
+            let error = match self.store.append(Batch { records: records.clone(), source, backfill: false }) {
                 Ok(commit) => {
                     let raw_bytes = records.iter().map(|record| record.body.len() as u64).sum();
                     self.in_flight.push_back(Pending { commit, records: records.len() as u64, raw_bytes, upto });
