@@ -113,8 +113,8 @@ pub fn register_opening(
         (Err(_), Some(_)) => OpeningIntent {
             generation: 0,
             store: registration.store,
-            current: registration.opening,
-            intended: registration.opening,
+            current: OpeningToken::default(),
+            intended: OpeningToken::default(),
         },
         (Err(error), None) => {
             let hint = "bring the file back from a mirror of the keyring, or go on with --take-over REASON";
@@ -126,7 +126,8 @@ pub fn register_opening(
     let intent = OpeningIntent {
         generation: intent.generation + 1,
         store: intent.store,
-        current: registration.opening,
+        // A copy that takes over has not succeeded yet: until the custodian says so it must not look like the original.
+        current: if take_over.is_some() { intent.current } else { registration.opening },
         intended: new,
     };
     write(env, dirs, &intent)?;
