@@ -42,7 +42,7 @@ pub mod simulation {
 
 pub use error::{Error, ErrorKind, Refusal, RefusalReason, Result};
 pub use ident::{CUSTOMER_ID_LIMIT, CustomerId, PartitionId, RecordId, StoreId, Stream};
-pub use keyring::{Custodian, Evidence, FileCustodian, OpeningToken, Registration};
+pub use keyring::{CommandCustodian, Custodian, Evidence, FileCustodian, OpeningToken, Registration};
 pub use ops::inspect::inspect;
 pub use ops::verify::verify_keyless;
 pub use record::{BODY_LIMIT, Batch, BodyKind, Record, SourceOffset, Stored};

@@ -46,7 +46,7 @@ use crate::format::keyring_tree::Payload;
 use crate::ident::{CustomerId, PartitionId, StoreId, Stream, SubjectNumber};
 use crate::window::{Timestamp, Window};
 
-pub use self::custodian::{Custodian, Evidence, FileCustodian, OpeningToken, Registration};
+pub use self::custodian::{CommandCustodian, Custodian, Evidence, FileCustodian, OpeningToken, Registration};
 pub use self::opening::register_opening;
 #[cfg_attr(not(test), expect(unused_imports, reason = "the argument of `shred`: the issue of erasure and expiry"))]
 pub use self::rewrite::Changes;

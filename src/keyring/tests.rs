@@ -6,6 +6,7 @@ use crate::env::sim::Sim;
 use crate::window::WindowLength;
 
 mod crash;
+mod custodian;
 mod damage;
 mod shred;
 

@@ -100,12 +100,11 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
     let store = mark(&**env, &wish.root)?.store;
     let lock = lock(&**env, &wish.root)?;
     let ballast = Ballast::inspect(&**env, &wish.root, wish.tuning.ballast_bytes)?;
-    registration(&*wish.custodian, store)?;
-    let number = register_opening(&**env, &wish.keyring.dirs, &*wish.custodian, wish.take_over.as_deref())?;
+    let number = register(&wish, store)?;
     let number = u32::try_from(number)
         .map_err(|_| Error::new(ErrorKind::Unsupported, "the store has been opened four thousand million times"))?;
     let mut report = Recovery::default();
-    let (mut ledger, cut) = open_ledger(&wish, store)?;
+    let (mut ledger, cut) = open_ledger(&wish, store, &registration(&*wish.custodian, store)?, ledger::Access::Write)?;
     report.ledger_bytes_cut = cut;
     report.clean = ledger.state().clean;
     let keyring = open_keyring(&wish, &store, ledger.state().known.entry, &mut report)?;
@@ -190,10 +189,24 @@ pub fn registration(custodian: &dyn Custodian, store: StoreId) -> Result<Registr
     }
 }
 
-fn open_ledger(wish: &Wish, store: StoreId) -> Result<(Ledger, u64)> {
+/// Registers the opening. A copy that is older than the store has become is refused before it takes anything over,
+/// or the living original would be locked out for nothing.
+fn register(wish: &Wish, store: StoreId) -> Result<u64> {
     let registration = registration(&*wish.custodian, store)?;
+    if wish.take_over.is_some() {
+        open_ledger(wish, store, &registration, ledger::Access::Read)?;
+    }
+    register_opening(&*wish.env, &wish.keyring.dirs, &*wish.custodian, wish.take_over.as_deref())
+}
+
+fn open_ledger(
+    wish: &Wish,
+    store: StoreId,
+    registration: &Registration,
+    access: ledger::Access,
+) -> Result<(Ledger, u64)> {
     let expect = (registration.ledger_length > 0).then_some((registration.ledger_length, registration.ledger_head));
-    let (ledger, cut) = Ledger::open(wish.env.clone(), &wish.root.join("ledger"), ledger::Access::Write, expect)?;
+    let (ledger, cut) = Ledger::open(wish.env.clone(), &wish.root.join("ledger"), access, expect)?;
     match ledger.state().store == store {
         true => Ok((ledger, cut)),
         false => Err(Error::new(ErrorKind::Corrupt, "the ledger belongs to another store")

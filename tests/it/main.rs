@@ -7,6 +7,7 @@
 mod cli;
 #[cfg(feature = "simulation")]
 mod crash;
+mod custodian;
 #[cfg(feature = "simulation")]
 mod damage;
 #[cfg(feature = "simulation")]

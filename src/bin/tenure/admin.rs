@@ -35,7 +35,7 @@ pub fn init(global: &Global, args: &InitArgs, output: &mut Output) -> Outcome {
         Err(error) => return Err(error.into()),
     };
     let keyrings = global.keyring_dirs()?;
-    let custodian = global.custodian_file()?;
+    let custodian = global.custodian_shown()?;
     let document = json!({
         "store": path, "keyring": keyrings, "custodian": custodian, "created": created.is_some(), "id": created,
     });
@@ -53,10 +53,7 @@ pub fn init(global: &Global, args: &InitArgs, output: &mut Output) -> Outcome {
         "  keyring    {}  (the keys; never back it up together with the store)",
         keyrings.join(", ")
     ))?;
-    output.line(format_args!(
-        "  custodian  {}  (opens the keyring; lose it and everything is lost)",
-        custodian.display()
-    ))?;
+    output.line(format_args!("  custodian  {custodian}  (opens the keyring; lose it and everything is lost)"))?;
     output.line(match args.policy.is_some() {
         true => "  policy     as given",
         false => "  policy     keeps everything, in monthly windows; change it with `tenure policy set FILE`",

@@ -46,13 +46,23 @@ pub struct Global {
     /// File of the file custodian, which opens the keyring [default: STORE.custodian].
     #[arg(long, global = true, env = "TENURE_CUSTODIAN", value_name = "FILE", hide_env_values = true)]
     pub custodian: Option<PathBuf>,
+    /// Program that is the custodian instead of a file, with its arguments; split at spaces, started without a shell.
+    #[arg(
+        long,
+        global = true,
+        env = "TENURE_CUSTODIAN_COMMAND",
+        value_name = "PROGRAM ARGS...",
+        hide_env_values = true,
+        conflicts_with = "custodian"
+    )]
+    pub custodian_command: Option<String>,
     /// How results are printed on standard output.
     #[arg(long, global = true, value_name = "FORMAT")]
     pub format: Option<Format>,
     /// The same as --format json; errors become one JSON object on standard error.
     #[arg(long, global = true, conflicts_with = "format")]
     pub json: bool,
-    /// Open for writing although a copy of this store was opened since; the reason is recorded.
+    /// Open for writing although a copy of this store was opened since, and say why.
     #[arg(long, global = true, value_name = "REASON")]
     pub take_over: Option<String>,
     /// Accept a file custodian on a copy-on-write or network file system, where destroyed keys may linger.

@@ -153,7 +153,9 @@ fn store_checks(global: &Global, disk: &Disk, checks: &mut Vec<Check>) -> Result
     for (name, dir) in &places {
         checks.push(place(name, dir, disk));
     }
-    checks.push(custodian(&global.custodian_file()?, disk));
+    if global.custodian_command.is_none() {
+        checks.push(custodian(&global.custodian_file()?, disk));
+    }
     let opened = match global.options()?.open_read_only() {
         Ok(store) => {
             checks.push(check("keys", Verdict::Good, "the custodian opens the keyring"));

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use tenure::report::Recovery;
-use tenure::{FileCustodian, Options, Store};
+use tenure::{CommandCustodian, FileCustodian, Options, Store};
 
 use crate::cli::Global;
 use crate::failure::Failure;
@@ -35,6 +35,14 @@ impl Global {
         Ok(self.custodian.clone().unwrap_or(beside(&self.path()?, ".custodian")))
     }
 
+    /// The custodian, file or program, as people name it.
+    pub fn custodian_shown(&self) -> Result<String, Failure> {
+        match &self.custodian_command {
+            Some(command) => Ok(command.clone()),
+            None => Ok(self.custodian_file()?.display().to_string()),
+        }
+    }
+
     /// What the command line says about the store, for creating or opening it.
     pub fn options(&self) -> Result<Options, Failure> {
         let mut options = Store::options(self.path()?);
@@ -43,6 +51,11 @@ impl Global {
         }
         if let Some(file) = &self.custodian {
             options = options.custodian(FileCustodian::at(file));
+        }
+        if let Some(command) = &self.custodian_command {
+            let mut words = command.split_whitespace();
+            let program = words.next().ok_or_else(|| Failure::usage("--custodian-command names no program"))?;
+            options = options.custodian(CommandCustodian::new(program, words));
         }
         if self.accept_weak_erasure {
             options = options.accept_weak_erasure();

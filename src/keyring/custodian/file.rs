@@ -249,11 +249,11 @@ impl Custodian for FileCustodian {
         let opened = self.file.read(OpenMode::Read)?;
         let Some((_, key)) = opened.keys.iter().find(|(_, held)| held.epoch == epoch) else {
             return Err(match opened.damaged.first() {
+                _ if epoch < opened.facts.destroyed_before => missing("the key of this root record was destroyed"),
                 Some(slot) => {
                     Error::corrupt(&self.file.path, slot_offsets(*slot)[0], "both copies of a key are damaged")
                         .hint("bring the custodian file back from where you keep its copy")
                 }
-                None if epoch < opened.facts.destroyed_before => missing("the key of this root record was destroyed"),
                 None => missing("the custodian file does not hold the key of this root record"),
             });
         };

@@ -1,7 +1,10 @@
 //! Custodians: who seals, opens and destroys the root records of a keyring, and remembers what must not run back. The
-//! trait is public; [`FileCustodian`] keeps its keys in one file. A custodian knows no customer and no tree.
+//! trait is public; [`FileCustodian`] keeps its keys in one file, [`CommandCustodian`] asks an external program. A custodian
+//! knows no customer and no tree.
 
+mod command;
 mod file;
+mod process;
 mod slots;
 
 use std::fmt;
@@ -9,6 +12,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 pub use crate::format::keyring_root::OpeningToken;
+pub use command::CommandCustodian;
 pub use file::FileCustodian;
 
 use crate::crypto::Digest;

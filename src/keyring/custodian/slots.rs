@@ -36,6 +36,8 @@ pub struct Opened {
     pub keys: Vec<(u64, EpochKey)>,
     /// Slots of which only one copy is whole.
     pub halves: Vec<u64>,
+    /// Slots with one copy of zeros and one of neither: a key that was never used, or one half destroyed.
+    pub torn: Vec<u64>,
     /// Slots that hold something of which no copy is whole.
     pub damaged: Vec<u64>,
     /// How many slots the file has room for.
@@ -57,6 +59,10 @@ impl KeyFile {
     /// Opens and reads all of it.
     pub fn read(&self, mode: OpenMode) -> Result<Opened> {
         let file = self.env.open(&self.path, mode).map_err(self.io("open the custodian file"))?;
+        // What a killed process wrote is made durable before anybody is told of it; what a failed sync left in the cache
+        // is forgotten.
+        file.sync_data().map_err(self.io("sync the custodian file"))?;
+        file.drop_cache();
         let length = file.len().map_err(self.io("measure the custodian file"))?;
         if length > FILE_LIMIT {
             return Err(Error::corrupt(&self.path, FILE_LIMIT, "the custodian file is impossibly long"));
@@ -83,8 +89,8 @@ impl KeyFile {
             }
         };
         let blocks = (length.saturating_sub(SLOTS_START)).div_ceil(2 * SECTOR_BYTES as u64);
-        let mut opened =
-            Opened { file, facts, keys: vec![], halves: vec![], damaged: vec![], slots: blocks * SLOTS_IN_BLOCK };
+        let slots = blocks * SLOTS_IN_BLOCK;
+        let mut opened = Opened { file, facts, keys: vec![], halves: vec![], torn: vec![], damaged: vec![], slots };
         for index in 0..opened.slots {
             let copies = slot_offsets(index).map(|offset| {
                 let start = offset as usize;
@@ -98,26 +104,38 @@ impl KeyFile {
                     opened.halves.push(index);
                 }
                 [KeySlot::Free, KeySlot::Free] => {}
-                _ => opened.damaged.push(index),
+                [KeySlot::Damaged, KeySlot::Damaged] => opened.damaged.push(index),
+                _ => opened.torn.push(index),
             }
         }
         Ok(opened)
     }
 
-    /// Makes both copies of facts and keys equal again before anything is built on them.
+    /// Makes both copies of facts and keys equal again before anything is built on them. A copy that is as it should be
+    /// is never written over: until the other one is durable, it may be the only one.
     pub fn mend(&self, opened: &mut Opened) -> Result<()> {
         for slot in std::mem::take(&mut opened.halves) {
             for (_, key) in opened.keys.iter().filter(|(index, _)| *index == slot) {
                 let encoded = key.encode();
-                slot_offsets(slot).iter().try_for_each(|offset| self.write(opened, &encoded, *offset))?;
+                slot_offsets(slot).iter().try_for_each(|offset| self.put(opened, &encoded, *offset))?;
             }
         }
-        let mut bytes = vec![0; 2 * SECTOR_BYTES];
-        let read = env::read_exact_at(&*opened.file, &mut bytes, 0);
+        for slot in std::mem::take(&mut opened.torn) {
+            let free = [0; KEY_SLOT_BYTES];
+            slot_offsets(slot).iter().try_for_each(|offset| self.put(opened, &free, *offset))?;
+        }
         let sector = opened.facts.encode();
-        match read {
-            Ok(()) if bytes[..SECTOR_BYTES] == sector && bytes[SECTOR_BYTES..] == sector => Ok(()),
-            _ => self.write_facts(opened),
+        [0, SECTOR_BYTES as u64].iter().try_for_each(|offset| self.put(opened, &sector, *offset))
+    }
+
+    /// Writes `bytes` where they do not stand already.
+    fn put(&self, opened: &Opened, bytes: &[u8], offset: u64) -> Result<()> {
+        let mut present = Zeroizing::new(vec![0; bytes.len()]);
+        match env::read_exact_at(&*opened.file, &mut present, offset) {
+            Ok(()) if *present == bytes => Ok(()),
+            Ok(()) => self.write(opened, bytes, offset),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.write(opened, bytes, offset),
+            Err(error) => Err(self.io("read the custodian file")(error)),
         }
     }
 
