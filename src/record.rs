@@ -102,9 +102,17 @@ pub struct Batch {
     pub records: Vec<Record>,
     /// How far their source has been taken in, written in the same commit.
     pub source: Option<SourceOffset>,
+    /// Whether events from before a lapsed erasure may come in: for loading history on purpose.
+    pub backfill: bool,
 }
 
 impl Batch {
+    /// The same batch as a backfill: events from before a lapsed erasure may come in. Customers who were erased lately
+    /// are refused all the same.
+    pub fn backfill(self) -> Self {
+        Batch { backfill: true, ..self }
+    }
+
     /// The same batch with the offset of its source.
     pub fn with_source(self, name: impl Into<String>, offset: u64) -> Self {
         Batch { source: Some(SourceOffset { name: name.into(), offset }), ..self }
@@ -113,7 +121,7 @@ impl Batch {
 
 impl<I: IntoIterator<Item = Record>> From<I> for Batch {
     fn from(records: I) -> Self {
-        Batch { records: records.into_iter().collect(), source: None }
+        Batch { records: records.into_iter().collect(), source: None, backfill: false }
     }
 }
 

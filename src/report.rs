@@ -29,6 +29,10 @@ pub struct Recovery {
     pub roots_mended: u64,
     /// Files that no fact of the ledger names (leftovers of an interrupted step), removed.
     pub files_swept: u64,
+    /// Erasures and expiries that a crash had interrupted, finished now.
+    pub acts_finished: u64,
+    /// What the wall clock says, where it lies so far ahead of the ledger that nothing is expired by it.
+    pub clock_doubted: Option<Timestamp>,
     /// How long the opening took.
     pub took: Duration,
 }
@@ -145,6 +149,8 @@ pub struct Maintenance {
     pub bytes_written: u64,
     /// Keyring entries folded into the tree.
     pub entries_folded: u64,
+    /// Customer entries dropped because nothing of them is left.
+    pub customers_forgotten: u64,
     /// Whether the keyring's log was rewritten because most of it was dead.
     pub keyring_compacted: bool,
     /// Whether there is more to do that the budget did not reach.
@@ -211,4 +217,84 @@ pub struct Inspection {
     pub facts: Vec<(String, String)>,
     /// What is wrong with it.
     pub damage: Vec<Damage>,
+}
+
+/// One partition in an expiry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiring {
+    /// Its name.
+    pub partition: PartitionId,
+    /// Records in it, retries counted each.
+    pub records: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Since when it is overdue.
+    pub deadline: Timestamp,
+}
+
+/// What an expiry did, or would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expiry {
+    /// The time it was judged by.
+    pub now: Timestamp,
+    /// What was due, by stream and window.
+    pub partitions: Vec<Expiring>,
+    /// The account of it; none where nothing was due, or nothing was to be done yet.
+    pub receipt: Option<Receipt>,
+}
+
+/// How far a destructive verb reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Partitions lost their keys.
+    Expire,
+    /// Customers lost their secrets.
+    Erase,
+    /// A part of a customer was erased.
+    ErasePart,
+    /// One record was destroyed.
+    Redact,
+}
+
+/// The account of a destructive verb: its stages and when each was reached. It names nobody but by subject number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The number of the act in the ledger.
+    pub number: u64,
+    /// What was done.
+    pub verb: Verb,
+    /// Whom it concerned, by subject number in hexadecimal; empty for an expiry.
+    pub subjects: Vec<String>,
+    /// How many partitions lost their keys.
+    pub partitions: u64,
+    /// When it was written down to be done; from here on it was done, crash or not.
+    pub intended: Timestamp,
+    /// When no read or write passed any more, in any process.
+    pub fenced: Option<Timestamp>,
+    /// When the new root was durable.
+    pub shredded: Option<Timestamp>,
+    /// The epoch of that root.
+    pub epoch: u64,
+    /// Whether the custodian said that every older root is destroyed for good. Where it did not, the stage is
+    /// `cleared`: the key is gone from here, but `evidence` says what could undo that.
+    pub is_final: bool,
+    /// The custodian's own words.
+    pub evidence: String,
+    /// When the dead bytes were gone too.
+    pub scrubbed: Option<Timestamp>,
+    /// Until when late events of an erased customer are refused by name.
+    pub fence_until: Option<Timestamp>,
+}
+
+impl Receipt {
+    /// The stage that has been reached: `intended`, `fenced`, `shredded`, `cleared` or `final`, `scrubbed`.
+    pub fn stage(&self) -> &'static str {
+        match self {
+            Receipt { shredded: None, fenced: None, .. } => "intended",
+            Receipt { shredded: None, .. } => "fenced",
+            Receipt { scrubbed: Some(_), is_final: true, .. } => "scrubbed",
+            Receipt { is_final: true, .. } => "final",
+            Receipt { .. } => "cleared",
+        }
+    }
 }

@@ -90,7 +90,6 @@ impl YearKey {
     }
 
     /// The key itself, for sealing it into the keyring.
-    #[expect(dead_code, reason = "erasing a part keeps derived keys: the issue of erasure and expiry")]
     pub fn key(&self) -> &Key {
         &self.key
     }
@@ -114,7 +113,6 @@ impl CellSecret {
     }
 
     /// The key itself, for sealing it into the keyring.
-    #[expect(dead_code, reason = "erasing a part keeps derived keys: the issue of erasure and expiry")]
     pub fn key(&self) -> &Key {
         &self.0
     }

@@ -197,6 +197,15 @@ impl Committer {
         }
     }
 
+    /// Returns when everything queued so far is durable.
+    ///
+    /// # Errors
+    /// What made a commit fail.
+    pub fn flush(&self, tools: &Tools<'_>) -> Result<()> {
+        let issued = self.queue().issued;
+        if issued == 0 { Ok(()) } else { self.wait(issued, tools) }
+    }
+
     /// Commits what waits, if anything does and nobody leads.
     pub fn commit_waiting(&self, tools: &Tools<'_>) {
         let queue = self.queue();

@@ -60,7 +60,7 @@ pub fn merge(
     let salts = segment::merged_salts(&sources)?;
     let head = SegmentHead { store: engine.store, partition, id: id.clone(), number, salts };
     let mut writer = SegmentWriter::create(engine.env.clone(), &path, head)?;
-    segment::merge(&sources, &|_| true, &mut writer)?;
+    let merged = segment::merge(&sources, &|handle| !engine.scrub.is_dead(partition, handle), &mut writer)?;
     let mut totals = Totals::default();
     for slot in &slots {
         let fact = &slot.fact;
@@ -68,38 +68,57 @@ pub fn merge(
         totals.add(&Totals { records: fact.records, raw_bytes: fact.raw_bytes, frame_bytes: fact.bytes, span });
     }
     let span = totals.span.unwrap_or((first.fact.first_day, first.fact.last_day));
-    let summary = writer.finish(totals.raw_bytes, span)?;
-    let new = SegmentFact {
-        partition,
-        id,
-        segment: number,
-        hash: summary.hash,
-        bytes: summary.bytes,
-        records: summary.records,
-        raw_bytes: totals.raw_bytes,
-        first_day: span.0,
-        last_day: span.1,
+    // Lengths stand inside the ciphertext: of the dropped frames they are estimated as an even share.
+    let raw_bytes = share(totals.raw_bytes, merged.kept, merged.kept + merged.dropped);
+    let new = match merged.kept {
+        0 => {
+            writer.abandon();
+            None
+        }
+        _ => {
+            let summary = writer.finish(raw_bytes, span)?;
+            done.bytes_written += summary.bytes;
+            Some(SegmentFact {
+                partition,
+                id,
+                segment: number,
+                hash: summary.hash,
+                bytes: summary.bytes,
+                records: summary.records,
+                raw_bytes,
+                first_day: span.0,
+                last_day: span.1,
+            })
+        }
     };
     done.segments_merged += slots.len() as u64;
-    done.bytes_written += summary.bytes;
-    replace(engine, slots, new)
+    replace(engine, partition, slots, new)
 }
 
-/// Ledgers that `new` takes the place of `slots`, all of its partition, and makes it so for new snapshots. The old files
+/// Ledgers that `new`, or nothing, takes the place of `slots`, all of `partition`, and makes it so for new snapshots. The old files
 /// are unlinked once no reader holds them.
 ///
 /// # Errors
 /// What the ledger answers; nothing is replaced then.
-pub fn replace(engine: &Engine, slots: Vec<Arc<SegmentSlot>>, new: SegmentFact) -> Result<()> {
+pub fn replace(
+    engine: &Engine,
+    partition: PartitionNumber,
+    slots: Vec<Arc<SegmentSlot>>,
+    new: Option<SegmentFact>,
+) -> Result<()> {
     let old = slots.iter().map(|slot| slot.fact.reference()).collect();
-    engine.record(&[Fact::Merged { old, new: Some(new.clone()) }])?;
-    let partition = new.partition;
-    let slot = engine.catalog.slot(new);
+    engine.record(&[Fact::Merged { old, new: new.clone() }])?;
+    let slot = new.map(|new| engine.catalog.slot(new));
     engine.catalog.change(|view| {
         let list = view.segments.entry(partition).or_default();
         list.retain(|kept| !slots.iter().any(|old| old.fact.segment == kept.fact.segment));
-        list.push(slot);
+        list.extend(slot);
     });
     engine.catalog.doom(slots);
     Ok(())
+}
+
+/// `part` of `whole` in bytes, for sums over frames of which some were dropped.
+pub fn share(bytes: u64, part: u64, whole: u64) -> u64 {
+    if whole == 0 { 0 } else { (u128::from(bytes) * u128::from(part) / u128::from(whole)) as u64 }
 }

@@ -3,23 +3,29 @@
 //! It wires the file rooms together and knows no verb. Locks are taken in this order and none is held across a sync but
 //! the ledger's own: housekeeping, writing (inside the committer), ledger, catalog.
 
+pub mod acts;
 pub mod ballast;
 pub mod catalog;
 pub mod cells;
 pub mod committer;
 pub mod encode;
+pub mod explode;
+pub mod fence;
+pub mod forget;
 pub mod hint;
 pub mod housekeeping;
 pub mod merge;
 pub mod partitions;
 pub mod read;
 pub mod replay;
+pub mod scrub;
 pub mod settle;
 pub mod sweep;
+pub mod time;
 pub mod visible;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use ballast::Ballast;
@@ -27,7 +33,10 @@ use catalog::{Catalog, JournalFile};
 use cells::Cells;
 use committer::{Committer, Opening, Tools};
 use encode::{Encoder, Sequence};
+use fence::Fences;
 use partitions::Partitions;
+use scrub::Scrub;
+use time::TrustedTime;
 
 use crate::env::{Env, Lock};
 use crate::error::{Error, ErrorKind, Result};
@@ -85,9 +94,8 @@ pub struct Writer {
     pub ballast: Ballast,
     /// When background work is due.
     pub tuning: Tuning,
-    /// Keeps other writers out; let go last.
-    #[expect(dead_code, reason = "held for its drop, never read")]
-    pub lock: Box<dyn Lock>,
+    /// Keeps other writers out; let go at the end of a close.
+    pub lock: Mutex<Option<Box<dyn Lock>>>,
 }
 
 impl Writer {
@@ -121,6 +129,14 @@ pub struct Engine {
     pub facts: Mutex<Ledger>,
     /// The journal files that a read-only opening follows; none in a writing one.
     pub followed: Mutex<Vec<(Follower, Arc<JournalFile>)>>,
+    /// What may no longer pass.
+    pub fences: Fences,
+    /// Dead cells whose frames may still lie around.
+    pub scrub: Scrub,
+    /// Whether customers may be left of whom nothing is readable: set by an expiry.
+    pub forget_due: AtomicBool,
+    /// What destruction may be judged by.
+    pub trusted: TrustedTime,
     /// The time of the latest fact, in microseconds: no verb takes it to be earlier.
     pub watermark: AtomicI64,
 }
@@ -151,13 +167,13 @@ impl Engine {
         self.env.now().max(Timestamp::from_micros(self.watermark.load(Ordering::Relaxed)))
     }
 
-    /// Makes facts durable, with the time of now.
+    /// Makes facts durable, with trusted time: a clock that jumped ahead must not carry the ledger with it.
     ///
     /// # Errors
     /// What the ledger answers; after a failed sync it refuses every later fact.
     pub fn record(&self, facts: &[Fact]) -> Result<()> {
         let mut ledger = self.ledger();
-        ledger.append(self.now(), facts)?;
+        ledger.append(self.trusted.now(&*self.env), facts)?;
         self.watermark.fetch_max(ledger.state().watermark.as_micros(), Ordering::Relaxed);
         Ok(())
     }
@@ -184,6 +200,7 @@ impl Engine {
             keyring: &self.keyring,
             partitions: &self.partitions,
             cells: &writer.cells,
+            fences: &self.fences,
             policy,
             now,
         }

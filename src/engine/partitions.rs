@@ -2,7 +2,7 @@
 //!
 //! There are as many as streams times windows: thousands, never millions, so all of them stay in memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, RwLock};
 
 use crate::error::Result;
@@ -50,6 +50,13 @@ impl Partitions {
         known.by_number.insert(found.entry.number, found.entry.clone());
         known.by_id.insert(id.clone(), (found.entry.clone(), found.number));
         Ok((found.entry, found.number))
+    }
+
+    /// Forgets partitions whose key was destroyed.
+    pub fn remove(&self, dead: &HashSet<PartitionNumber>) {
+        let mut known = self.known.write().expect("no holder of this lock panics");
+        known.by_id.retain(|_, (entry, _)| !dead.contains(&entry.number));
+        known.by_number.retain(|number, _| !dead.contains(number));
     }
 
     /// The partitions of one stream, by window.

@@ -3,7 +3,7 @@
 //! Frames are opened but bodies stay compressed until somebody wants them: ordering, time ranges and ids need only the
 //! prefix. The same frame found twice (in a journal and in the segment it was settled into) is one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::catalog::{Catalog, JournalFile, SegmentSlot, Snapshot};
 use crate::compress;
 use crate::crypto::{CellKey, Sealer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::frame::{FrameContext, FrameKind, FrameView, Origin};
+use crate::format::frame::{FrameContext, FrameKind, FrameView, Origin, Prefix};
 use crate::ident::{CustomerId, Handle, PartitionNumber, RecordId, Salt, StoreId};
 use crate::journal;
 use crate::keyring::PartitionEntry;
@@ -31,6 +31,8 @@ pub struct Hit {
     pub id: RecordId,
     /// Its partition.
     pub partition: Arc<PartitionEntry>,
+    /// Whether it is no record, but refuses one that was redacted.
+    gone: bool,
     kind: BodyKind,
     raw_length: u32,
     compressed: bool,
@@ -38,6 +40,24 @@ pub struct Hit {
 }
 
 impl Hit {
+    /// The body as stored.
+    pub fn stored(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// What stands before the body when it is appended again: original place and id kept. Without its `body`, the
+    /// prefix of a tombstone.
+    pub fn prefix(&self, body: bool) -> Prefix {
+        Prefix {
+            at: self.at,
+            raw_length: if body { self.raw_length } else { 0 },
+            kind: self.kind,
+            id: Some(self.id),
+            original: Some(self.origin),
+            compressed: body && self.compressed,
+        }
+    }
+
     /// The record itself, decompressed.
     ///
     /// # Errors
@@ -175,7 +195,7 @@ impl Cell<'_> {
         if head.handle != self.handle {
             return Err(Error::corrupt(path, offset, "a frame stands under another cell's handle"));
         }
-        if head.kind != FrameKind::Record {
+        if !matches!(head.kind, FrameKind::Record | FrameKind::Tombstone) {
             return Ok(()); // Kinds that later versions give a meaning.
         }
         let sealer = self.sealers.entry(head.opening).or_insert_with(|| self.key.sealer(salt));
@@ -190,6 +210,7 @@ impl Cell<'_> {
             origin: plain.origin(&head),
             id: plain.record_id(&head),
             partition: self.partition.clone(),
+            gone: head.kind == FrameKind::Tombstone,
             kind: plain.kind,
             raw_length: plain.raw_length,
             compressed: plain.compressed,
@@ -200,11 +221,16 @@ impl Cell<'_> {
 }
 
 /// Puts hits of one customer in the order of events (then of writing), and keeps of equal records, those with the
-/// same stream, time and id, the first written.
+/// same stream, time and id, the first written. Redacted ones are left out, however often they were sent.
 pub fn order(hits: &mut Vec<Hit>) {
+    let name = |hit: &Hit| (hit.partition.id.stream.clone(), hit.at, hit.id);
+    let gone: HashSet<_> = hits.iter().filter(|hit| hit.gone).map(name).collect();
+    if !gone.is_empty() {
+        hits.retain(|hit| !gone.contains(&name(hit)));
+    }
     let place = |hit: &Hit| (hit.at, hit.origin.opening, hit.origin.sequence);
     hits.sort_by_key(place);
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     let mut time = None;
     hits.retain(|hit| {
         if time != Some(hit.at) {

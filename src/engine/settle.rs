@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::catalog::{JournalFile, SegmentSlot};
+use super::merge::share;
 use super::{Engine, partition_name};
 use crate::error::{Error, Result};
 use crate::format::frame::FrameView;
@@ -30,56 +31,67 @@ struct Sorted {
     length: u32,
 }
 
-/// Settles one journal file of which nothing more will be written. Its groups beyond `end` bytes are ignored.
+/// Settles one journal file of which nothing more will be written. Its groups beyond `end` bytes are ignored, and so
+/// are frames that nobody can read any more: those of expired partitions and of dead cells.
 ///
 /// # Errors
 /// Damage in the file; what the operating system answers. Nothing has changed then.
 pub fn settle(engine: &Engine, file: &Arc<JournalFile>, done: &mut Maintenance) -> Result<()> {
     let end = file.end();
-    let mut runs = collect(engine, file, end)?;
+    let runs = collect(engine, file, end)?;
     let bytes = match runs.is_empty() {
         true => None,
         false => Some(engine.env.map(&file.path).map_err(|error| Error::io("map a journal file", &file.path, error))?),
     };
-    let totals = file.totals();
     let mut facts = Vec::new();
-    let numbers = &engine.writer()?.next_segment;
-    for (partition, frames) in &mut runs {
-        frames.sort_unstable();
-        frames.dedup_by_key(|frame| (frame.opening, frame.sequence));
-        let id = partition_name(engine, *partition)?;
-        let next = numbers.fetch_add(1, Ordering::Relaxed);
-        let path = segment::path(&engine.root, &id, next);
-        let salts = vec![(file.opening, file.salt)];
-        let head = SegmentHead { store: engine.store, partition: *partition, id: id.clone(), number: next, salts };
-        let mut writer = SegmentWriter::create(engine.env.clone(), &path, head)?;
-        for frame in frames.iter() {
-            let start = frame.offset as usize;
-            let frame_bytes = bytes.as_ref().and_then(|bytes| bytes.get(start..start + frame.length as usize));
-            let frame_bytes = frame_bytes.ok_or_else(|| cut_short(file, frame.offset))?;
-            let view = FrameView::parse(frame_bytes);
-            writer.push(&view.map_err(|wrong| Error::corrupt(&file.path, frame.offset, wrong.0))?)?;
-        }
-        let totals = totals.get(partition).copied().unwrap_or_default();
-        let span = totals.span.ok_or_else(|| cut_short(file, end))?;
-        let summary = writer.finish(totals.raw_bytes, span)?;
+    for (partition, frames) in runs {
+        let fact = write_segment(engine, file, partition, frames, bytes.as_ref().map_or(&[], |bytes| &***bytes))?;
         done.segments_written += 1;
-        done.bytes_written += summary.bytes;
-        facts.push(SegmentFact {
-            partition: *partition,
-            id,
-            segment: next,
-            hash: summary.hash,
-            bytes: summary.bytes,
-            records: summary.records,
-            raw_bytes: totals.raw_bytes,
-            first_day: span.0,
-            last_day: span.1,
-        });
+        done.bytes_written += fact.bytes;
+        facts.push(fact);
     }
     publish(engine, file, end, facts)?;
     done.journals_settled += 1;
     engine.env.remove_file(&file.path).map_err(|error| Error::io("remove a settled journal file", &file.path, error))
+}
+
+/// Writes one partition's frames, which stand in `bytes`, as a segment.
+fn write_segment(
+    engine: &Engine,
+    file: &JournalFile,
+    partition: PartitionNumber,
+    mut frames: Vec<Sorted>,
+    bytes: &[u8],
+) -> Result<SegmentFact> {
+    frames.sort_unstable();
+    frames.dedup_by_key(|frame| (frame.opening, frame.sequence));
+    let id = partition_name(engine, partition)?;
+    let number = engine.writer()?.next_segment.fetch_add(1, Ordering::Relaxed);
+    let path = segment::path(&engine.root, &id, number);
+    let salts = vec![(file.opening, file.salt)];
+    let head = SegmentHead { store: engine.store, partition, id: id.clone(), number, salts };
+    let mut writer = SegmentWriter::create(engine.env.clone(), &path, head)?;
+    for frame in &frames {
+        let start = frame.offset as usize;
+        let frame_bytes = bytes.get(start..start + frame.length as usize);
+        let view = FrameView::parse(frame_bytes.ok_or_else(|| cut_short(file, frame.offset))?);
+        writer.push(&view.map_err(|wrong| Error::corrupt(&file.path, frame.offset, wrong.0))?)?;
+    }
+    let totals = file.totals().get(&partition).copied().unwrap_or_default();
+    let span = totals.span.ok_or_else(|| cut_short(file, file.end()))?;
+    let raw_bytes = share(totals.raw_bytes, frames.len() as u64, totals.records);
+    let summary = writer.finish(raw_bytes, span)?;
+    Ok(SegmentFact {
+        partition,
+        id,
+        segment: number,
+        hash: summary.hash,
+        bytes: summary.bytes,
+        records: summary.records,
+        raw_bytes,
+        first_day: span.0,
+        last_day: span.1,
+    })
 }
 
 fn cut_short(file: &JournalFile, offset: u64) -> Error {
@@ -91,7 +103,7 @@ fn cut_short(file: &JournalFile, offset: u64) -> Error {
 fn collect(engine: &Engine, file: &JournalFile, end: u64) -> Result<BTreeMap<PartitionNumber, Vec<Sorted>>> {
     let mut runs: BTreeMap<PartitionNumber, Vec<Sorted>> = BTreeMap::new();
     Follower::open(&*engine.env, &file.path)?.advance_to(end, &mut |group: GroupView<'_>, start| {
-        for run in group.runs() {
+        for run in group.runs().filter(|run| !engine.fences.has_partition(run.head.partition)) {
             let frames = runs.entry(run.head.partition).or_default();
             for (offset, frame) in run.frames() {
                 let head = frame.head();
@@ -106,6 +118,10 @@ fn collect(engine: &Engine, file: &JournalFile, end: u64) -> Result<BTreeMap<Par
         }
         Ok(())
     })?;
+    for (partition, frames) in &mut runs {
+        frames.retain(|frame| !engine.scrub.is_dead(*partition, &frame.handle));
+    }
+    runs.retain(|_, frames| !frames.is_empty());
     Ok(runs)
 }
 

@@ -53,6 +53,8 @@ pub enum EntryKind {
     /// An item of the agenda, by due date (big endian, so that order is time) and half a subject number.
     #[expect(dead_code, reason = "nothing falls due before the issue of erasure and expiry")]
     AgendaDue = 4,
+    /// Dead cells whose frames are still to be scrubbed, by number of the act and of the note (big endian).
+    ScrubNote = 5,
 }
 
 impl TreeKey {

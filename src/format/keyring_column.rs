@@ -5,7 +5,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::bytes::{Malformed, Reader, Writer};
-use super::keyring::{PAYLOAD_LIMIT, TREE_KEY_BYTES, TreeKey};
+use super::keyring::{EntryKind, PAYLOAD_LIMIT, TREE_KEY_BYTES, TreeKey};
 use super::keyring_entry::{
     put_count, put_optional_time, put_stream, take_day, take_list, take_optional_time, take_stream,
 };
@@ -157,5 +157,50 @@ impl AgendaItem {
             reasons if reasons & !AGENDA_REASONS != 0 => Err(Malformed("an item of the agenda of unknown kind")),
             _ => Ok(AgendaItem { subject, entry, reasons, due }),
         }
+    }
+}
+
+/// The most cells that one note names: far below what an entry may hold.
+pub const NOTE_CELLS_LIMIT: usize = 16_384;
+
+/// Cells whose keys died with an act, so that merges can drop their frames. It stands only here, sealed like any entry,
+/// and dies by a rewrite once the frames are gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScrubNote {
+    /// The number of the act.
+    pub act: u64,
+    /// The dead cells.
+    pub cells: Vec<(PartitionNumber, Handle)>,
+}
+
+impl ScrubNote {
+    /// Where note `index` of act `act` stands.
+    pub fn key(act: u64, index: u64) -> TreeKey {
+        let mut tag = [0; 16];
+        tag[..8].copy_from_slice(&act.to_be_bytes());
+        tag[8..].copy_from_slice(&index.to_be_bytes());
+        TreeKey::new(EntryKind::ScrubNote, &tag)
+    }
+
+    /// Its payload; at most [`NOTE_CELLS_LIMIT`] cells fit.
+    pub fn encode(&self) -> Payload {
+        assert!(self.cells.len() <= NOTE_CELLS_LIMIT, "the cells of an act are divided into notes");
+        let mut out = Zeroizing::new(Vec::with_capacity(16 + 24 * self.cells.len()));
+        out.put_u64(self.act);
+        put_count(&mut out, self.cells.len());
+        for (partition, handle) in &self.cells {
+            out.put_u64(partition.0);
+            out.put(handle.as_bytes());
+        }
+        Payload::own(out)
+    }
+
+    /// Reads a payload.
+    pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(payload);
+        let act = from.u64()?;
+        let cells = take_list(&mut from, |from| Ok((PartitionNumber(from.u64()?), Handle::from_bytes(from.array()?))))?;
+        from.finish()?;
+        Ok(ScrubNote { act, cells })
     }
 }

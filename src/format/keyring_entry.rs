@@ -221,6 +221,11 @@ impl CustomerEntry {
                 last_year: window.year(),
             }),
         }
+        CustomerEntry { streams, ..self.duplicate() }
+    }
+
+    /// A second one, secrets included.
+    pub fn duplicate(&self) -> CustomerEntry {
         CustomerEntry {
             id: self.id.clone(),
             subject: self.subject,
@@ -228,7 +233,7 @@ impl CustomerEntry {
             state: self.state,
             created: self.created,
             not_before: self.not_before,
-            streams,
+            streams: self.streams.clone(),
             anchors: self.anchors.clone(),
         }
     }

@@ -169,13 +169,18 @@ pub struct OpeningIntent {
     pub generation: u64,
     /// The store it belongs to.
     pub store: StoreId,
-    /// What the custodian had registered when it was written.
+    /// The last opening of this copy of the store that the custodian had registered.
     pub current: OpeningToken,
     /// What the custodian was about to be asked to register.
     pub intended: OpeningToken,
 }
 
 impl OpeningIntent {
+    /// Whether `opening`, which the custodian has registered, is one of this copy of the store.
+    pub fn is_of(&self, opening: &OpeningToken) -> bool {
+        [self.current, self.intended].contains(opening)
+    }
+
     /// Its 512 bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(OPENING_HALF_BYTES);

@@ -3,11 +3,13 @@
 //! A commit is what one append wrote: its leaves stand or fall together under one checksum. That is what lets a
 //! reader tell an append that never finished (nothing follows it) from damage (a later commit does).
 
+mod act;
 mod fact;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 
+pub use act::{Act, ActState, Acts, EVIDENCE_LIMIT, Effect};
 pub use fact::{Fact, SegmentFact, SegmentRef};
 pub use snapshot::{Snapshot, State};
 

@@ -82,7 +82,6 @@ impl Keyring {
     ///
     /// # Errors
     /// As [`Keyring::fold`], or the custodian's: the change may then be durable without older roots being destroyed.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the issue of erasure and expiry"))]
     pub fn shred(&self, changes: &Changes, ledger: (u64, Digest)) -> Result<(Folded, Evidence)> {
         let _folding = locked(&self.folding);
         // Whoever looks past the caches waits, so that nothing dead gets into them again.

@@ -48,10 +48,9 @@ use crate::window::{Timestamp, Window};
 
 pub use self::custodian::{CommandCustodian, Custodian, Evidence, FileCustodian, OpeningToken, Registration};
 pub use self::opening::register_opening;
-#[cfg_attr(not(test), expect(unused_imports, reason = "the argument of `shred`: the issue of erasure and expiry"))]
 pub use self::rewrite::Changes;
 pub use self::verify::verify;
-pub use crate::format::keyring_column::PartitionEntry;
+pub use crate::format::keyring_column::{NOTE_CELLS_LIMIT, PartitionEntry, ScrubNote};
 pub use crate::format::keyring_entry::{CustomerEntry, CustomerState, Secret, SecretScope};
 
 /// Compaction is due when the log has this many bytes and more than half of them are dead.
@@ -239,8 +238,9 @@ impl Keyring {
     }
 
     /// The entry of a customer whose facts cover a use of `stream` in `window`: made with a fresh secret and
-    /// `not_before` where there is none, appended anew where its facts do not cover the use. A tombstone comes back as
-    /// it is: look at its state.
+    /// `not_before` where there is none, appended anew where its facts do not cover the use. Where there is a tombstone
+    /// the caller has seen to it that the use is a later one: a new life begins, under a new subject number and a fresh
+    /// secret, and takes nothing from before the erasure.
     ///
     /// # Errors
     /// As [`Keyring::customer`]; [`ErrorKind::Poisoned`] after a failed write or sync; [`ErrorKind::Invalid`] where one
@@ -254,7 +254,7 @@ impl Keyring {
         not_before: Option<Timestamp>,
     ) -> Result<Found<CustomerEntry>> {
         let tag = customer_tag(&self.lookup, id.expose());
-        let enough = |entry: &CustomerEntry| entry.state != CustomerState::Living || entry.covers(stream, window);
+        let enough = |entry: &CustomerEntry| entry.state == CustomerState::Living && entry.covers(stream, window);
         if let Some((entry, number)) = self.customers.get(&tag)
             && enough(&entry)
         {
@@ -268,7 +268,12 @@ impl Keyring {
         };
         let (first, entry) = match held {
             Some((entry, number)) if enough(&entry) => return Ok(Found { entry, number: self.pending(number) }),
-            Some((entry, _)) => (false, entry.used_in(stream, window)),
+            Some((entry, _)) => match entry.state {
+                CustomerState::Living => (false, entry.used_in(stream, window)),
+                CustomerState::Tombstone { erased } => {
+                    (false, self.new_customer(id, now, Some(erased).max(not_before))?.used_in(stream, window))
+                }
+            },
             None => (true, self.new_customer(id, now, not_before)?.used_in(stream, window)),
         };
         let payload = entry.encode().ok_or_else(|| {
@@ -276,6 +281,32 @@ impl Keyring {
         })?;
         let weight = payload.len() + 256;
         let number = self.append(key, first, payload)?;
+        let entry = Arc::new(entry);
+        self.customers.insert(tag, (entry.clone(), number), weight);
+        Ok(Found { entry, number })
+    }
+
+    /// Gives a living customer a fresh secret beside those it has: what is written from now on stands under it.
+    ///
+    /// # Errors
+    /// As [`Keyring::use_customer`]; [`ErrorKind::NotFound`] where there is no such customer.
+    pub fn renew(&self, id: &CustomerId) -> Result<Found<CustomerEntry>> {
+        let tag = customer_tag(&self.lookup, id.expose());
+        let key = TreeKey::new(EntryKind::Customer, &tag);
+        let _stripe = locked(self.stripe(&key));
+        let held = match self.customers.get(&tag) {
+            Some(held) => Some(held),
+            None => self.load_customer(&key)?,
+        };
+        let mut entry = match held {
+            Some((entry, _)) if entry.state == CustomerState::Living => entry.duplicate(),
+            _ => return Err(Error::new(ErrorKind::NotFound, "there is no such customer to give a fresh secret")),
+        };
+        entry.secrets.push(Secret { scope: SecretScope::Whole, restricted: false, key: random_key(&*self.env)? });
+        let payload =
+            entry.encode().ok_or_else(|| Error::new(ErrorKind::Invalid, "a customer has too many secrets"))?;
+        let weight = payload.len() + 256;
+        let number = self.append(key, false, payload)?;
         let entry = Arc::new(entry);
         self.customers.insert(tag, (entry.clone(), number), weight);
         Ok(Found { entry, number })
@@ -349,13 +380,11 @@ impl Keyring {
     }
 
     /// Where the entry of a customer stands, for [`Keyring::shred`].
-    #[cfg_attr(not(test), expect(dead_code, reason = "names what to shred: the issue of erasure and expiry"))]
     pub fn customer_key(&self, id: &CustomerId) -> TreeKey {
         TreeKey::new(EntryKind::Customer, &customer_tag(&self.lookup, id.expose()))
     }
 
     /// Where the entry of a partition stands, for [`Keyring::shred`].
-    #[cfg_attr(not(test), expect(dead_code, reason = "names what to shred: the issue of erasure and expiry"))]
     pub fn partition_key(&self, id: &PartitionId) -> TreeKey {
         TreeKey::new(EntryKind::Partition, &partition_tag(&self.lookup, id))
     }

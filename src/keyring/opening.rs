@@ -102,7 +102,7 @@ pub fn register_opening(
                 .hint("name the custodian that was made with this store"));
         }
         (Ok(intent), Some(_)) => *intent,
-        (Ok(intent), None) if [intent.current, intent.intended].contains(&registration.opening) => *intent,
+        (Ok(intent), None) if intent.is_of(&registration.opening) => *intent,
         (Ok(_), None) => {
             return Err(Error::new(
                 ErrorKind::KeyUnavailable,
@@ -110,12 +110,10 @@ pub fn register_opening(
             )
             .hint("use the other copy, or give this one precedence with --take-over REASON"));
         }
-        (Err(_), Some(_)) => OpeningIntent {
-            generation: 0,
-            store: registration.store,
-            current: registration.opening,
-            intended: registration.opening,
-        },
+        (Err(_), Some(_)) => {
+            let none = OpeningToken { number: 0, token: [0; 16] };
+            OpeningIntent { generation: 0, store: registration.store, current: none, intended: none }
+        }
         (Err(error), None) => {
             let hint = "bring the file back from a mirror of the keyring, or go on with --take-over REASON";
             return Err(error.clone().hint(hint));
@@ -123,12 +121,10 @@ pub fn register_opening(
     };
     let token = env::random(env).map_err(super::fold::no_randomness)?;
     let new = OpeningToken { number: registration.opening.number + 1, token };
-    let intent = OpeningIntent {
-        generation: intent.generation + 1,
-        store: intent.store,
-        current: registration.opening,
-        intended: new,
-    };
+    // A foreign opening is not written down as ours: should the custodian refuse, this stays the copy that it is.
+    let ours = intent.is_of(&registration.opening);
+    let current = if ours { registration.opening } else { intent.current };
+    let intent = OpeningIntent { generation: intent.generation + 1, store: intent.store, current, intended: new };
     write(env, dirs, &intent)?;
     custodian.register(&registration.opening, &new)?;
     Ok(new.number)

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use super::Keyring;
 use super::log::locked;
 use super::state::Unfolded;
+use super::{Keyring, ScrubNote};
 use crate::error::Result;
 use crate::format::keyring::{EntryKind, TreeKey};
 use crate::format::keyring_entry::CustomerEntry;
@@ -74,5 +74,16 @@ impl Keyring {
         };
         let (from, to) = (bound(part), bound(part.saturating_add(1)));
         self.walk_items(&from, Some(&to), &mut |item| visit(&self.decode(&item.payload)?))
+    }
+
+    /// Visits every note of dead cells that are still to be scrubbed, each with where it stands.
+    ///
+    /// # Errors
+    /// As [`Keyring::walk_customers`].
+    pub fn walk_notes(&self, visit: &mut dyn FnMut(TreeKey, ScrubNote) -> Result<()>) -> Result<()> {
+        let from = TreeKey::new(EntryKind::ScrubNote, &[0; 16]);
+        self.walk_items(&from, None, &mut |item| {
+            visit(item.key, ScrubNote::decode(&item.payload).map_err(|what| self.damage(what))?)
+        })
     }
 }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 pub use verify::verify;
 
-pub use crate::format::ledger::{Fact, SegmentFact, SegmentRef, State};
+pub use crate::format::ledger::{Act, ActState, Acts, Effect, Fact, SegmentFact, SegmentRef, State};
 
 use crate::crypto::{Digest, Frontier, sha256};
 use crate::env::{self, Env, File, OpenMode};

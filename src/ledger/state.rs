@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{Fact, SegmentFact, SegmentRef, State};
+use super::{Act, ActState, Acts, Effect, Fact, SegmentFact, SegmentRef, State};
 use crate::format::bytes::Malformed;
 use crate::format::position::Known;
 use crate::ident::StoreId;
@@ -25,6 +25,7 @@ impl State {
             known: Known::default(),
             watermark: time,
             clean: false,
+            acts: Acts::default(),
         }
     }
 
@@ -88,6 +89,12 @@ impl State {
                 }
                 new.iter().try_for_each(|new| self.check_segment(new))
             }
+            Fact::Intended { number, .. } if *number != self.acts.next() => {
+                Err(Malformed("an act is not numbered one more than the last"))
+            }
+            Fact::Effected { number, .. } | Fact::Done { number } if !self.acts.by_number.contains_key(number) => {
+                Err(Malformed("an act has an effect before it was intended"))
+            }
             _ => Ok(()),
         }
     }
@@ -137,7 +144,54 @@ impl State {
             }
             Fact::RootSealed { epoch } => self.epoch = *epoch,
             Fact::CleanClose { known } => self.learn(*known),
-            Fact::StoreCreated { .. } | Fact::Watermark | Fact::SnapshotTaken { .. } => {}
+            Fact::Intended { number, act } => self.intend(*number, act, time),
+            Fact::Effected { number, effect } => self.effect(*number, effect, time),
+            Fact::Done { number } => {
+                if let Some(state) = self.acts.by_number.get_mut(number) {
+                    state.done.get_or_insert(time);
+                }
+            }
+            Fact::FenceLapsed { erased } => self.acts.lapsed_fence = self.acts.lapsed_fence.max(Some(*erased)),
+            Fact::StoreCreated { .. } | Fact::Watermark | Fact::ClockTrusted { .. } | Fact::SnapshotTaken { .. } => {}
+        }
+    }
+
+    fn intend(&mut self, number: u64, act: &Act, time: Timestamp) {
+        if let Act::Expire { partitions, .. } = act {
+            for (partition, stream, end) in partitions {
+                self.acts.expired.insert(*partition);
+                let until = self.acts.expired_until.entry(stream.clone()).or_insert(*end);
+                *until = (*until).max(*end);
+            }
+        }
+        let state = ActState {
+            act: act.clone(),
+            intended: time,
+            fenced: None,
+            shredded: None,
+            is_final: false,
+            evidence: String::new(),
+            scrubbed: None,
+            done: None,
+        };
+        self.acts.by_number.insert(number, state);
+    }
+
+    fn effect(&mut self, number: u64, effect: &Effect, time: Timestamp) {
+        let Some(state) = self.acts.by_number.get_mut(&number) else { return };
+        match effect {
+            Effect::Fenced => drop(state.fenced.get_or_insert(time)),
+            Effect::Scrubbed => drop(state.scrubbed.get_or_insert(time)),
+            Effect::Shredded { epoch, is_final, evidence } => {
+                state.shredded = Some((time, *epoch));
+                state.is_final = *is_final;
+                evidence.clone_into(&mut state.evidence);
+                if let Act::Expire { partitions, .. } = &state.act {
+                    // Their segments are ciphertext without a key: invisible from here on.
+                    let dead: HashSet<_> = partitions.iter().map(|(partition, ..)| *partition).collect();
+                    self.segments.retain(|(partition, _), _| !dead.contains(partition));
+                }
+            }
         }
     }
 

@@ -22,8 +22,11 @@ pub fn append(engine: &Engine, batch: &Batch) -> Result<u64> {
     }
     writer.ballast.require(&*engine.env)?;
     let policy = engine.policy();
+    // Held until the group is queued: whoever closes a fence waits for it.
+    let passing = engine.fences.pass();
     let pending = engine.encoder(writer, &policy, engine.now()).encode(batch)?;
     let ticket = writer.committer.submit(pending)?;
+    drop(passing);
     if writer.committer.is_crowded() {
         writer.committer.wait(ticket, &engine.tools(writer))?;
     }

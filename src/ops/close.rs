@@ -18,5 +18,8 @@ pub fn close(engine: &Engine) -> Result<()> {
     engine.record(&[Fact::CleanClose { known }])?;
     engine.keyring.fold(housekeeping::position(engine))?;
     writer.cells.purge();
-    engine.keyring.release()
+    engine.keyring.release()?;
+    // Handles that live on can read, but another writer may come.
+    *writer.lock.lock().expect("no holder of this lock panics") = None;
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! Maintenance: settle full journal files, fold and compact the keyring, merge segments, within a budget.
 
-use crate::engine::{Engine, Writer, housekeeping, merge, settle};
+use crate::engine::{Engine, Writer, forget, housekeeping, merge, scrub, settle};
 use crate::error::Result;
 use crate::report::{Budget, Maintenance};
 
@@ -41,6 +41,14 @@ fn step(engine: &Engine, writer: &Writer, done: &mut Maintenance) -> Result<bool
         done.keyring_compacted = true;
         return Ok(true);
     }
+    if forget::is_due(engine) {
+        done.customers_forgotten += forget::forget(engine)?;
+        return Ok(true);
+    }
+    if scrub::is_due(engine) {
+        scrub::scrub(engine, done)?;
+        return Ok(true);
+    }
     match merge::candidate(engine, writer.tuning.merge_at_least) {
         Some((partition, slots)) => merge::merge(engine, partition, slots, done).map(|()| true),
         None => Ok(false),
@@ -53,4 +61,16 @@ fn step(engine: &Engine, writer: &Writer, done: &mut Maintenance) -> Result<bool
 /// What made an earlier commit fail, or the first step that fails.
 pub fn settle(engine: &Engine) -> Result<Maintenance> {
     housekeeping::settle_all(engine)
+}
+
+/// Settles, then drops every dead frame there is.
+///
+/// # Errors
+/// The first step that fails; doing it again goes on from there.
+pub fn scrub(engine: &Engine) -> Result<Maintenance> {
+    let mut done = housekeeping::settle_all(engine)?;
+    let _one_at_a_time = engine.writer()?.housekeep();
+    scrub::scrub(engine, &mut done)?;
+    engine.catalog.sweep()?;
+    Ok(done)
 }

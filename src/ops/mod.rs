@@ -4,9 +4,12 @@
 pub mod append;
 pub mod close;
 pub mod create;
+pub mod erase;
+pub mod expire;
 pub mod inspect;
 pub mod maintain;
 pub mod policy;
+pub mod receipt;
 pub mod recover;
 pub mod refresh;
 pub mod repair;

@@ -6,7 +6,7 @@
 //! and nothing is ever appended to a file of an earlier one.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 
 use crate::engine::ballast::Ballast;
@@ -14,8 +14,11 @@ use crate::engine::catalog::{Catalog, JournalFile};
 use crate::engine::cells::Cells;
 use crate::engine::committer::{Committer, Opening};
 use crate::engine::encode::Sequence;
+use crate::engine::fence::{Fences, follow_acts};
 use crate::engine::partitions::Partitions;
-use crate::engine::{Engine, Tuning, Writer, replay, settle, sweep};
+use crate::engine::scrub::Scrub;
+use crate::engine::time::TrustedTime;
+use crate::engine::{Engine, Tuning, Writer, acts, replay, settle, sweep};
 use crate::env::{Env, Lock, random, read_file};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::Fact;
@@ -40,6 +43,8 @@ pub struct Wish {
     pub custodian: Arc<dyn Custodian>,
     /// Why the custodian's registration may be taken over from another copy of this store.
     pub take_over: Option<String>,
+    /// Whether somebody vouches for the clock, however far it has moved.
+    pub trust_clock: bool,
     /// Whether the store will have a thread of its own.
     pub has_worker: bool,
     /// When background work is due.
@@ -109,13 +114,18 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
     report.clean = ledger.state().clean;
     let keyring = open_keyring(&wish, &store, ledger.state().known.entry, &mut report)?;
     let policy = Policy::parse(&ledger.state().policy.1)?;
-    let salt = Salt::from_bytes(random(&**env).map_err(|error| Error::io("draw random bytes", &wish.root, error))?);
-    let opening = Opening { store, number, salt };
+    let opening = Opening { store, number, salt: draw_salt(&wish)? };
     let settled_through = ledger.state().settled_through;
     let left = replay::leftovers(&**env, &wish.root, settled_through, &mut report)?;
     let files = replay::replay(env, &left, ledger.state().known, keyring.durable(), &mut report)?;
-    let now = env.now();
-    ledger.append(now, &[Fact::Opened { opening: number, salt }])?;
+    let trusted = TrustedTime::begin(&**env, ledger.state().watermark, wish.trust_clock);
+    report.clock_doubted = trusted.doubted;
+    let mut facts = vec![Fact::Opened { opening: number, salt: opening.salt }];
+    if wish.trust_clock {
+        facts.push(Fact::ClockTrusted { clock: env.now() });
+    }
+    ledger.append(trusted.now(&**env), &facts)?;
+    let scrub = Scrub::load(&keyring)?;
     let watermark = AtomicI64::new(ledger.state().watermark.as_micros());
     let next_file = left.last().map_or(settled_through, |(number, _)| settled_through.max(*number)) + 1;
     let known = Known { journal: Position { file: next_file, offset: 0 }, entry: keyring.durable() };
@@ -131,27 +141,38 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
             opening,
             committer: Committer::new(opening, next_file, known),
             sequence: Sequence::default(),
-            cells: Cells::new(store, salt),
+            cells: Cells::new(store, opening.salt),
             housekeeping: Mutex::default(),
             has_worker: wish.has_worker,
             ballast,
             next_segment: AtomicU64::new(ledger.state().next_segment),
             tuning: wish.tuning,
-            lock,
+            lock: Mutex::new(Some(lock)),
         }),
         keyring,
         facts: Mutex::new(ledger),
         followed: Mutex::default(),
         watermark,
+        fences: Fences::default(),
+        forget_due: AtomicBool::new(false),
+        scrub,
+        trusted,
     };
+    follow_acts(&engine);
     show(&engine, &files);
     if !report.clean {
         // Before anything is written: what an interrupted step left behind may bear the names that come next.
         report.files_swept += sweep::sweep(&engine)?;
     }
     settle_leftovers(&engine, files, &mut report)?;
+    report.acts_finished = finish_acts(&engine)?;
     report.took = env.monotonic().saturating_sub(began);
     Ok((engine, report))
+}
+
+fn draw_salt(wish: &Wish) -> Result<Salt> {
+    let drawn = random(&*wish.env).map(Salt::from_bytes);
+    drawn.map_err(|error| Error::io("draw random bytes", &wish.root, error))
 }
 
 fn open_keyring(wish: &Wish, store: &StoreId, known: u64, report: &mut Recovery) -> Result<Keyring> {
@@ -228,6 +249,16 @@ fn show(engine: &Engine, files: &[Arc<JournalFile>]) {
     if let Some(last) = files.last() {
         engine.catalog.publish(Position { file: last.number, offset: last.end() });
     }
+}
+
+/// Finishes what a crash interrupted: every act that was intended is done.
+fn finish_acts(engine: &Engine) -> Result<u64> {
+    let pending: Vec<u64> = engine.ledger().state().acts.pending().map(|(number, _)| number).collect();
+    let _one_at_a_time = engine.writer()?.housekeep();
+    for number in &pending {
+        acts::perform(engine, *number, None)?;
+    }
+    Ok(pending.len() as u64)
 }
 
 fn settle_leftovers(engine: &Engine, files: Vec<Arc<JournalFile>>, report: &mut Recovery) -> Result<()> {

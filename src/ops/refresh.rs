@@ -5,11 +5,14 @@
 //! writes anything.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use crate::engine::catalog::{Catalog, JournalFile};
+use crate::engine::fence::{Fences, follow_acts};
 use crate::engine::partitions::Partitions;
+use crate::engine::scrub::Scrub;
+use crate::engine::time::TrustedTime;
 use crate::engine::{Engine, hint, replay};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
@@ -62,6 +65,7 @@ fn try_open(
     let (ledger, _) = Ledger::open(env.clone(), &root.join("ledger"), ledger::Access::Read, expect)?;
     let dirs = options.dirs.clone();
     let floor = Floor { entry: ledger.state().known.entry };
+    let watermark = ledger.state().watermark;
     let (keyring, _) = Keyring::open(env.clone(), options, custodian, &store, Access::Read, floor)?;
     let engine = Engine {
         env: env.clone(),
@@ -73,9 +77,13 @@ fn try_open(
         policy: RwLock::new(Arc::new(Policy::parse(&ledger.state().policy.1)?)),
         writer: None,
         keyring,
-        watermark: AtomicI64::new(ledger.state().watermark.as_micros()),
+        watermark: AtomicI64::new(watermark.as_micros()),
         facts: Mutex::new(ledger),
         followed: Mutex::default(),
+        fences: Fences::default(),
+        forget_due: AtomicBool::new(false),
+        scrub: Scrub::default(),
+        trusted: TrustedTime::begin(&**env, watermark, false),
     };
     follow(&engine)?;
     Ok(engine)
@@ -115,6 +123,7 @@ fn follow(engine: &Engine) -> Result<()> {
     let settled_through = ledger.state().settled_through;
     let facts: Vec<_> = ledger.state().segments.values().cloned().collect();
     drop(ledger);
+    follow_acts(engine);
     engine.keyring.refresh()?;
     engine.partitions.reload(&engine.keyring)?;
     let journals = journals(engine, settled_through, limit)?;

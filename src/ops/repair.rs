@@ -72,5 +72,5 @@ fn rebuild(engine: &Engine, writer: &Writer, slot: &Arc<SegmentSlot>) -> Result<
         return Err(Error::new(ErrorKind::Corrupt, "the segment changed while it was read").in_file(&slot.path));
     }
     let new = SegmentFact { segment: number, hash: written.hash, ..slot.fact.clone() };
-    merge::replace(engine, vec![slot.clone()], new)
+    merge::replace(engine, slot.fact.partition, vec![slot.clone()], Some(new))
 }

@@ -13,7 +13,7 @@ use crate::engine::cells::cell_keys;
 use crate::engine::read::{CellReader, Hit, order};
 use crate::engine::visible::{Range, covers, shown};
 use crate::error::Result;
-use crate::ident::{CustomerId, Handle, Stream};
+use crate::ident::{CustomerId, Handle, Stream, SubjectNumber};
 use crate::keyring::PartitionEntry;
 use crate::record::Stored;
 
@@ -22,6 +22,7 @@ struct Cell {
     handle: Handle,
     key: CellKey,
     customer: CustomerId,
+    subject: SubjectNumber,
 }
 
 /// Every readable record of some streams and times.
@@ -74,6 +75,9 @@ impl Scan {
     }
 
     fn read(&mut self, partition: &Arc<PartitionEntry>, cell: Cell) -> Result<()> {
+        if self.engine.fences.check(&cell.subject, partition.number).is_err() {
+            return Ok(()); // Erased or expired since the walk.
+        }
         let policy = self.engine.policy();
         let shown = shown(&policy, partition, self.engine.now());
         let reader = CellReader::new(&self.engine.catalog, &self.snapshot, self.engine.store);
@@ -111,11 +115,11 @@ fn cells(engine: &Engine, snapshot: &Snapshot, partition: &PartitionEntry) -> Re
     let reader = CellReader::new(&engine.catalog, snapshot, engine.store);
     let mut cells = Vec::new();
     engine.keyring.walk_customers(&mut |customer| {
-        if covers(customer, partition) {
+        if covers(customer, partition) && !engine.fences.has_subject(&customer.subject) {
             for key in cell_keys(&engine.store, customer, partition) {
                 let handle = key.handle();
                 if reader.exists(partition.number, &handle)? {
-                    cells.push(Cell { handle, key, customer: customer.id.clone() });
+                    cells.push(Cell { handle, key, customer: customer.id.clone(), subject: customer.subject });
                 }
             }
         }

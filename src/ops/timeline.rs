@@ -1,6 +1,7 @@
 //! Timeline, get and grep: one customer's records in the order of events.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use regex::bytes::Regex;
 
@@ -9,15 +10,23 @@ use crate::engine::cells::cell_keys;
 use crate::engine::read::{CellReader, Hit, order};
 use crate::engine::visible::{Range, covered, shown};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ident::{CustomerId, RecordId};
+use crate::ident::{CustomerId, RecordId, SubjectNumber};
+use crate::keyring::CustomerState;
 use crate::record::Stored;
 
 /// One customer's records, in the order of events. Bodies are decompressed one at a time.
-#[derive(Debug)]
 pub struct Timeline {
+    engine: Arc<Engine>,
     customer: CustomerId,
+    subject: SubjectNumber,
     hits: VecDeque<Hit>,
     pattern: Option<Regex>,
+}
+
+impl std::fmt::Debug for Timeline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Timeline({} records ahead)", self.hits.len())
+    }
 }
 
 impl Iterator for Timeline {
@@ -25,7 +34,12 @@ impl Iterator for Timeline {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let record = self.hits.pop_front()?.into_record(&self.customer);
+            let hit = self.hits.pop_front()?;
+            if let Err(erased) = self.engine.fences.check(&self.subject, hit.partition.number) {
+                self.hits.clear();
+                return Some(Err(erased));
+            }
+            let record = hit.into_record(&self.customer);
             match (&record, &self.pattern) {
                 (Ok(stored), Some(pattern)) if !pattern.is_match(&stored.body) => {}
                 _ => return Some(record),
@@ -38,16 +52,17 @@ impl Iterator for Timeline {
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`] where a part of it cannot be read: a gap is never passed over.
-pub fn timeline(engine: &Engine, customer: &CustomerId, range: Range) -> Result<Timeline> {
-    let hits = hits(engine, customer, range)?;
-    Ok(Timeline { customer: customer.clone(), hits: hits.into(), pattern: None })
+pub fn timeline(engine: &Arc<Engine>, customer: &CustomerId, range: Range) -> Result<Timeline> {
+    let (subject, hits) = hits(engine, customer, range)?;
+    let (engine, customer) = (engine.clone(), customer.clone());
+    Ok(Timeline { engine, customer, subject, hits: hits.into(), pattern: None })
 }
 
 /// The records of a timeline whose body matches `pattern`, a regular expression over bytes.
 ///
 /// # Errors
 /// As [`timeline`]; [`ErrorKind::Invalid`] for a pattern that is none.
-pub fn grep(engine: &Engine, customer: &CustomerId, pattern: &str, range: Range) -> Result<Timeline> {
+pub fn grep(engine: &Arc<Engine>, customer: &CustomerId, pattern: &str, range: Range) -> Result<Timeline> {
     let pattern = Regex::new(pattern).map_err(|error| {
         Error::new(ErrorKind::Invalid, "not a regular expression")
             .caused_by(error)
@@ -61,12 +76,17 @@ pub fn grep(engine: &Engine, customer: &CustomerId, pattern: &str, range: Range)
 /// # Errors
 /// As [`timeline`].
 pub fn get(engine: &Engine, customer: &CustomerId, id: RecordId) -> Result<Option<Stored>> {
-    let hits = hits(engine, customer, Range::new(..))?;
+    let (_, hits) = hits(engine, customer, Range::new(..))?;
     hits.into_iter().find(|hit| hit.id == id).map(|hit| hit.into_record(customer)).transpose()
 }
 
-fn hits(engine: &Engine, customer: &CustomerId, range: Range) -> Result<Vec<Hit>> {
-    let Some(found) = engine.keyring.customer(customer)? else { return Ok(Vec::new()) };
+fn hits(engine: &Engine, customer: &CustomerId, range: Range) -> Result<(SubjectNumber, Vec<Hit>)> {
+    let Some(found) = engine.keyring.customer(customer)? else { return Ok(Default::default()) };
+    let subject = found.entry.subject;
+    if found.entry.state == CustomerState::Living && engine.fences.has_subject(&subject) {
+        return Err(Error::new(ErrorKind::Erased, "the customer, or a part of it, is being erased")
+            .hint("ask again when that is done"));
+    }
     let snapshot = engine.catalog.snapshot();
     let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
     let (policy, now) = (engine.policy(), engine.now());
@@ -81,5 +101,7 @@ fn hits(engine: &Engine, customer: &CustomerId, range: Range) -> Result<Vec<Hit>
         }
     }
     order(&mut hits);
-    Ok(hits)
+    // What was closed off while it was read is not handed out.
+    hits.retain(|hit| engine.fences.check(&subject, hit.partition.number).is_ok());
+    Ok((subject, hits))
 }

@@ -16,9 +16,12 @@ use crate::error::Result;
 use crate::ident::{CustomerId, RecordId, Stream};
 use crate::ops;
 use crate::record::{Batch, Stored};
-use crate::report::{Budget, Maintenance, Progress, Recovery, Repair, Stats, Verification, VerifyOptions};
+use crate::report::{
+    Budget, Expiry, Maintenance, Progress, Receipt, Recovery, Repair, Stats, Verification, VerifyOptions,
+};
 use crate::window::Timestamp;
 
+pub use crate::ops::expire::ExpireOptions;
 pub use crate::ops::scan::Scan;
 pub use crate::ops::timeline::Timeline;
 use worker::Worker;
@@ -160,6 +163,64 @@ impl Store {
     /// The first step that fails; the steps before it stand.
     pub fn maintain(&self, budget: Budget) -> Result<Maintenance> {
         ops::maintain::maintain(&self.0.engine, budget)
+    }
+
+    /// Destroys the keys of partitions whose window and maximum are over, all together, and removes their files. Expired
+    /// records die in every copy and backup as well.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Refused`] for a time later than trusted time that was not confirmed: nothing has happened.
+    /// Otherwise the first step that fails; once the intent is on record, the next opening finishes it.
+    pub fn expire(&self, options: ExpireOptions) -> Result<Expiry> {
+        ops::expire::expire(&self.0.engine, options)
+    }
+
+    /// Erases customers by destroying their secrets, all together in one rewrite, however many records they have. Their
+    /// open timelines end in [`crate::ErrorKind::Erased`]; their late events are refused for 35 days by name. `None`
+    /// where nobody knows any of them.
+    ///
+    /// # Errors
+    /// The first step that fails; once the intent is on record, the next opening finishes it.
+    pub fn erase(&self, customers: &[&str]) -> Result<Option<Receipt>> {
+        let ids: Result<Vec<CustomerId>> = customers.iter().map(|id| CustomerId::new(*id)).collect();
+        ops::erase::erase(&self.0.engine, &ids?)
+    }
+
+    /// Erases one stream of a customer, or what lies before a time, or both; the rest lives on.
+    ///
+    /// # Errors
+    /// As [`Store::erase`]; [`crate::ErrorKind::Invalid`] where neither stream nor time is named.
+    pub fn erase_part(
+        &self,
+        customer: &str,
+        stream: Option<Stream>,
+        until: Option<Timestamp>,
+    ) -> Result<Option<Receipt>> {
+        ops::erase::erase_part(&self.0.engine, &CustomerId::new(customer)?, stream, until)
+    }
+
+    /// Destroys one record of a customer; it is refused should it be sent again. `None` where there is no such record.
+    ///
+    /// # Errors
+    /// As [`Store::erase`].
+    pub fn redact(&self, customer: &str, id: RecordId) -> Result<Option<Receipt>> {
+        ops::erase::redact(&self.0.engine, &CustomerId::new(customer)?, id)
+    }
+
+    /// Drops the bytes of everything erased so far, at once instead of with the merges to come.
+    ///
+    /// # Errors
+    /// The first step that fails; calling again goes on from there.
+    pub fn scrub(&self) -> Result<Maintenance> {
+        ops::maintain::scrub(&self.0.engine)
+    }
+
+    /// The accounts of all erasures and expiries, oldest first.
+    ///
+    /// # Errors
+    /// Damage in what is read anew.
+    pub fn receipts(&self) -> Result<Vec<Receipt>> {
+        Ok(ops::receipt::receipts(self.current()?))
     }
 
     /// Settles what the journal holds into segments now, without waiting for a file to be full.

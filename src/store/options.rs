@@ -23,6 +23,7 @@ pub struct Options {
     env: Arc<dyn Env>,
     worker: bool,
     take_over: Option<String>,
+    trust_clock: bool,
     policy: Option<String>,
     accept_weak_erasure: bool,
     tuning: Tuning,
@@ -37,6 +38,7 @@ impl Options {
             env: Arc::new(Disk::new()),
             worker: false,
             take_over: None,
+            trust_clock: false,
             policy: None,
             accept_weak_erasure: false,
             tuning: Tuning::default(),
@@ -72,6 +74,12 @@ impl Options {
     /// more without doing the same.
     pub fn take_over(mut self, reason: impl Into<String>) -> Self {
         self.take_over = Some(reason.into());
+        self
+    }
+
+    /// Vouches for the clock although it lies more than 45 days ahead of the latest fact on record. It is put on record.
+    pub fn trust_clock(mut self) -> Self {
+        self.trust_clock = true;
         self
     }
 
@@ -143,6 +151,7 @@ impl Options {
             keyring: self.keyring_options(),
             custodian: self.custodian_or_default(),
             take_over: self.take_over.clone(),
+            trust_clock: self.trust_clock,
             has_worker: self.worker,
             tuning: self.tuning,
         };

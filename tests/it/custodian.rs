@@ -214,9 +214,7 @@ fn the_admin_program_takes_a_command_as_custodian() {
         for variable in ["TENURE_STORE", "TENURE_KEYRING", "TENURE_CUSTODIAN", "TENURE_CUSTODIAN_COMMAND"] {
             command.env_remove(variable);
         }
-        if let Some(value) = variable {
-            command.env("TENURE_CUSTODIAN_COMMAND", value);
-        }
+        command.envs(variable.map(|value| ("TENURE_CUSTODIAN_COMMAND", value)));
         let ran = command.current_dir(place.0.path()).args(["-s", "calls"]).args(args).output().unwrap();
         let text = [ran.stdout, ran.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
         (ran.status.code(), text)

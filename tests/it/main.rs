@@ -11,6 +11,8 @@ mod custodian;
 #[cfg(feature = "simulation")]
 mod damage;
 #[cfg(feature = "simulation")]
+mod letting_go;
+#[cfg(feature = "simulation")]
 mod machine;
 #[cfg(feature = "simulation")]
 mod repair;
@@ -18,5 +20,7 @@ mod repair;
 mod scene;
 #[cfg(feature = "simulation")]
 mod threads;
+#[cfg(feature = "simulation")]
+mod vault;
 #[cfg(feature = "simulation")]
 mod verbs;

@@ -107,6 +107,22 @@ impl Sim {
         }
     }
 
+    /// Puts back what lay at and below `prefix` and does not any more, leaving what is there now alone: a restore from
+    /// a backup over a living disk.
+    pub fn restore_missing(&self, snapshot: &Snapshot, prefix: impl AsRef<Path>) {
+        let prefix = name_of(prefix.as_ref()).expect("a path in UTF-8");
+        let mut world = self.world();
+        for (name, contents) in snapshot.0.iter().filter(|(name, _)| name.starts_with(&*prefix)) {
+            if world.names.live.contains_key(name) {
+                continue;
+            }
+            match contents {
+                Some(file) => world.place(name, file.head.clone(), file.len),
+                None => world.names.set(name, Some(Entry::Dir)),
+            }
+        }
+    }
+
     /// Copies everything at and below `from` to `to`, as `cp -r` would.
     pub fn copy_tree(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) {
         let (from, to) = (name_of(from.as_ref()).expect("UTF-8"), name_of(to.as_ref()).expect("UTF-8"));

@@ -2,12 +2,13 @@
 
 use super::super::bytes::{Malformed, Reader, Writer};
 use super::super::position::Known;
+use super::act::{Act, Effect};
 use crate::crypto::Digest;
 use crate::ident::{PartitionId, PartitionNumber, Salt, StoreId, Stream};
-use crate::window::{Day, Window, WindowLength};
+use crate::window::{Day, Timestamp, Window, WindowLength};
 
-/// One administrative fact. The numbers of the kinds are on disk and never change their meaning; 16 to 23 are reserved
-/// for dropped, customer, intent, effect, done, gap, hold and checkpoint.
+/// One administrative fact. The numbers of the kinds are on disk and never change their meaning; 16, 17 and 21 to 23
+/// are reserved for dropped, customer, gap, hold and checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
     /// The store began. The first leaf of a ledger, and no other.
@@ -61,6 +62,35 @@ pub enum Fact {
     },
     /// Nothing but its time.
     Watermark,
+    /// Something destructive is going to be done.
+    Intended {
+        /// Counts the acts of the store, from one.
+        number: u64,
+        /// What.
+        act: Act,
+    },
+    /// An act has come so far.
+    Effected {
+        /// The number of the act.
+        number: u64,
+        /// How far.
+        effect: Effect,
+    },
+    /// Nothing of an act is left to do but to scrub.
+    Done {
+        /// The number of the act.
+        number: u64,
+    },
+    /// Fences up to this erasure have lapsed.
+    FenceLapsed {
+        /// When the customer was erased.
+        erased: Timestamp,
+    },
+    /// Somebody vouched for a clock that had jumped ahead.
+    ClockTrusted {
+        /// What it said.
+        clock: Timestamp,
+    },
     /// A new file began with this snapshot. Written by the ledger itself, as the first leaf of every file but the
     /// first: so the tree vouches for the state that openings start from.
     SnapshotTaken {
@@ -125,6 +155,11 @@ impl Fact {
             Fact::CleanClose { .. } => 7,
             Fact::Watermark => 8,
             Fact::SnapshotTaken { .. } => 9,
+            Fact::Intended { .. } => 18,
+            Fact::Effected { .. } => 19,
+            Fact::Done { .. } => 20,
+            Fact::FenceLapsed { .. } => 24,
+            Fact::ClockTrusted { .. } => 25,
         }
     }
 
@@ -162,6 +197,16 @@ impl Fact {
             Fact::RootSealed { epoch } => out.put_u64(*epoch),
             Fact::CleanClose { known } => known.encode(out),
             Fact::Watermark => {}
+            Fact::Intended { number, act } => {
+                out.put_u64(*number);
+                act.encode(out);
+            }
+            Fact::Effected { number, effect } => {
+                out.put_u64(*number);
+                effect.encode(out);
+            }
+            Fact::Done { number } => out.put_u64(*number),
+            Fact::FenceLapsed { erased: at } | Fact::ClockTrusted { clock: at } => out.put_i64(at.as_micros()),
             Fact::SnapshotTaken { file, hash } => {
                 out.put_u64(*file);
                 out.put(hash);
@@ -195,6 +240,11 @@ impl Fact {
             7 => Fact::CleanClose { known: Known::decode(&mut from)? },
             8 => Fact::Watermark,
             9 => Fact::SnapshotTaken { file: from.u64()?, hash: from.array()? },
+            18 => Fact::Intended { number: from.u64()?, act: Act::decode(&mut from)? },
+            19 => Fact::Effected { number: from.u64()?, effect: Effect::decode(&mut from)? },
+            20 => Fact::Done { number: from.u64()? },
+            24 => Fact::FenceLapsed { erased: super::time(from.i64()?)? },
+            25 => Fact::ClockTrusted { clock: super::time(from.i64()?)? },
             _ => return Ok(None),
         };
         from.finish()?;

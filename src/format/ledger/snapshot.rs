@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::bytes::{Malformed, Reader, Writer};
 use super::super::position::Known;
+use super::act::Acts;
 use super::fact::{SegmentFact, put_many, put_text, take_many, take_text};
 use crate::crypto::Frontier;
 use crate::ident::{PartitionNumber, StoreId};
@@ -39,6 +40,8 @@ pub struct State {
     pub watermark: Timestamp,
     /// Whether the last fact is a clean close.
     pub clean: bool,
+    /// Everything destructive that was set out to do.
+    pub acts: Acts,
 }
 
 /// State and tree at the start of a file.
@@ -67,6 +70,7 @@ impl Snapshot {
             known,
             watermark,
             clean,
+            acts,
         } = &self.state;
         let mut out = Vec::new();
         out.put_u64(self.frontier.length());
@@ -90,6 +94,7 @@ impl Snapshot {
         });
         let segments: Vec<_> = segments.values().collect();
         put_many(&mut out, &segments, |out, segment| segment.encode(out));
+        acts.encode(&mut out);
         out
     }
 
@@ -117,6 +122,7 @@ impl Snapshot {
             },
             sources: BTreeMap::new(),
             segments: BTreeMap::new(),
+            acts: Acts::default(),
         };
         for (tag, offset) in take_many(&mut from, |from| Ok((from.array()?, from.u64()?)))? {
             if state.sources.last_key_value().is_some_and(|(last, _)| *last >= tag) {
@@ -131,6 +137,7 @@ impl Snapshot {
             }
             state.segments.insert(key, segment);
         }
+        state.acts = Acts::decode(&mut from)?;
         from.finish()?;
         Ok(Snapshot { frontier, state })
     }

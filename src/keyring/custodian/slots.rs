@@ -56,20 +56,38 @@ impl KeyFile {
         }
     }
 
-    /// Opens and reads all of it.
+    /// Opens and reads all of it. What it tells is durable: a killed process may have left news in the cache, a failed
+    /// sync may have left there what the medium will never have. Before a change that is settled in any case; otherwise
+    /// only where the two copies differ, since the second one is written when the first is durable.
     pub fn read(&self, mode: OpenMode) -> Result<Opened> {
         let file = self.env.open(&self.path, mode).map_err(self.io("open the custodian file"))?;
-        // What a killed process wrote is made durable before anybody is told of it; what a failed sync left in the cache
-        // is forgotten.
+        if mode == OpenMode::Write {
+            self.settle(&*file)?;
+        }
+        let (opened, alike) = self.read_through(&file)?;
+        if alike || mode == OpenMode::Write {
+            return Ok(opened);
+        }
+        self.settle(&*file)?;
+        Ok(self.read_through(&file)?.0)
+    }
+
+    fn settle(&self, file: &dyn File) -> Result<()> {
         file.sync_data().map_err(self.io("sync the custodian file"))?;
         file.drop_cache();
+        Ok(())
+    }
+
+    /// What it holds as readers see it now, and whether both copies of the facts say the same.
+    fn read_through(&self, file: &Arc<dyn File>) -> Result<(Opened, bool)> {
         let length = file.len().map_err(self.io("measure the custodian file"))?;
         if length > FILE_LIMIT {
             return Err(Error::corrupt(&self.path, FILE_LIMIT, "the custodian file is impossibly long"));
         }
         let mut bytes = Zeroizing::new(vec![0; length as usize]);
-        env::read_exact_at(&*file, &mut bytes, 0).map_err(self.io("read the custodian file"))?;
+        env::read_exact_at(&**file, &mut bytes, 0).map_err(self.io("read the custodian file"))?;
         let sector = |index: usize| bytes.get(index * SECTOR_BYTES..(index + 1) * SECTOR_BYTES).unwrap_or_default();
+        let alike = sector(0) == sector(1);
         let facts = match (CustodianFacts::decode(sector(0)), CustodianFacts::decode(sector(1))) {
             (Ok(a), Ok(b)) if a.generation >= b.generation => a,
             (Ok(_), Ok(b)) => b,
@@ -90,6 +108,7 @@ impl KeyFile {
         };
         let blocks = (length.saturating_sub(SLOTS_START)).div_ceil(2 * SECTOR_BYTES as u64);
         let slots = blocks * SLOTS_IN_BLOCK;
+        let file = file.clone();
         let mut opened = Opened { file, facts, keys: vec![], halves: vec![], torn: vec![], damaged: vec![], slots };
         for index in 0..opened.slots {
             let copies = slot_offsets(index).map(|offset| {
@@ -108,7 +127,7 @@ impl KeyFile {
                 _ => opened.torn.push(index),
             }
         }
-        Ok(opened)
+        Ok((opened, alike))
     }
 
     /// Makes both copies of facts and keys equal again before anything is built on them. A copy that is as it should be

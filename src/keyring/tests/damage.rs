@@ -302,7 +302,14 @@ fn a_clone_is_refused_until_it_is_told_to_take_over() {
     assert_eq!(register_opening(&*sim.env(), &place.dirs, &*two, None).unwrap_err().kind(), ErrorKind::Locked);
     assert_eq!(two.next_epoch().unwrap_err().kind(), ErrorKind::Locked);
     assert!(one.next_epoch().is_ok() && two.registration().is_ok());
+    // A clone that was not let in by force stays a clone, with its opening file or without.
+    assert_eq!(open(&clone, Some("not yet")).unwrap_err().kind(), ErrorKind::Locked);
+    let bare = [PathBuf::from("bare/keyring")];
+    env::create_dirs(&*sim.env(), &bare[0]).unwrap();
+    assert_eq!(open(&bare, Some("not yet")).unwrap_err().kind(), ErrorKind::Locked);
     one.release();
+    assert_eq!(open(&clone, None).unwrap_err().kind(), ErrorKind::KeyUnavailable);
+    assert_eq!(open(&bare, None).unwrap_err().kind(), ErrorKind::KeyUnavailable);
     assert_eq!(register_opening(&*sim.env(), &place.dirs, &*two, None).unwrap(), 6);
 }
 

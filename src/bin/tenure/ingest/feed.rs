@@ -213,7 +213,7 @@ impl<'a> Lane<'a> {
             self.feed.aside.lock().expect("no holder of this lock panics").sync()?;
             let name = self.feed.source.as_ref().map(|name| Lanes::name(name, self.lane));
             let source = name.map(|name| SourceOffset { name, offset: upto });
-            let error = match self.feed.store.append(Batch { records: records.clone(), source }) {
+            let error = match self.feed.store.append(Batch { records: records.clone(), source, backfill: false }) {
                 Ok(commit) => {
                     let raw_bytes = records.iter().map(|record| record.body.len() as u64).sum();
                     self.in_flight.push_back(Pending { commit, records: records.len() as u64, raw_bytes, upto });

@@ -261,3 +261,44 @@ fn nothing_secret_is_in_arguments_or_environment() {
     let error = told.seal(1, &[0x5a; 20]).unwrap_err();
     assert!(error.to_string().contains("says: 1 "), "{error}");
 }
+
+/// The requests and answers of the transcript in docs/custodian.md.
+fn transcript() -> Vec<(String, String)> {
+    let page = include_str!("../../../../docs/custodian.md");
+    let text = page.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
+    let part = |call: &str, mark: &str| {
+        call.lines().filter_map(|line| line.strip_prefix(mark)).map(|line| format!("{line}\n")).collect::<String>()
+    };
+    text.split("\n\n").map(|call| (part(call, "> "), part(call, "< "))).collect()
+}
+
+#[test]
+fn the_documents_transcript_is_what_is_said() {
+    let calls = transcript();
+    let expected = calls.len();
+    let turn = Arc::new(Mutex::new(calls.into_iter()));
+    let turns = turn.clone();
+    let custodian = custodian(move |request| {
+        let (expected, answer) = turns.lock().unwrap().next().expect("a call that the transcript has not");
+        assert_eq!(request, expected);
+        ran(Some(0), answer.as_bytes(), b"")
+    });
+    let store = unhex("6f1d2c3b4a5968778695a4b3c2d1e0f0").unwrap();
+    let store = StoreId::from_bytes(store.as_slice().try_into().unwrap());
+    custodian.create(&store).unwrap();
+    let first = custodian.next_epoch().unwrap();
+    let sealed = custodian.seal(first, b"key").unwrap();
+    let known = custodian.registration().unwrap();
+    assert_eq!((known.store, known.opening.number, known.ledger_length), (store, 0, 0));
+    let token = unhex("51c2f6a0b17d4e8893aa0c5de2764fb1").unwrap();
+    let new = OpeningToken { number: 1, token: token.as_slice().try_into().unwrap() };
+    custodian.register(&known.opening, &new).unwrap();
+    assert_eq!(**custodian.open(&sealed).unwrap(), *b"key");
+    let second = custodian.next_epoch().unwrap();
+    custodian.seal(second, b"new").unwrap();
+    let head = unhex("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08").unwrap();
+    custodian.advance(4, head.as_slice().try_into().unwrap()).unwrap();
+    assert!(custodian.destroy_before(second).unwrap().final_);
+    custodian.release();
+    assert!(expected == 11 && turn.lock().unwrap().next().is_none(), "the transcript says more");
+}

@@ -1,0 +1,301 @@
+//! Destructive verbs as the ledger tells them: an intent, its effects, and that it is done. Customers stand in it by
+//! subject number only.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::bytes::{Malformed, Reader, Writer};
+use super::fact::{put_many, put_text, take_many, take_text};
+use crate::ident::{PartitionNumber, Stream, SubjectNumber};
+use crate::window::{Day, Timestamp};
+
+/// The longest evidence that is kept, in bytes of UTF-8.
+pub const EVIDENCE_LIMIT: usize = 1024;
+
+/// What a destructive verb set out to do. Recovery does it, and never decides it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Partitions past their maximum lose their keys.
+    Expire {
+        /// Their numbers, ascending, each with its stream and the first day after its window.
+        partitions: Vec<(PartitionNumber, Stream, Day)>,
+        /// The time that they were judged by.
+        now: Timestamp,
+    },
+    /// Customers lose their secrets.
+    Erase {
+        /// Who, by subject number.
+        subjects: Vec<SubjectNumber>,
+        /// Events up to this time are refused afterwards.
+        at: Timestamp,
+    },
+    /// A customer loses the secrets of one stream, or of all, up to a time.
+    ErasePart {
+        /// Who.
+        subject: SubjectNumber,
+        /// Which stream; all of them where it is none.
+        stream: Option<Stream>,
+        /// Events before this time; all of them where it is none.
+        until: Option<Timestamp>,
+    },
+    /// One record of a customer is destroyed.
+    Redact {
+        /// Who.
+        subject: SubjectNumber,
+        /// The partition it stands in.
+        partition: PartitionNumber,
+        /// The opening that wrote it first.
+        opening: u32,
+        /// Its sequence in that opening.
+        sequence: u64,
+    },
+}
+
+/// What has come of an act.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// No read or write passes any more, in any process.
+    Fenced,
+    /// The new root is durable, and the custodian has answered for the older ones.
+    Shredded {
+        /// The epoch of the new root.
+        epoch: u64,
+        /// Whether the custodian says that every older root is destroyed for good.
+        is_final: bool,
+        /// In its own words.
+        evidence: String,
+    },
+    /// The dead bytes are gone too.
+    Scrubbed,
+}
+
+/// An act as far as it has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActState {
+    /// What was set out to do.
+    pub act: Act,
+    /// When.
+    pub intended: Timestamp,
+    /// When nothing passed any more.
+    pub fenced: Option<Timestamp>,
+    /// When the new root was durable, and its epoch.
+    pub shredded: Option<(Timestamp, u64)>,
+    /// Whether the custodian said that every older root is destroyed for good.
+    pub is_final: bool,
+    /// In its own words.
+    pub evidence: String,
+    /// When the dead bytes were gone.
+    pub scrubbed: Option<Timestamp>,
+    /// When nothing was left to do but to scrub.
+    pub done: Option<Timestamp>,
+}
+
+/// Everything destructive that was ever set out to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Acts {
+    /// By number, from one.
+    pub by_number: BTreeMap<u64, ActState>,
+    /// Partitions whose key was to be destroyed: what the journal still holds of them is not settled.
+    pub expired: BTreeSet<PartitionNumber>,
+    /// Per stream, the first day after the latest window that expired: older events are refused.
+    pub expired_until: BTreeMap<Stream, Day>,
+    /// The latest erasure whose fence has lapsed: customers that are new take no older events.
+    pub lapsed_fence: Option<Timestamp>,
+}
+
+impl Acts {
+    /// The number of the next act.
+    pub fn next(&self) -> u64 {
+        self.by_number.last_key_value().map_or(1, |(number, _)| number + 1)
+    }
+
+    /// Acts that were set out to do and are not done.
+    pub fn pending(&self) -> impl Iterator<Item = (u64, &ActState)> {
+        self.by_number.iter().filter(|(_, state)| state.done.is_none()).map(|(number, state)| (*number, state))
+    }
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let acts: Vec<_> = self.by_number.iter().collect();
+        put_many(out, &acts, |out, (number, state)| {
+            out.put_u64(**number);
+            state.encode(out);
+        });
+        let expired: Vec<_> = self.expired.iter().collect();
+        put_many(out, &expired, |out, number| out.put_u64(number.0));
+        let until: Vec<_> = self.expired_until.iter().collect();
+        put_many(out, &until, |out, (stream, day)| {
+            put_stream(out, stream);
+            out.put_i32(day.number());
+        });
+        put_time(out, self.lapsed_fence);
+    }
+
+    pub(super) fn decode(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let mut acts = Acts::default();
+        for (number, state) in take_many(from, |from| Ok((from.u64()?, ActState::decode(from)?)))? {
+            if number < acts.next() {
+                return Err(Malformed("the acts of a snapshot are out of order"));
+            }
+            acts.by_number.insert(number, state);
+        }
+        acts.expired.extend(take_many(from, |from| from.u64().map(PartitionNumber))?);
+        acts.expired_until.extend(take_many(from, |from| Ok((take_stream(from)?, take_day(from)?)))?);
+        acts.lapsed_fence = take_time(from)?;
+        Ok(acts)
+    }
+}
+
+impl ActState {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.act.encode(out);
+        out.put_i64(self.intended.as_micros());
+        put_time(out, self.fenced);
+        put_time(out, self.shredded.map(|(at, _)| at));
+        out.put_u64(self.shredded.map_or(0, |(_, epoch)| epoch));
+        out.put_u8(u8::from(self.is_final));
+        put_text(out, &self.evidence);
+        put_time(out, self.scrubbed);
+        put_time(out, self.done);
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let act = Act::decode(from)?;
+        let intended = super::time(from.i64()?)?;
+        let (fenced, shredded, epoch) = (take_time(from)?, take_time(from)?, from.u64()?);
+        Ok(ActState {
+            act,
+            intended,
+            fenced,
+            shredded: shredded.map(|at| (at, epoch)),
+            is_final: flag(from)?,
+            evidence: take_text(from)?,
+            scrubbed: take_time(from)?,
+            done: take_time(from)?,
+        })
+    }
+}
+
+impl Act {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Act::Expire { partitions, now } => {
+                out.put_u8(1);
+                put_many(out, partitions, |out, (number, stream, end)| {
+                    out.put_u64(number.0);
+                    put_stream(out, stream);
+                    out.put_i32(end.number());
+                });
+                out.put_i64(now.as_micros());
+            }
+            Act::Erase { subjects, at } => {
+                out.put_u8(2);
+                put_many(out, subjects, |out, subject| out.put(subject.as_bytes()));
+                out.put_i64(at.as_micros());
+            }
+            Act::ErasePart { subject, stream, until } => {
+                out.put_u8(3);
+                out.put(subject.as_bytes());
+                put_many(out, stream.as_slice(), put_stream);
+                put_time(out, *until);
+            }
+            Act::Redact { subject, partition, opening, sequence } => {
+                out.put_u8(4);
+                out.put(subject.as_bytes());
+                out.put_u64(partition.0);
+                out.put_u32(*opening);
+                out.put_u64(*sequence);
+            }
+        }
+    }
+
+    pub(super) fn decode(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(match from.u8()? {
+            1 => Act::Expire {
+                partitions: take_many(from, |from| {
+                    Ok((PartitionNumber(from.u64()?), take_stream(from)?, take_day(from)?))
+                })?,
+                now: super::time(from.i64()?)?,
+            },
+            2 => Act::Erase { subjects: take_many(from, take_subject)?, at: super::time(from.i64()?)? },
+            3 => {
+                let subject = take_subject(from)?;
+                let mut stream = take_many(from, take_stream)?;
+                if stream.len() > 1 {
+                    return Err(Malformed("an erasure names more than one stream"));
+                }
+                Act::ErasePart { subject, stream: stream.pop(), until: take_time(from)? }
+            }
+            4 => Act::Redact {
+                subject: take_subject(from)?,
+                partition: PartitionNumber(from.u64()?),
+                opening: from.u32()?,
+                sequence: from.u64()?,
+            },
+            _ => return Err(Malformed("an act of unknown kind")),
+        })
+    }
+}
+
+impl Effect {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Effect::Fenced => out.put_u8(1),
+            Effect::Shredded { epoch, is_final, evidence } => {
+                out.put_u8(2);
+                out.put_u64(*epoch);
+                out.put_u8(u8::from(*is_final));
+                put_text(out, evidence);
+            }
+            Effect::Scrubbed => out.put_u8(3),
+        }
+    }
+
+    pub(super) fn decode(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(match from.u8()? {
+            1 => Effect::Fenced,
+            2 => Effect::Shredded { epoch: from.u64()?, is_final: flag(from)?, evidence: take_text(from)? },
+            3 => Effect::Scrubbed,
+            _ => return Err(Malformed("an effect of unknown kind")),
+        })
+    }
+}
+
+fn put_stream(out: &mut Vec<u8>, stream: &Stream) {
+    out.put_short_text(stream.class());
+    out.put_short_text(stream.jurisdiction());
+}
+
+fn take_stream(from: &mut Reader<'_>) -> Result<Stream, Malformed> {
+    let (class, jurisdiction) = (from.short_text()?, from.short_text()?);
+    Stream::new(class, jurisdiction).map_err(|_| Malformed("a class or jurisdiction is not a label"))
+}
+
+fn take_day(from: &mut Reader<'_>) -> Result<Day, Malformed> {
+    Day::from_number(from.i32()?).ok_or(Malformed("a day lies outside the years 0 to 9999"))
+}
+
+fn take_subject(from: &mut Reader<'_>) -> Result<SubjectNumber, Malformed> {
+    from.array().map(SubjectNumber::from_bytes)
+}
+
+fn flag(from: &mut Reader<'_>) -> Result<bool, Malformed> {
+    match from.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Malformed("a flag is neither zero nor one")),
+    }
+}
+
+/// A time that may be missing: a flag, and eight bytes that are zero without one.
+fn put_time(out: &mut Vec<u8>, at: Option<Timestamp>) {
+    out.put_u8(u8::from(at.is_some()));
+    out.put_i64(at.unwrap_or_default().as_micros());
+}
+
+fn take_time(from: &mut Reader<'_>) -> Result<Option<Timestamp>, Malformed> {
+    let present = flag(from)?;
+    let at = super::time(from.i64()?)?;
+    match present || at.as_micros() == 0 {
+        true => Ok(present.then_some(at)),
+        false => Err(Malformed("a time that is neither there nor not")),
+    }
+}
