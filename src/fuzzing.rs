@@ -10,7 +10,7 @@ use crate::format::frame::{FRAME_OVERHEAD, FrameView, Frames, Plain, Prefix};
 use crate::format::group::{GROUP_HEADER_BYTES, GROUP_MAGIC, GroupHead, GroupView};
 use crate::format::journal::{JOURNAL_HEAD_BYTES, JOURNAL_MAGIC, JournalHead};
 use crate::format::keyring::{EntryBody, LogFrame, LogHead};
-use crate::format::keyring_column::{AgendaItem, Column};
+use crate::format::keyring_column::{AgendaItem, Column, NOTE_CELLS_LIMIT, ScrubNote};
 use crate::format::keyring_entry::CustomerEntry;
 use crate::format::keyring_root::{OpeningIntent, RootRecord, RootSlot};
 use crate::format::keyring_tree::{Crown, decode_inner, decode_leaf, encode_inner, encode_leaf};
@@ -259,6 +259,11 @@ pub fn keyring_entry(data: &[u8]) {
     }
     if let Ok(column) = Column::decode(data) {
         assert_eq!(column.encode().as_deref(), Some(data));
+    }
+    if let Ok(note) = ScrubNote::decode(data)
+        && note.cells.len() <= NOTE_CELLS_LIMIT
+    {
+        assert_eq!(&*note.encode(), data);
     }
     if let Ok(item) = AgendaItem::decode(data) {
         assert_eq!(&*item.encode(), data);
