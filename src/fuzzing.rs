@@ -3,12 +3,15 @@
 //! Checksums are computed into the input before it is decoded, since no fuzzer guesses one; an odd first byte leaves
 //! the input as it is. Beyond never panicking, each function asks that what is accepted encodes to the same bytes.
 
+use zeroize::Zeroizing;
+
 use crate::format::bytes::Malformed;
 use crate::format::frame::{FRAME_OVERHEAD, FrameView, Frames, Plain, Prefix};
 use crate::format::group::{GROUP_HEADER_BYTES, GROUP_MAGIC, GroupHead, GroupView};
 use crate::format::journal::{JOURNAL_HEAD_BYTES, JOURNAL_MAGIC, JournalHead};
 use crate::format::keyring::{EntryBody, LogFrame, LogHead};
-use crate::format::keyring_entry::{AgendaItem, Column, CustomerEntry};
+use crate::format::keyring_column::{AgendaItem, Column, NOTE_CELLS_LIMIT, ScrubNote};
+use crate::format::keyring_entry::CustomerEntry;
 use crate::format::keyring_root::{OpeningIntent, RootRecord, RootSlot};
 use crate::format::keyring_tree::{Crown, decode_inner, decode_leaf, encode_inner, encode_leaf};
 use crate::format::ledger::{Commit, Fact, Header, Snapshot};
@@ -221,7 +224,7 @@ pub fn keyring_node(data: &[u8]) {
     if let Ok(children) = decode_inner(&bytes) {
         assert_eq!(*encode_inner(&children), bytes);
     }
-    if let Ok(items) = decode_leaf(&bytes) {
+    if let Ok(items) = decode_leaf(Zeroizing::new(bytes.clone())) {
         assert_eq!(*encode_leaf(&items), bytes);
     }
     if let Ok(crown) = Crown::decode(&bytes) {
@@ -252,13 +255,18 @@ pub fn keyring_node(data: &[u8]) {
 pub fn keyring_entry(data: &[u8]) {
     let _ = EntryBody::decode(data);
     if let Ok(entry) = CustomerEntry::decode(data) {
-        assert_eq!(entry.encode().as_ref().map(|payload| payload.as_slice()), Some(data));
+        assert_eq!(entry.encode().as_deref(), Some(data));
     }
     if let Ok(column) = Column::decode(data) {
-        assert_eq!(column.encode().as_ref().map(|payload| payload.as_slice()), Some(data));
+        assert_eq!(column.encode().as_deref(), Some(data));
+    }
+    if let Ok(note) = ScrubNote::decode(data)
+        && note.cells.len() <= NOTE_CELLS_LIMIT
+    {
+        assert_eq!(&*note.encode(), data);
     }
     if let Ok(item) = AgendaItem::decode(data) {
-        assert_eq!(item.encode().as_slice(), data);
+        assert_eq!(&*item.encode(), data);
     }
 }
 

@@ -12,6 +12,18 @@ impl std::fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
+/// Whether there is nothing but zeros. By pieces without a branch in them: what is reserved and not yet written is
+/// megabytes, and most of what this sees.
+pub fn is_zero(bytes: &[u8]) -> bool {
+    bytes.chunks(256).all(|chunk| chunk.iter().fold(0, |any, byte| any | byte) == 0)
+}
+
+/// How many bytes there are up to the last that is not zero.
+pub fn filled(bytes: &[u8]) -> usize {
+    let zeros = bytes.rchunks(256).take_while(|chunk| is_zero(chunk)).map(<[u8]>::len).sum::<usize>();
+    bytes[..bytes.len() - zeros].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
 /// Takes fields from the front of a slice.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader<'a> {

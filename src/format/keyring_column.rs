@@ -134,7 +134,10 @@ pub const AGENDA_REASONS: u16 = 0x3f;
 
 impl AgendaItem {
     /// Its payload.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no item is written before the issue of erasure and expiry"))]
+    #[cfg_attr(
+        not(any(test, fuzzing)),
+        expect(dead_code, reason = "no item is written before the issue of erasure and expiry")
+    )]
     pub fn encode(&self) -> Payload {
         let mut out = Zeroizing::new(Vec::with_capacity(64));
         out.put(self.subject.as_bytes());

@@ -366,3 +366,17 @@ proptest! {
         prop_assert_eq!(read, written);
     }
 }
+
+#[test]
+fn fill_is_told_from_bytes() {
+    use super::bytes::{filled, is_zero};
+    for length in [0, 1, 255, 256, 257, 1000] {
+        let mut bytes = vec![0; length];
+        assert!(is_zero(&bytes) && filled(&bytes) == 0);
+        for at in 0..length {
+            bytes[at] = 1;
+            assert_eq!((is_zero(&bytes), filled(&bytes)), (false, at + 1));
+            bytes[at] = 0;
+        }
+    }
+}

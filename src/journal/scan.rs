@@ -7,6 +7,7 @@ use super::decode_head;
 use crate::env::{Env, OpenMode, ReadAhead};
 use crate::error::{Error, Result};
 use crate::format::bytes::Malformed;
+use crate::format::bytes::is_zero;
 use crate::format::group::{GROUP_HEADER_BYTES, GROUP_MAGIC, GroupHead, GroupView};
 use crate::format::journal::{JOURNAL_HEAD_BYTES, JournalHead};
 use crate::format::position::{Known, Position};
@@ -221,11 +222,6 @@ fn look_beyond(ahead: &mut ReadAhead, scan: &mut Scan) -> Result<()> {
         scan.tail = Tail::Torn { offset: scan.valid_length, bytes: last + 1 - scan.valid_length };
     }
     Ok(())
-}
-
-/// By pieces without a branch in them, since what was reserved and never written is most of what this sees.
-fn is_zero(bytes: &[u8]) -> bool {
-    bytes.chunks(256).all(|chunk| chunk.iter().fold(0, |any, byte| any | byte) == 0)
 }
 
 fn header_at(ahead: &mut ReadAhead, offset: u64) -> std::io::Result<Option<Known>> {

@@ -11,6 +11,7 @@ use super::scan::{Scan, scan};
 use super::{Access, Keyring};
 use crate::env::File;
 use crate::error::{Error, Result};
+use crate::format::bytes::is_zero;
 
 /// What may be cached while a new root is read.
 const CACHE_BYTES: usize = 1 << 20;
@@ -34,7 +35,7 @@ fn written_since(file: &dyn File, start: u64) -> io::Result<Vec<u8>> {
             }
         }
         tail.truncate(filled);
-        if tail[before..].iter().all(|byte| *byte == 0) {
+        if is_zero(&tail[before..]) {
             break;
         }
     }

@@ -16,7 +16,7 @@ use super::tree::{Nodes, Tree, damaged};
 use super::{Access, Floor, Keyring, KeyringOptions, KeyringReport};
 use crate::env::{self, Env, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::bytes::Malformed;
+use crate::format::bytes::{Malformed, filled};
 use crate::format::keyring::{EntryBody, EntryKind, LOG_HEAD_BYTES, LogFrame, LogHead, Place};
 use crate::format::keyring_column::Column;
 use crate::format::keyring_root::RootRecord;
@@ -119,7 +119,7 @@ fn open_copy(site: &Site, dir: &Path, record: &RootRecord, write: bool) -> Resul
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !write => {}
         read => read.map_err(io)?,
     }
-    let filled = tail.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let filled = filled(&tail);
     let scan = scan(&tail, record.fold, record.epoch, record.next_entry);
     // Up to the last whole entry, whose last bytes may be zeros, or up to whatever else stands there.
     tail.truncate(filled.max((scan.valid - record.fold) as usize));

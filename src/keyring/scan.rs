@@ -1,6 +1,7 @@
 //! Reading the end of a log: which entries follow the root, where they stop, and whether that is a torn append or
 //! damage. Pure: it judges bytes.
 
+use crate::format::bytes::filled;
 use crate::format::keyring::{LogFrame, Place, frame_length};
 
 /// What was found behind the last fold.
@@ -22,7 +23,7 @@ pub struct Scan {
 
 /// Scans `bytes`, which start at offset `base` of their file, for entries of `epoch` from number `next` on.
 pub fn scan(bytes: &[u8], base: u64, epoch: u64, next: u64) -> Scan {
-    let filled = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let filled = filled(bytes);
     let mut found = Scan { entries: Vec::new(), next, valid: base, beyond: 0, broken: None, durable: 0 };
     let mut at = 0;
     while at < filled {

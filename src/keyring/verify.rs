@@ -9,6 +9,7 @@ use super::open::log_number;
 use super::roots::SLOTS;
 use crate::env::{self, Env, OpenMode};
 use crate::error::{Error, Result};
+use crate::format::bytes::is_zero;
 use crate::format::keyring::{EntryKind, FRAME_LIMIT, LOG_HEAD_BYTES, LogFrame, LogHead, TreeKey};
 use crate::format::keyring_column::{AgendaItem, Column, ScrubNote};
 use crate::format::keyring_entry::CustomerEntry;
@@ -142,7 +143,7 @@ fn zero_to_end(file: &dyn env::File, mut at: u64, end: u64) -> io::Result<bool> 
     while at < end {
         let piece = (end - at).min(buffer.len() as u64) as usize;
         env::read_exact_at(file, &mut buffer[..piece], at)?;
-        if buffer[..piece].iter().any(|byte| *byte != 0) {
+        if !is_zero(&buffer[..piece]) {
             return Ok(false);
         }
         at += piece as u64;

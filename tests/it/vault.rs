@@ -22,13 +22,6 @@ pub struct Vault {
     pub keep_everything: bool,
 }
 
-impl Vault {
-    /// Whether it still opens `sealed`: what an attacker who holds today's custodian can do.
-    pub fn still_opens(&self, sealed: &[u8]) -> bool {
-        self.open(sealed).is_ok()
-    }
-}
-
 impl Custodian for Vault {
     fn create(&self, store: &StoreId) -> Result<()> {
         let mut inside = self.inside.lock().unwrap();
