@@ -7,11 +7,15 @@
 mod cli;
 #[cfg(feature = "simulation")]
 mod crash;
+#[cfg(feature = "simulation")]
+mod crash_letting_go;
 mod custodian;
 #[cfg(feature = "simulation")]
 mod damage;
 #[cfg(feature = "simulation")]
 mod letting_go;
+#[cfg(feature = "simulation")]
+mod life;
 #[cfg(feature = "simulation")]
 mod machine;
 #[cfg(feature = "simulation")]
@@ -24,3 +28,5 @@ mod threads;
 mod vault;
 #[cfg(feature = "simulation")]
 mod verbs;
+#[cfg(feature = "simulation")]
+mod watched;
