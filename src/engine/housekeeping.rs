@@ -48,6 +48,17 @@ pub fn settle_all(engine: &Engine) -> Result<Maintenance> {
     writer.committer.commit_waiting(&engine.tools(writer));
     writer.committer.check()?;
     let _one_at_a_time = writer.housekeep();
+    settle_held(engine)
+}
+
+/// [`settle_all`] for those who hold the housekeeping.
+///
+/// # Errors
+/// What made an earlier commit fail, or the first step that fails.
+pub fn settle_held(engine: &Engine) -> Result<Maintenance> {
+    let writer = engine.writer()?;
+    writer.committer.flush(&engine.tools(writer))?;
+    writer.committer.check()?;
     writer.committer.retire();
     let mut done = Maintenance::default();
     for file in waiting(engine) {

@@ -78,7 +78,7 @@ pub fn is_due(engine: &Engine) -> bool {
     waiting.into_iter().any(|state| state.intended.plus_seconds(FORCE_AFTER_DAYS * 86_400) <= now)
 }
 
-/// Drops every dead frame there is, then the notes. Housekeeping must be held and the journal settled.
+/// Drops every dead frame there is, in the journal too, then the notes. Housekeeping must be held.
 ///
 /// # Errors
 /// The first step that fails; doing it again goes on from there.
@@ -87,6 +87,11 @@ pub fn scrub(engine: &Engine, done: &mut Maintenance) -> Result<()> {
     if acts.is_empty() {
         return Ok(());
     }
+    // Settling leaves dead frames out; those in the growing file would outlive the notes that name them.
+    let settled = housekeeping::settle_held(engine)?;
+    done.journals_settled += settled.journals_settled;
+    done.segments_written += settled.segments_written;
+    done.bytes_written += settled.bytes_written;
     for (partition, handles) in engine.scrub.by_partition() {
         for slot in engine.catalog.snapshot().segments(partition) {
             if holds_any(engine, slot, &handles)? {

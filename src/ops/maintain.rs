@@ -68,8 +68,8 @@ pub fn settle(engine: &Engine) -> Result<Maintenance> {
 /// # Errors
 /// The first step that fails; doing it again goes on from there.
 pub fn scrub(engine: &Engine) -> Result<Maintenance> {
-    let mut done = housekeeping::settle_all(engine)?;
     let _one_at_a_time = engine.writer()?.housekeep();
+    let mut done = housekeeping::settle_held(engine)?;
     scrub::scrub(engine, &mut done)?;
     engine.catalog.sweep()?;
     Ok(done)
