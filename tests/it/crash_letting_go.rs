@@ -1,14 +1,12 @@
 //! Power cuts at every change of lives in which things are let go, calls to the custodian and recovery included: what
 //! was acknowledged and not let go is there, what was let go is gone and stays gone, and nothing is ever half.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use tenure::Store;
 use tenure::env::sim::Faults;
 use tenure::report::VerifyOptions;
 use tenure::simulation::seals;
 
-use crate::life::{Life, Place, scanned, timelines};
+use crate::life::{Life, Place, every_seed, scanned, timelines};
 use crate::scene::{CUSTOMERS, Dice};
 use crate::vault::Vault;
 
@@ -135,28 +133,7 @@ fn one_cut(seed: u64, cut: u64) -> bool {
 
 /// Every cut of every seed, on all cores. Returns how many there were.
 fn every_cut(seeds: std::ops::Range<u64>) -> u64 {
-    let next = AtomicU64::new(seeds.start);
-    let lives = AtomicU64::new(0);
-    let work = || {
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end {
-                return;
-            }
-            let cuts = (0..).take_while(|cut| one_cut(seed, *cut)).count();
-            lives.fetch_add(cuts as u64, Ordering::Relaxed);
-        }
-    };
-    std::thread::scope(|scope| {
-        let threads = std::thread::available_parallelism().map_or(2, usize::from);
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        for worker in workers {
-            if let Err(panic) = worker.join() {
-                std::panic::resume_unwind(panic);
-            }
-        }
-    });
-    lives.into_inner()
+    every_seed(seeds, &|seed| (0..).take_while(|cut| one_cut(seed, *cut)).count() as u64)
 }
 
 #[test]

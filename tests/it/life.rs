@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tenure::env::Env;
@@ -331,4 +332,28 @@ pub fn scanned(store: &Store) -> BTreeMap<RecordId, Kept> {
         assert!(found.insert(stored.id, kept).is_none(), "a record was scanned twice");
     }
     found
+}
+
+/// Lives every seed, on all cores; returns the sum of what they answer.
+pub fn every_seed(seeds: std::ops::Range<u64>, one: &(impl Fn(u64) -> u64 + Sync)) -> u64 {
+    let (next, sum) = (AtomicU64::new(seeds.start), AtomicU64::new(0));
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return;
+            }
+            sum.fetch_add(one(seed), Ordering::Relaxed);
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        for worker in workers {
+            if let Err(panic) = worker.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    });
+    sum.into_inner()
 }

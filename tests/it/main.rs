@@ -5,6 +5,8 @@
 
 #[cfg(feature = "simulation")]
 mod aftermath;
+#[cfg(feature = "simulation")]
+mod attacker;
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(feature = "simulation")]

@@ -16,7 +16,6 @@ struct Notes {
     given_twice: u64,
     sealed: BTreeMap<u64, Vec<u8>>,
     sealed_twice: u64,
-    roots: Vec<(u64, Vec<u8>)>,
     destroyed_before: u64,
 }
 
@@ -43,11 +42,6 @@ impl Watched {
     pub fn reuses(&self) -> u64 {
         let notes = self.notes.lock().unwrap();
         notes.given_twice + notes.sealed_twice
-    }
-
-    /// Every root ever sealed, with its epoch.
-    pub fn roots(&self) -> Vec<(u64, Vec<u8>)> {
-        self.notes.lock().unwrap().roots.clone()
     }
 
     /// Everything before this epoch was said to be destroyed.
@@ -97,7 +91,6 @@ impl Custodian for Watched {
         if notes.sealed.insert(epoch, plain.to_vec()).is_some_and(|before| before != plain) {
             notes.sealed_twice += 1;
         }
-        notes.roots.push((epoch, sealed.clone()));
         drop(notes);
         self.tick()?;
         Ok(sealed)
