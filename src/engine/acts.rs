@@ -56,6 +56,11 @@ pub fn perform(engine: &Engine, number: u64, ids: Option<&[CustomerId]>) -> Resu
 /// Waits until every append that began before is durable, then forgets the keys that appends made ready.
 pub fn drain(engine: &Engine, writer: &Writer) -> Result<()> {
     drop(engine.fences.shut());
+    flush(engine, writer)
+}
+
+/// The second half of [`drain`], for those who keep the gate shut.
+pub fn flush(engine: &Engine, writer: &Writer) -> Result<()> {
     writer.committer.flush(&engine.tools(writer))?;
     writer.cells.purge();
     Ok(())

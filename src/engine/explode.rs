@@ -2,7 +2,7 @@
 //! derived again, and a fresh secret for what is to come. Records of a dying cell that must survive are appended again
 //! before, under the fresh secret, with their original ids and order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::acts::{find, note, shred};
@@ -36,23 +36,33 @@ pub fn perform(engine: &Engine, writer: &Writer, number: u64, act: &Act, ids: Op
         Act::ErasePart { subject, .. } | Act::Redact { subject, .. } => *subject,
         _ => return Ok(()),
     };
-    // Nobody else writes while the row is taken apart and put together again.
-    engine.fences.close_subjects(&[subject]);
-    acts::drain(engine, writer)?;
-    let outcome = match find(engine, &[subject], ids)?.first() {
+    // Nobody else writes while the row is taken apart and put together again: appenders wait, readers are told.
+    let _shut = engine.fences.shut();
+    engine.fences.close_part(subject);
+    let outcome = take_apart(engine, writer, number, act, ids);
+    engine.fences.open_part(subject);
+    outcome
+}
+
+fn take_apart(engine: &Engine, writer: &Writer, number: u64, act: &Act, ids: Option<&[CustomerId]>) -> Result<()> {
+    let subject = match act {
+        Act::ErasePart { subject, .. } | Act::Redact { subject, .. } => *subject,
+        _ => return Ok(()),
+    };
+    acts::flush(engine, writer)?;
+    match find(engine, &[subject], ids)?.first() {
         Some(customer) if !customer.secrets.is_empty() => explode(engine, writer, number, act, customer),
         _ => shred(engine, number, &Changes::new()),
-    };
-    engine.fences.open_subject(&subject);
-    outcome
+    }
 }
 
 fn explode(engine: &Engine, writer: &Writer, number: u64, act: &Act, customer: &CustomerEntry) -> Result<()> {
     let scope = scope(engine, act, customer);
     // The fresh secret is an addition like any other; what is appended again already stands under it.
     let fresh = engine.keyring.renew(&customer.id)?;
-    let survivors = survivors(engine, act, customer, &scope)?;
-    let gone = gone(engine, act, customer)?;
+    let hits = read(engine, customer, &scope)?;
+    let gone = gone(act, &hits);
+    let survivors = survivors(act, hits);
     let pending = engine.encoder(writer, &engine.policy(), engine.now()).again(&fresh, &survivors, &gone)?;
     if let Some(pending) = pending {
         let ticket = writer.committer.submit(pending)?;
@@ -108,26 +118,32 @@ fn scope(engine: &Engine, act: &Act, customer: &CustomerEntry) -> Scope {
 }
 
 /// Every record of the dying cells that is to live on.
-fn survivors(engine: &Engine, act: &Act, customer: &CustomerEntry, scope: &Scope) -> Result<Vec<Hit>> {
-    let survives = |hit: &Hit| match act {
+fn survivors(act: &Act, mut hits: Vec<Hit>) -> Vec<Hit> {
+    super::read::order(&mut hits);
+    hits.retain(|hit| match act {
         Act::ErasePart { until: Some(until), .. } => hit.at >= *until,
         Act::Redact { opening, sequence, .. } => (hit.origin.opening, hit.origin.sequence) != (*opening, *sequence),
         _ => false,
+    });
+    hits
+}
+
+/// The records to be refused from now on: the one that a redaction destroys, and those of the dying cells that were
+/// redacted before, where the act does not let go of their time altogether.
+fn gone(act: &Act, hits: &[Hit]) -> Vec<Hit> {
+    let refused = |hit: &&Hit| match act {
+        Act::ErasePart { until, .. } => hit.gone && until.is_some_and(|until| hit.at >= until),
+        Act::Redact { opening, sequence, .. } => {
+            hit.gone || (hit.origin.opening, hit.origin.sequence) == (*opening, *sequence)
+        }
+        _ => false,
     };
-    let mut hits = read(engine, customer, scope)?;
-    hits.retain(|hit| survives(hit));
-    Ok(hits)
+    let mut seen = HashSet::new();
+    let once = |hit: &&Hit| seen.insert((hit.partition.number, hit.at, hit.id));
+    hits.iter().filter(refused).filter(once).cloned().collect()
 }
 
-/// The record that a redaction destroys, to be refused from now on.
-fn gone(engine: &Engine, act: &Act, customer: &CustomerEntry) -> Result<Vec<Hit>> {
-    let Act::Redact { partition, opening, sequence, .. } = act else { return Ok(Vec::new()) };
-    let scope = Scope { streams: Vec::new(), cells: BTreeSet::from([*partition]), whole: Vec::new() };
-    let mut hits = read(engine, customer, &scope)?;
-    hits.retain(|hit| (hit.origin.opening, hit.origin.sequence) == (*opening, *sequence));
-    Ok(hits)
-}
-
+/// Everything that stands in the dying cells, in no particular order.
 fn read(engine: &Engine, customer: &CustomerEntry, scope: &Scope) -> Result<Vec<Hit>> {
     let snapshot = engine.catalog.snapshot();
     let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
@@ -139,7 +155,6 @@ fn read(engine: &Engine, customer: &CustomerEntry, scope: &Scope) -> Result<Vec<
             }
         }
     }
-    super::read::order(&mut hits);
     Ok(hits)
 }
 

@@ -1,7 +1,7 @@
 //! What may no longer pass: customers that are being erased, partitions that are being expired, and the gate that
 //! appends go through, so that a verb can wait until those under way are out.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::Engine;
@@ -17,8 +17,10 @@ pub fn follow_acts(engine: &Engine) {
     let mut closed = engine.fences.closed.write().expect("no holder of this lock panics");
     for (number, state) in acts.by_number.range(closed.followed + 1..) {
         closed.followed = *number;
-        if let Act::Erase { subjects, .. } = &state.act {
-            closed.subjects.extend(subjects);
+        match &state.act {
+            Act::Erase { subjects, .. } => closed.subjects.extend(subjects),
+            Act::ErasePart { subject, .. } | Act::Redact { subject, .. } => closed.part(*subject),
+            Act::Expire { .. } => {}
         }
     }
     closed.partitions.extend(&acts.expired);
@@ -29,11 +31,22 @@ pub fn follow_acts(engine: &Engine) {
 #[derive(Debug, Default)]
 struct Closed {
     subjects: HashSet<SubjectNumber>,
+    /// Customers of whom a part was let go, each with the count of such acts so far; the highest while it is going.
+    parts: HashMap<SubjectNumber, u64>,
+    /// Acts so far that let go of a part of a customer.
+    parted: u64,
     partitions: HashSet<PartitionNumber>,
     expired_until: BTreeMap<Stream, Day>,
     lapsed: Option<Timestamp>,
     /// Acts up to this number have been taken over.
     followed: u64,
+}
+
+impl Closed {
+    fn part(&mut self, subject: SubjectNumber) {
+        self.parted += 1;
+        self.parts.insert(subject, self.parted);
+    }
 }
 
 /// The fences of one opening.
@@ -59,9 +72,32 @@ impl Fences {
         self.closed.write().expect("no holder of this lock panics").subjects.extend(subjects);
     }
 
-    /// Lets customers in again of whom a part was erased.
-    pub fn open_subject(&self, subject: &SubjectNumber) {
-        self.closed.write().expect("no holder of this lock panics").subjects.remove(subject);
+    /// Keeps readers from a customer of whom a part is let go.
+    pub fn close_part(&self, subject: SubjectNumber) {
+        self.closed.write().expect("no holder of this lock panics").parts.insert(subject, u64::MAX);
+    }
+
+    /// Lets readers in again; what was read before is stale.
+    pub fn open_part(&self, subject: SubjectNumber) {
+        self.closed.write().expect("no holder of this lock panics").part(subject);
+    }
+
+    /// How many parts of customers have been let go so far: readers note it before they look at anything.
+    pub fn parted(&self) -> u64 {
+        self.closed.read().expect("no holder of this lock panics").parted
+    }
+
+    /// Refuses to go on with what was read of a customer of whom a part has been let go `since`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Erased`].
+    pub fn check_part(&self, subject: &SubjectNumber, since: u64) -> Result<()> {
+        let closed = self.closed.read().expect("no holder of this lock panics");
+        match closed.parts.get(subject).is_some_and(|part| *part > since) {
+            false => Ok(()),
+            true => Err(Error::new(ErrorKind::Erased, "a part of what was being read has been erased")
+                .hint("read again; what was to stay is still there")),
+        }
     }
 
     /// Closes off partitions, each with its stream and the first day after its window.

@@ -32,7 +32,7 @@ pub struct Hit {
     /// Its partition.
     pub partition: Arc<PartitionEntry>,
     /// Whether it is no record, but refuses one that was redacted.
-    gone: bool,
+    pub gone: bool,
     kind: BodyKind,
     raw_length: u32,
     compressed: bool,

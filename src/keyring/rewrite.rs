@@ -47,6 +47,10 @@ pub(super) struct Rewriter<'a> {
 
 impl Rewriter<'_> {
     fn key(&self) -> Result<Key> {
+        #[cfg(all(test, feature = "simulation"))]
+        if let Some(key) = planted::take() {
+            return Ok(key);
+        }
         random_key(&*self.keyring.env)
     }
 
@@ -89,6 +93,8 @@ impl Rewriter<'_> {
         let kept = entries.iter().filter(|item| !matches!(self.changes.get(&item.key), Some(None)));
         kept.for_each(|item| put_item(&mut items, item.clone()));
         self.forget(child);
+        #[cfg(all(test, feature = "simulation"))]
+        planted::offer(&child.key);
         self.leaves(child.first, &items)
     }
 
@@ -144,6 +150,8 @@ impl Rewriter<'_> {
             rest = others;
         }
         self.forget(child);
+        #[cfg(all(test, feature = "simulation"))]
+        planted::offer(&child.key);
         self.inners(child.first, level, new)
     }
 
@@ -179,5 +187,36 @@ impl Rewriter<'_> {
                 _ => return Err(Error::new(ErrorKind::Invalid, "the keyring's tree is too deep")),
             }
         }
+    }
+}
+
+/// A planted fault: a node that is written anew keeps the key of the one before. The attack in the tests must notice.
+#[cfg(all(test, feature = "simulation"))]
+pub(super) mod planted {
+    use std::cell::{Cell, RefCell};
+
+    use crate::crypto::Key;
+
+    thread_local! {
+        static PLANTED: Cell<bool> = const { Cell::new(false) };
+        static OFFERED: RefCell<Option<Key>> = const { RefCell::new(None) };
+    }
+
+    /// Does `work` with the fault in place.
+    pub fn without_fresh_keys<T>(work: impl FnOnce() -> T) -> T {
+        PLANTED.set(true);
+        let done = work();
+        PLANTED.set(false);
+        done
+    }
+
+    pub(super) fn offer(key: &Key) {
+        if PLANTED.get() {
+            OFFERED.set(Some(key.duplicate()));
+        }
+    }
+
+    pub(super) fn take() -> Option<Key> {
+        OFFERED.take()
     }
 }

@@ -5,6 +5,7 @@ use super::*;
 use crate::env::sim::Sim;
 use crate::window::WindowLength;
 
+mod attack;
 mod crash;
 mod custodian;
 mod damage;

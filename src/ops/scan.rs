@@ -17,10 +17,10 @@ use crate::ident::{CustomerId, Handle, Stream, SubjectNumber};
 use crate::keyring::PartitionEntry;
 use crate::record::Stored;
 
-/// A cell that exists, with what opens it.
+/// What there is of one customer in one partition, with what opens it: a cell for each secret it was written under.
 struct Cell {
     handle: Handle,
-    key: CellKey,
+    keys: Vec<CellKey>,
     customer: CustomerId,
     subject: SubjectNumber,
 }
@@ -29,23 +29,26 @@ struct Cell {
 pub struct Scan {
     engine: Arc<Engine>,
     snapshot: Snapshot,
+    since: u64,
     range: Range,
     partitions: VecDeque<Arc<PartitionEntry>>,
     partition: Option<Arc<PartitionEntry>>,
     cells: VecDeque<Cell>,
-    customer: Option<CustomerId>,
+    customer: Option<(CustomerId, SubjectNumber)>,
     hits: VecDeque<Hit>,
     failed: bool,
 }
 
 /// Begins a scan of `stream` (or of all) over `range`.
 pub fn scan(engine: Arc<Engine>, stream: Option<&Stream>, range: Range) -> Scan {
+    let since = engine.fences.parted();
     let partitions = engine.partitions.all().into_iter();
     let wanted = |partition: &Arc<PartitionEntry>| {
         stream.is_none_or(|stream| partition.id.stream == *stream) && range.meets(partition)
     };
     Scan {
         snapshot: engine.catalog.snapshot(),
+        since,
         range,
         partitions: partitions.filter(wanted).collect(),
         partition: None,
@@ -60,13 +63,17 @@ pub fn scan(engine: Arc<Engine>, stream: Option<&Stream>, range: Range) -> Scan 
 impl Scan {
     fn advance(&mut self) -> Result<Option<Stored>> {
         loop {
-            if let (Some(hit), Some(customer)) = (self.hits.pop_front(), &self.customer) {
-                return hit.into_record(customer).map(Some);
+            if let (Some(hit), Some((customer, subject))) = (self.hits.pop_front(), &self.customer) {
+                self.engine.fences.check_part(subject, self.since)?;
+                match self.engine.fences.check(subject, hit.partition.number) {
+                    Ok(()) => return hit.into_record(customer).map(Some),
+                    Err(_) => self.hits.clear(), // Erased or expired since it was read.
+                }
             }
             if let (Some(cell), Some(partition)) = (self.cells.pop_front(), self.partition.clone()) {
                 self.read(&partition, cell)?;
             } else if let Some(partition) = self.partitions.pop_front() {
-                self.cells = cells(&self.engine, &self.snapshot, &partition)?.into();
+                self.cells = cells(&self.engine, (&self.snapshot, self.since), &partition)?.into();
                 self.partition = Some(partition);
             } else {
                 return Ok(None);
@@ -78,14 +85,17 @@ impl Scan {
         if self.engine.fences.check(&cell.subject, partition.number).is_err() {
             return Ok(()); // Erased or expired since the walk.
         }
+        self.engine.fences.check_part(&cell.subject, self.since)?;
         let policy = self.engine.policy();
         let shown = shown(&policy, partition, self.engine.now());
         let reader = CellReader::new(&self.engine.catalog, &self.snapshot, self.engine.store);
         let mut hits = Vec::new();
         let range = self.range;
-        reader.read(partition, &cell.key, &|at| range.contains(at) && shown(at), &mut hits)?;
+        for key in &cell.keys {
+            reader.read(partition, key, &|at| range.contains(at) && shown(at), &mut hits)?;
+        }
         order(&mut hits);
-        self.customer = Some(cell.customer);
+        self.customer = Some((cell.customer, cell.subject));
         self.hits = hits.into();
         Ok(())
     }
@@ -111,16 +121,21 @@ impl std::fmt::Debug for Scan {
     }
 }
 
-fn cells(engine: &Engine, snapshot: &Snapshot, partition: &PartitionEntry) -> Result<Vec<Cell>> {
+fn cells(engine: &Engine, (snapshot, since): (&Snapshot, u64), partition: &PartitionEntry) -> Result<Vec<Cell>> {
     let reader = CellReader::new(&engine.catalog, snapshot, engine.store);
     let mut cells = Vec::new();
     engine.keyring.walk_customers(&mut |customer| {
         if covers(customer, partition) && !engine.fences.has_subject(&customer.subject) {
+            // What was appended again since the snapshot is not in it: better no answer than one with a gap.
+            engine.fences.check_part(&customer.subject, since)?;
+            let mut keys = Vec::new();
             for key in cell_keys(&engine.store, customer, partition) {
-                let handle = key.handle();
-                if reader.exists(partition.number, &handle)? {
-                    cells.push(Cell { handle, key, customer: customer.id.clone(), subject: customer.subject });
+                if reader.exists(partition.number, &key.handle())? {
+                    keys.push(key);
                 }
+            }
+            if let Some(handle) = keys.first().map(CellKey::handle) {
+                cells.push(Cell { handle, keys, customer: customer.id.clone(), subject: customer.subject });
             }
         }
         Ok(())

@@ -19,6 +19,7 @@ pub struct Timeline {
     engine: Arc<Engine>,
     customer: CustomerId,
     subject: SubjectNumber,
+    since: u64,
     hits: VecDeque<Hit>,
     pattern: Option<Regex>,
 }
@@ -35,7 +36,9 @@ impl Iterator for Timeline {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let hit = self.hits.pop_front()?;
-            if let Err(erased) = self.engine.fences.check(&self.subject, hit.partition.number) {
+            let fences = &self.engine.fences;
+            let passed = fences.check(&self.subject, hit.partition.number);
+            if let Err(erased) = passed.and_then(|()| fences.check_part(&self.subject, self.since)) {
                 self.hits.clear();
                 return Some(Err(erased));
             }
@@ -53,9 +56,10 @@ impl Iterator for Timeline {
 /// # Errors
 /// [`ErrorKind::Corrupt`] where a part of it cannot be read: a gap is never passed over.
 pub fn timeline(engine: &Arc<Engine>, customer: &CustomerId, range: Range) -> Result<Timeline> {
+    let since = engine.fences.parted();
     let (subject, hits) = hits(engine, customer, range)?;
     let (engine, customer) = (engine.clone(), customer.clone());
-    Ok(Timeline { engine, customer, subject, hits: hits.into(), pattern: None })
+    Ok(Timeline { engine, customer, subject, since, hits: hits.into(), pattern: None })
 }
 
 /// The records of a timeline whose body matches `pattern`, a regular expression over bytes.
@@ -81,11 +85,11 @@ pub fn get(engine: &Engine, customer: &CustomerId, id: RecordId) -> Result<Optio
 }
 
 fn hits(engine: &Engine, customer: &CustomerId, range: Range) -> Result<(SubjectNumber, Vec<Hit>)> {
+    let since = engine.fences.parted();
     let Some(found) = engine.keyring.customer(customer)? else { return Ok(Default::default()) };
     let subject = found.entry.subject;
     if found.entry.state == CustomerState::Living && engine.fences.has_subject(&subject) {
-        return Err(Error::new(ErrorKind::Erased, "the customer, or a part of it, is being erased")
-            .hint("ask again when that is done"));
+        return Err(Error::new(ErrorKind::Erased, "the customer is being erased").hint("ask again when that is done"));
     }
     let snapshot = engine.catalog.snapshot();
     let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
@@ -101,6 +105,7 @@ fn hits(engine: &Engine, customer: &CustomerId, range: Range) -> Result<(Subject
         }
     }
     order(&mut hits);
+    engine.fences.check_part(&subject, since)?;
     // What was closed off while it was read is not handed out.
     hits.retain(|hit| engine.fences.check(&subject, hit.partition.number).is_ok());
     Ok((subject, hits))

@@ -3,15 +3,23 @@
 //! Most run on the simulated machine, so they need the feature `simulation`; those of the program need `cli`
 //! (`cargo test --all-features` has both).
 
+#[cfg(feature = "simulation")]
+mod aftermath;
+#[cfg(feature = "simulation")]
+mod attacker;
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(feature = "simulation")]
 mod crash;
+#[cfg(feature = "simulation")]
+mod crash_letting_go;
 mod custodian;
 #[cfg(feature = "simulation")]
 mod damage;
 #[cfg(feature = "simulation")]
 mod letting_go;
+#[cfg(feature = "simulation")]
+mod life;
 #[cfg(feature = "simulation")]
 mod machine;
 #[cfg(feature = "simulation")]
@@ -24,3 +32,5 @@ mod threads;
 mod vault;
 #[cfg(feature = "simulation")]
 mod verbs;
+#[cfg(feature = "simulation")]
+mod watched;

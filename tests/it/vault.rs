@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tenure::{Custodian, Error, ErrorKind, Evidence, OpeningToken, Registration, Result, StoreId};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Inside {
     store: StoreId,
     opening: OpeningToken,
@@ -15,11 +15,27 @@ struct Inside {
     sealed: BTreeMap<u64, Vec<u8>>,
 }
 
+/// What every root sealed by a vault begins with.
+pub const SEALED: &[u8] = b"sealed by the vault as number ";
+
 /// The vault. Clones share it. With `keep_everything`, it lies about destroying: a planted bug.
 #[derive(Clone, Debug, Default)]
 pub struct Vault {
     inside: Arc<Mutex<Inside>>,
     pub keep_everything: bool,
+}
+
+impl Vault {
+    /// Whether it still opens `sealed`: what an attacker who holds today's custodian can do.
+    pub fn still_opens(&self, sealed: &[u8]) -> bool {
+        self.open(sealed).is_ok()
+    }
+
+    /// As an attacker has it who holds it now: whatever it would refuse on account of what it remembers, it does not.
+    pub fn seized(&self) -> Vault {
+        let inside = Inside { ledger: (0, [0; 32]), ..self.inside.lock().unwrap().clone() };
+        Vault { inside: Arc::new(Mutex::new(inside)), keep_everything: self.keep_everything }
+    }
 }
 
 impl Custodian for Vault {
@@ -60,11 +76,12 @@ impl Custodian for Vault {
     /// The vault keeps the plaintext and hands out the epoch: nothing but the vault opens it.
     fn seal(&self, epoch: u64, plain: &[u8]) -> Result<Vec<u8>> {
         self.inside.lock().unwrap().sealed.insert(epoch, plain.to_vec());
-        Ok(epoch.to_le_bytes().to_vec())
+        Ok([SEALED, epoch.to_string().as_bytes()].concat())
     }
 
     fn open(&self, sealed: &[u8]) -> Result<zeroize::Zeroizing<Vec<u8>>> {
-        let epoch = sealed.try_into().map(u64::from_le_bytes).unwrap_or_default();
+        let number = sealed.strip_prefix(SEALED).and_then(|number| std::str::from_utf8(number).ok());
+        let epoch = number.and_then(|number| number.parse().ok()).unwrap_or(0);
         let inside = self.inside.lock().unwrap();
         let plain = inside.sealed.get(&epoch).cloned();
         plain.map(Into::into).ok_or_else(|| Error::new(ErrorKind::KeyUnavailable, "the vault has no such root"))

@@ -4,10 +4,10 @@ use super::*;
 use crate::env::sim::Survivors;
 use crate::format::keyring_column::{Column, Remnant};
 
-const CUSTOMERS: usize = 60;
+pub const CUSTOMERS: usize = 60;
 
 /// A keyring whose customers stand in leaves, in chains, and unfolded.
-fn lived_in(place: &Place) -> (Keyring, Vec<[u8; 32]>) {
+pub fn lived_in(place: &Place) -> (Keyring, Vec<[u8; 32]>) {
     let keyring = place.create().unwrap();
     let mut secrets = Vec::new();
     for number in 0..CUSTOMERS {
@@ -21,7 +21,7 @@ fn lived_in(place: &Place) -> (Keyring, Vec<[u8; 32]>) {
     (keyring, secrets)
 }
 
-fn removal(keyring: &Keyring, numbers: &[usize]) -> Changes {
+pub fn removal(keyring: &Keyring, numbers: &[usize]) -> Changes {
     numbers.iter().map(|number| (keyring.customer_key(&id(*number)), None)).collect()
 }
 
@@ -36,7 +36,7 @@ fn present(keyring: &Keyring, secrets: &[[u8; 32]]) -> Vec<bool> {
     secrets.iter().enumerate().map(one).collect()
 }
 
-const DOOMED: [usize; 3] = [7, 52, 58];
+pub const DOOMED: [usize; 3] = [7, 52, 58];
 
 #[test]
 fn what_is_shredded_opens_nowhere_and_the_rest_is_as_it_was() {

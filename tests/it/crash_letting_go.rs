@@ -1,0 +1,144 @@
+//! Power cuts at every change of lives in which things are let go, calls to the custodian and recovery included: what
+//! was acknowledged and not let go is there, what was let go is gone and stays gone, and nothing is ever half.
+
+use tenure::Store;
+use tenure::env::sim::Faults;
+use tenure::report::VerifyOptions;
+use tenure::simulation::seals;
+
+use crate::life::{Life, Place, every_seed, scanned, timelines};
+use crate::scene::{CUSTOMERS, Dice};
+use crate::vault::Vault;
+
+/// The seeds; half of them with a custodian that is a file.
+const SEEDS: u64 = 200;
+
+fn new_life(seed: u64) -> Life {
+    let place = Place::new(seed, (seed % 2 == 0).then(Vault::default));
+    let mut life = Life::new(&place, seed);
+    let store = place.options().create().unwrap();
+    life.append(&store).unwrap();
+    life.append(&store).unwrap();
+    if seed % 3 == 0 {
+        store.settle().unwrap();
+    }
+    store.close().unwrap();
+    place.sim.set_faults(Faults::harmless(seed));
+    life
+}
+
+/// Two or three steps, at least one of which lets go.
+fn live(life: &mut Life, seed: u64) -> tenure::Result<()> {
+    let mut store = life.place.options().open()?;
+    if seed % 5 < 2 {
+        life.append(&store)?;
+    }
+    match seed % 4 {
+        0 => life.erase(&store)?,
+        1 => life.expire(&store)?,
+        2 => life.erase_part(&store)?,
+        _ => life.redact(&store)?,
+    }
+    for _ in 0..life.dice.roll(3) {
+        store = life.step(store)?;
+    }
+    Ok(())
+}
+
+/// Opens after a power cut; the power may go again while it recovers.
+fn recover(life: &mut Life, seed: u64, cut: u64) -> Store {
+    let sim = life.place.sim.clone();
+    let mut dice = Dice(seed ^ (cut << 20));
+    for again in 0..dice.roll(3) {
+        sim.restart();
+        sim.crash_at_change(sim.changes() + dice.roll(32 + 16 * again));
+        if let Err(error) = life.place.options().open() {
+            life.told.error(&error);
+        }
+        sim.crash();
+    }
+    sim.restart();
+    let opened = life.place.options().open();
+    opened.unwrap_or_else(|error| panic!("seed {seed}, cut {cut}: recovery failed: {error:?}"))
+}
+
+/// What must hold of every store that was recovered.
+fn check(life: &Life, store: &Store, when: &str) {
+    let found = timelines(store);
+    if !life.model.allows(&found) {
+        let missing = life.model.kept.iter().filter(|(id, _)| !found.contains_key(*id)).count();
+        let back = life.model.dead.iter().filter(|(id, _)| found.contains_key(*id)).count();
+        let (coming, going) = (life.model.coming.len(), life.model.going.len());
+        let (has, wants) = (found.len(), life.model.kept.len());
+        panic!("{when}: {has} of {wants}: {missing} missing, {back} came back, {coming} coming, {going} going");
+    }
+    assert_eq!(scanned(store), found, "{when}: a scan sees something else");
+    let expected = |id| found.contains_key(id);
+    for (id, kept) in life.model.kept.iter().chain(&life.model.dead) {
+        assert_eq!(store.get(&kept.0, *id).unwrap().is_some(), expected(id), "{when}: get sees something else");
+    }
+    let verified = store.verify(VerifyOptions { deep: true, subset: 1.0 }, &mut |_| {}).unwrap();
+    assert!(verified.damage.is_empty(), "{when}: {:?}", verified.damage);
+    assert!(store.receipts().unwrap().iter().all(|receipt| receipt.shredded.is_some()), "{when}: left undone");
+}
+
+/// No id, no word in any file, or in what anybody was told.
+fn discreet(life: &mut Life, store: &Store) {
+    life.told.0.extend(store.receipts().unwrap().iter().map(|receipt| format!("{receipt:?}")));
+    life.told.0.push(format!("{:?}", store.recovery()));
+    life.told.is_discreet();
+    for (path, bytes) in life.place.sim.files() {
+        for secret in CUSTOMERS.iter().chain([&crate::life::WORD]) {
+            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!found, "{secret} in {}", path.display());
+        }
+    }
+}
+
+/// One life with the power cut at change `cut` (counted from the opening); `false` where it was over before.
+fn one_cut(seed: u64, cut: u64) -> bool {
+    seals::start();
+    let mut life = new_life(seed);
+    let sim = life.place.sim.clone();
+    sim.crash_at_change(sim.changes() + cut);
+    let outcome = live(&mut life, seed);
+    let when = format!("seed {seed}, cut {cut}");
+    if !sim.crashed() {
+        outcome.unwrap_or_else(|error| panic!("{when}: failed without a power cut: {error:?}"));
+        return false;
+    }
+    if let Err(error) = outcome {
+        life.told.error(&error);
+    }
+    let store = recover(&mut life, seed, cut);
+    check(&life, &store, &when);
+    // What has been seen once stays so, through another power cut and through a clean close.
+    let found = timelines(&store);
+    drop(store);
+    sim.crash();
+    let store = recover(&mut life, seed, cut + 1_000_000);
+    assert_eq!(timelines(&store), found, "{when}: recovering again changed something");
+    store.close().unwrap();
+    let store = life.place.options().open().unwrap();
+    assert!(store.recovery().clean, "{when}: closed, but not cleanly");
+    assert_eq!(timelines(&store), found, "{when}: closing changed something");
+    if cut % 8 == 0 {
+        discreet(&mut life, &store);
+    }
+    let (_, repeats) = seals::stop();
+    assert_eq!(repeats, 0, "{when}: a (key, nonce) pair was used twice");
+    assert_eq!(life.place.custodian.reuses(), 0, "{when}: an epoch was used twice");
+    true
+}
+
+/// Every cut of every seed, on all cores. Returns how many there were.
+fn every_cut(seeds: std::ops::Range<u64>) -> u64 {
+    every_seed(seeds, &|seed| (0..).take_while(|cut| one_cut(seed, *cut)).count() as u64)
+}
+
+#[test]
+fn no_power_cut_brings_anything_back_or_loses_anything() {
+    let lives = every_cut(0..SEEDS);
+    println!("{lives} power cuts survived");
+    assert!(lives > SEEDS * 20, "the lives have become too short to mean anything: {lives}");
+}
