@@ -42,15 +42,18 @@ pub struct Scene<'a> {
     pub journals: &'a [Arc<JournalFile>],
     /// The mark: how long the ledger was known to be, and its head.
     pub mark: (u64, Digest),
+    /// Whether the ledger does not reach it, or another head was found there.
+    pub missed: bool,
     /// No act of this store is later.
     pub now: Timestamp,
 }
 
-/// What is lacking, and the facts that account for it; no facts where nothing is.
+/// What a ledger of `leaves` and the files beside it lack, and the facts that account for it; none where nothing is
+/// lacking.
 ///
 /// # Errors
 /// What the operating system answers; damage in a segment is no error, such a file is passed over.
-pub fn account(scene: &Scene<'_>, mark_was_missed: bool, leaves: u64) -> Result<(Restored, Vec<Fact>)> {
+pub fn account(scene: &Scene<'_>, leaves: u64) -> Result<(Restored, Vec<Fact>)> {
     let state = scene.state;
     let dead = dead(scene);
     let mut restored = Restored { facts_lost: scene.mark.0.saturating_sub(leaves), ..Restored::default() };
@@ -64,7 +67,7 @@ pub fn account(scene: &Scene<'_>, mark_was_missed: bool, leaves: u64) -> Result<
     let unheard = unheard(scene)?;
     restored.segments_found = unheard.len() as u64;
     let first = scene.journals.iter().map(|file| file.number - 1).min().unwrap_or(u64::MAX);
-    let whole = !mark_was_missed && dead.is_empty() && restored.missing.is_empty() && unheard.is_empty();
+    let whole = !scene.missed && dead.is_empty() && restored.missing.is_empty() && unheard.is_empty();
     if whole {
         return Ok((restored, Vec::new()));
     }

@@ -119,13 +119,7 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
     let keyring = open_keyring(&wish, &store, ledger.state().known.entry, &mut report)?;
     let policy = Policy::parse(&ledger.state().policy.1)?;
     let opening = Opening { store, number, salt: draw_salt(&wish)? };
-    let left = match wish.restored {
-        true => journal::list(&**env, &wish.root.join("journal"))?,
-        false => replay::leftovers(&**env, &wish.root, ledger.state().settled_through, &mut report)?,
-    };
-    let leap = ledger.state().gap.as_ref().map_or(0, |gap| gap.next_journal);
-    let copies = if wish.restored { u64::MAX } else { leap };
-    let mut files = replay::replay(env, &left, copies, ledger.state().known, keyring.durable(), &mut report)?;
+    let (last, mut files) = journals(&wish, &ledger, &keyring, &mut report)?;
     let trusted = TrustedTime::begin(&**env, ledger.state().watermark, wish.trust_clock);
     report.clock_doubted = trusted.doubted;
     let mut facts = vec![Fact::Opened { opening: number, salt: opening.salt }];
@@ -133,35 +127,15 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
         facts.push(Fact::ClockTrusted { clock: env.now() });
     }
     let (partitions, scrub) = (Partitions::load(&keyring)?, Scrub::load(&keyring)?);
-    let now = trusted.now(&**env);
     if wish.restored {
-        let scene = restore::Scene {
-            env,
-            root: &wish.root,
-            state: ledger.state(),
-            partitions: &partitions,
-            scrub: &scrub,
-            journals: &files,
-            mark: (mark.ledger_length, mark.ledger_head),
-            now: now.max(env.now()),
-        };
-        let (found, accounts) = restore::account(&scene, missed, ledger.length())?;
-        report.clean &= accounts.is_empty();
-        report.restored = Some(found);
-        facts.extend(accounts);
+        facts.extend(lacks(&wish, &ledger, (&partitions, &scrub, &files), (&mark, missed), &mut report)?);
     }
-    ledger.append(now, &facts)?;
-    restore::fill(&mut ledger, mark.ledger_length, now)?;
-    let settled_through = ledger.state().settled_through;
-    if wish.restored {
-        // What is settled, and whose segments are there, was only looked at.
-        replay::leftovers(&**env, &wish.root, settled_through, &mut report)?;
-        files.retain(|file| file.number > settled_through);
-    }
+    ledger.append(trusted.now(&**env), &facts)?;
+    restore::fill(&mut ledger, mark.ledger_length, trusted.now(&**env))?;
+    files.retain(|file| file.number > ledger.state().settled_through);
     let watermark = AtomicI64::new(ledger.state().watermark.as_micros());
-    let next_file = left.last().map_or(settled_through, |(number, _)| settled_through.max(*number)) + 1;
-    let next_file = next_file.max(ledger.state().gap.as_ref().map_or(0, |gap| gap.next_journal));
-    let known = Known { journal: Position { file: next_file, offset: 0 }, entry: keyring.durable() };
+    let next = Position { file: next_file(ledger.state(), last), offset: 0 };
+    let known = Known { journal: next, entry: keyring.durable() };
     let engine = Engine {
         env: env.clone(),
         root: wish.root.clone(),
@@ -170,19 +144,7 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
         catalog: Catalog::new(env.clone(), &wish.root, store),
         partitions,
         policy: RwLock::new(Arc::new(policy)),
-        writer: Some(Writer {
-            opening,
-            committer: Committer::new(opening, next_file, known),
-            sequence: Sequence::default(),
-            cells: Cells::new(store, opening.salt),
-            housekeeping: Mutex::default(),
-            has_worker: wish.has_worker,
-            ballast,
-            next_segment: AtomicU64::new(ledger.state().next_segment),
-            tuning: wish.tuning,
-            restored: wish.restored,
-            lock: Mutex::new(Some(lock)),
-        }),
+        writer: Some(writer(&wish, opening, (lock, ballast), ledger.state(), known)),
         keyring,
         facts: Mutex::new(ledger),
         followed: Mutex::default(),
@@ -194,6 +156,11 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
     };
     follow_acts(&engine);
     show(&engine, &files);
+    if wish.restored {
+        // What is settled, and whose segments are there, was only looked at.
+        let settled_through = engine.ledger().state().settled_through;
+        replay::leftovers(&**env, &wish.root, settled_through, &mut report)?;
+    }
     if !report.clean {
         // Before anything is written: what an interrupted step left behind may bear the names that come next.
         report.files_swept += sweep::sweep(&engine)?;
@@ -202,6 +169,79 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
     report.acts_finished = finish_acts(&engine)?;
     report.took = env.monotonic().saturating_sub(began);
     Ok((engine, report))
+}
+
+/// The writing half, which begins the journal file that `known` names and has written nothing yet.
+fn writer(
+    wish: &Wish,
+    opening: Opening,
+    (lock, ballast): (Box<dyn Lock>, Ballast),
+    state: &ledger::State,
+    known: Known,
+) -> Writer {
+    Writer {
+        opening,
+        committer: Committer::new(opening, known.journal.file, known),
+        sequence: Sequence::default(),
+        cells: Cells::new(opening.store, opening.salt),
+        housekeeping: Mutex::default(),
+        has_worker: wish.has_worker,
+        ballast,
+        next_segment: AtomicU64::new(state.next_segment),
+        tuning: wish.tuning,
+        restored: wish.restored,
+        lock: Mutex::new(Some(lock)),
+    }
+}
+
+/// The journal files that are not settled, indexed, and the highest number of any. All of them, where what the ledger
+/// says of segments may not be so.
+fn journals(
+    wish: &Wish,
+    ledger: &Ledger,
+    keyring: &Keyring,
+    report: &mut Recovery,
+) -> Result<(u64, Vec<Arc<JournalFile>>)> {
+    let (env, state) = (&wish.env, ledger.state());
+    let left = match wish.restored {
+        true => journal::list(&**env, &wish.root.join("journal"))?,
+        false => replay::leftovers(&**env, &wish.root, state.settled_through, report)?,
+    };
+    let leap = state.gap.as_ref().map_or(0, |gap| gap.next_journal);
+    let copies = if wish.restored { u64::MAX } else { leap };
+    let files = replay::replay(env, &left, copies, state.known, keyring.durable(), report)?;
+    Ok((left.last().map_or(0, |(number, _)| *number), files))
+}
+
+/// The number of the next journal file: above those that lie there, that are settled, and that may have been lost.
+fn next_file(state: &ledger::State, last: u64) -> u64 {
+    let leap = state.gap.as_ref().map_or(0, |gap| gap.next_journal);
+    leap.max(last.max(state.settled_through) + 1)
+}
+
+/// What the store lacks that was put back, for the report, and the facts that account for it.
+fn lacks(
+    wish: &Wish,
+    ledger: &Ledger,
+    (partitions, scrub, journals): (&Partitions, &Scrub, &[Arc<JournalFile>]),
+    (mark, missed): (&Registration, bool),
+    report: &mut Recovery,
+) -> Result<Vec<Fact>> {
+    let scene = restore::Scene {
+        env: &wish.env,
+        root: &wish.root,
+        state: ledger.state(),
+        partitions,
+        scrub,
+        journals,
+        mark: (mark.ledger_length, mark.ledger_head),
+        missed,
+        now: wish.env.now().max(ledger.state().watermark),
+    };
+    let (found, facts) = restore::account(&scene, ledger.length())?;
+    report.clean &= facts.is_empty();
+    report.restored = Some(found);
+    Ok(facts)
 }
 
 fn draw_salt(wish: &Wish) -> Result<Salt> {
