@@ -31,10 +31,26 @@ pub struct Recovery {
     pub files_swept: u64,
     /// Erasures and expiries that a crash had interrupted, finished now.
     pub acts_finished: u64,
+    /// What the store lacks, where it was opened as restored from an older copy.
+    pub restored: Option<Restored>,
     /// What the wall clock says, where it lies so far ahead of the ledger that nothing is expired by it.
     pub clock_doubted: Option<Timestamp>,
     /// How long the opening took.
     pub took: Duration,
+}
+
+/// What a store lacks that was put back from an older copy under a living keyring.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// Facts of the ledger that are lost, at least: administration, settings of the policy, receipts.
+    pub facts_lost: u64,
+    /// Partitions in the copy whose keys have been destroyed since. They stay gone.
+    pub partitions_gone: u64,
+    /// Segments that lay there unheard of by the older ledger, taken in again.
+    pub segments_found: u64,
+    /// Segments that the ledger names and that are not there. What reads their partitions is an error until they are
+    /// brought back, or given up by a repair.
+    pub missing: Vec<PathBuf>,
 }
 
 /// Damage found by verification, or while something else was read.
@@ -89,6 +105,8 @@ pub struct Verification {
 pub enum Remedy {
     /// Its frames are whole, every one: it can be made anew from them.
     Rebuild,
+    /// It is not there, and the store was opened as restored: the ledger can give it up.
+    GiveUp,
     /// Its frames are damaged too, or it is not there: only a copy of the file helps. Why, in words.
     Restore(String),
 }
@@ -111,7 +129,7 @@ pub struct RepairStep {
 pub struct Repair {
     /// A step for every damaged segment.
     pub plan: Vec<RepairStep>,
-    /// Whether every [`Remedy::Rebuild`] of the plan was carried out.
+    /// Whether every [`Remedy::Rebuild`] and [`Remedy::GiveUp`] of the plan was carried out.
     pub applied: bool,
 }
 

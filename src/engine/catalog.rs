@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
 use crate::env::{Env, File};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::SegmentFact;
 use crate::format::position::Position;
 use crate::ident::{Handle, PartitionNumber, Salt, StoreId};
@@ -246,7 +246,11 @@ impl Catalog {
             return Ok(segment.clone());
         }
         drop(open);
-        let segment = Segment::open(&*self.env, &slot.path, Some(&slot.fact.hash))?;
+        let segment = Segment::open(&*self.env, &slot.path, Some(&slot.fact.hash));
+        let segment = segment.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => error.hint("bring this segment back from a copy of the store; see `tenure repair`"),
+            _ => error,
+        })?;
         if segment.head().store != self.store || segment.partition() != slot.fact.partition {
             return Err(Error::corrupt(&slot.path, 0, "the segment belongs to another store or partition"));
         }

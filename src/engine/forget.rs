@@ -77,7 +77,9 @@ fn lapsed_until(engine: &Engine) -> Option<Timestamp> {
         Act::Erase { at, .. } => Some(*at),
         _ => None,
     });
-    erasures.filter(|at| at.plus_seconds(FENCE_DAYS * 86_400) <= now).max()
+    // Acts that were lost with a part of the ledger are no later than the fact that says so.
+    let lost = ledger.state().gap.as_ref().map(|gap| gap.at);
+    erasures.chain(lost).filter(|at| at.plus_seconds(FENCE_DAYS * 86_400) <= now).max()
 }
 
 fn serves_nothing(engine: &Engine, customer: &CustomerEntry, lapsed: Option<Timestamp>) -> bool {

@@ -18,6 +18,7 @@ pub mod merge;
 pub mod partitions;
 pub mod read;
 pub mod replay;
+pub mod restore;
 pub mod scrub;
 pub mod settle;
 pub mod sweep;
@@ -94,6 +95,8 @@ pub struct Writer {
     pub ballast: Ballast,
     /// When background work is due.
     pub tuning: Tuning,
+    /// Whether somebody says that the store was put back from an older copy, so that what is missing may be given up.
+    pub restored: bool,
     /// Keeps other writers out; let go at the end of a close.
     pub lock: Mutex<Option<Box<dyn Lock>>>,
 }

@@ -8,7 +8,7 @@ use super::catalog::{Indexed, JournalFile, Place, Totals};
 use crate::env::{Env, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::group::GroupView;
-use crate::format::position::Known;
+use crate::format::position::{Known, Position};
 use crate::journal::{self, Cache, Scan, Tail};
 use crate::report::Recovery;
 
@@ -40,10 +40,12 @@ struct Replayed {
     indexed: Indexed,
 }
 
-/// Reads the journal files that were left behind and indexes what was, or may have been, acknowledged.
+/// Reads the journal files that were left behind and indexes what was, or may have been, acknowledged. Files below number
+/// `copies` may be copies made at any time: each is judged by what it says itself.
 pub fn replay(
     env: &Arc<dyn Env>,
     left: &[(u64, PathBuf)],
+    copies: u64,
     mut known: Known,
     keyring: u64,
     report: &mut Recovery,
@@ -68,7 +70,9 @@ pub fn replay(
         )
         .hint("it was rolled back or restored; bring back the newest copy or mirror of the keyring"));
     }
-    journal::judge(&scans, known.journal)?;
+    let (older, ours) = scans.split_at(scans.partition_point(|scan| scan.head.file < copies));
+    older.iter().try_for_each(|scan| scan.judge(Position::default()))?;
+    journal::judge(ours, known.journal)?;
     let mut files = Vec::new();
     let mut cut = false;
     for (((number, path), scan), groups) in left.iter().zip(scans).zip(contents) {

@@ -74,8 +74,11 @@ pub fn is_due(engine: &Engine) -> bool {
     let now = engine.trusted.now(&*engine.env);
     let acts = engine.scrub.acts();
     let ledger = engine.ledger();
-    let waiting = acts.iter().filter_map(|number| ledger.state().acts.by_number.get(number));
-    waiting.into_iter().any(|state| state.intended.plus_seconds(FORCE_AFTER_DAYS * 86_400) <= now)
+    acts.iter().any(|number| match ledger.state().acts.by_number.get(number) {
+        Some(state) => state.intended.plus_seconds(FORCE_AFTER_DAYS * 86_400) <= now,
+        // When it was is lost with a part of the ledger.
+        None => true,
+    })
 }
 
 /// Drops every dead frame there is, then the notes. Housekeeping must be held.
@@ -106,8 +109,10 @@ pub fn scrub(engine: &Engine, done: &mut Maintenance) -> Result<()> {
     })?;
     engine.record(&[Fact::Watermark])?;
     engine.keyring.shred(&changes, housekeeping::position(engine))?;
-    let facts: Vec<Fact> =
-        acts.iter().map(|number| Fact::Effected { number: *number, effect: Effect::Scrubbed }).collect();
+    // Of an act that was lost with a part of the ledger there is nothing to say.
+    let known = |number: &&u64| engine.ledger().state().acts.by_number.contains_key(number);
+    let scrubbed = |number: &u64| Fact::Effected { number: *number, effect: Effect::Scrubbed };
+    let facts: Vec<Fact> = acts.iter().filter(known).map(scrubbed).collect();
     engine.record(&facts)?;
     engine.scrub.clear();
     Ok(())

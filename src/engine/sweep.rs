@@ -2,10 +2,10 @@
 //! by the ledger, never by which files are there. Names that are not ours are left alone.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Engine;
-use crate::env::TEMPORARY;
+use crate::env::{Env, TEMPORARY};
 use crate::error::{Error, Result};
 use crate::segment;
 
@@ -16,25 +16,49 @@ pub fn sweep(engine: &Engine) -> Result<u64> {
         snapshot.view.segments.values().flatten().map(|slot| slot.path.clone()).collect()
     };
     let mut dirs = vec![engine.root.clone(), engine.root.join("journal"), engine.root.join("ledger")];
+    dirs.extend(directories(&*engine.env, &engine.root)?);
     let mut swept = 0;
-    let mut below = vec![(engine.root.join("segments"), 0)];
+    for path in files(&*engine.env, &dirs)? {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let stranger = segment::number(name).is_some() && !named.contains(&path);
+        if stranger || name.ends_with(TEMPORARY) {
+            engine.env.remove_file(&path).map_err(|error| Error::io("remove a leftover", &path, error))?;
+            swept += 1;
+        }
+    }
+    Ok(swept)
+}
+
+/// Every segment file below the store's directory, named by a fact or not.
+///
+/// # Errors
+/// What the operating system answers.
+pub fn segment_files(env: &dyn Env, root: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = files(env, &directories(env, root)?)?;
+    files.retain(|path| path.file_name().and_then(|name| name.to_str()).and_then(segment::number).is_some());
+    Ok(files)
+}
+
+/// The directory of segments and those below it, three deep.
+fn directories(env: &dyn Env, root: &Path) -> Result<Vec<PathBuf>> {
+    let mut dirs = Vec::new();
+    let mut below = vec![(root.join("segments"), 0)];
     while let Some((dir, depth)) = below.pop() {
-        for entry in engine.env.list(&dir).map_err(|error| Error::io("list a directory", &dir, error))? {
+        for entry in env.list(&dir).map_err(|error| Error::io("list a directory", &dir, error))? {
             if entry.is_dir && depth < 3 {
                 below.push((dir.join(&entry.name), depth + 1));
             }
         }
         dirs.push(dir);
     }
+    Ok(dirs)
+}
+
+fn files(env: &dyn Env, dirs: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
     for dir in dirs {
-        for entry in engine.env.list(&dir).map_err(|error| Error::io("list a directory", &dir, error))? {
-            let path = dir.join(&entry.name);
-            let stranger = segment::number(&entry.name).is_some() && !named.contains(&path);
-            if !entry.is_dir && (stranger || entry.name.ends_with(TEMPORARY)) {
-                engine.env.remove_file(&path).map_err(|error| Error::io("remove a leftover", &path, error))?;
-                swept += 1;
-            }
-        }
+        let entries = env.list(dir).map_err(|error| Error::io("list a directory", dir, error))?;
+        files.extend(entries.iter().filter(|entry| !entry.is_dir).map(|entry| dir.join(&entry.name)));
     }
-    Ok(swept)
+    Ok(files)
 }

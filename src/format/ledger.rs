@@ -5,12 +5,14 @@
 
 mod act;
 mod fact;
+mod gap;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 
 pub use act::{Act, ActState, Acts, EVIDENCE_LIMIT, Effect};
 pub use fact::{Fact, SegmentFact, SegmentRef};
+pub use gap::Gap;
 pub use snapshot::{Snapshot, State};
 
 use super::bytes::{Malformed, Reader, Writer};

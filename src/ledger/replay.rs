@@ -1,6 +1,6 @@
 //! Replaying commits: where an append that never finished is told from damage.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Fact, State};
 use crate::crypto::{Digest, Frontier};
@@ -16,6 +16,8 @@ pub(super) struct Replay {
     state: Option<State>,
     /// A length and the head that must be found there.
     expect: Option<(u64, Digest)>,
+    /// Where another head was found at that length. A gap further on may account for it.
+    missed: Option<(PathBuf, u64)>,
     changed: bool,
 }
 
@@ -26,22 +28,27 @@ impl Replay {
             Some(Snapshot { frontier, state }) => (frontier, Some(state)),
             None => (Frontier::default(), None),
         };
-        Replay { store, tree, state, expect, changed: false }
+        Replay { store, tree, state, expect, missed: None, changed: false }
     }
 
     /// From where a reader is.
     pub(super) fn continuing(tree: &Frontier, state: &State) -> Self {
-        Replay { store: state.store, tree: tree.clone(), state: Some(state.clone()), expect: None, changed: false }
+        Replay {
+            store: state.store,
+            tree: tree.clone(),
+            state: Some(state.clone()),
+            expect: None,
+            missed: None,
+            changed: false,
+        }
     }
 
     /// Takes note of whether the expected head was found.
-    pub(super) fn confirm(&mut self, path: &Path, offset: u64, found: bool) -> Result<()> {
-        if found {
-            self.expect = None;
-            return Ok(());
+    pub(super) fn confirm(&mut self, path: &Path, offset: u64, found: bool) {
+        match found {
+            true => self.expect = None,
+            false => self.missed = Some((path.to_path_buf(), offset)),
         }
-        Err(Error::corrupt(path, offset, "the ledger is not the one that the keyring's mark names")
-            .hint("was one of them restored from a backup, or exchanged? put back the ledger that belongs here"))
     }
 
     /// What is still to be found, handed on to the next file.
@@ -111,7 +118,7 @@ impl Replay {
             self.tree.push(leaf.bytes);
             self.changed = true;
             if let Some((_, head)) = self.expect.filter(|(length, _)| *length == self.tree.length()) {
-                self.confirm(path, offset, self.tree.head() == head)?;
+                self.confirm(path, offset, self.tree.head() == head);
             }
         }
         Ok(())
@@ -144,10 +151,20 @@ impl Replay {
     /// # Errors
     /// [`ErrorKind::Corrupt`] where the file holds no commit at all, or ends before the expected length.
     pub(super) fn finish(self, path: &Path, end: u64, unfinished: u64) -> Result<(Frontier, State)> {
-        if let Some((length, _)) = self.expect {
-            return Err(match unfinished {
-                0 => Error::corrupt(path, end, format!("the ledger has {} leaves of {length}", self.tree.length()))
-                    .hint("it is older than the keyring's mark: was it restored from a backup?"),
+        let gap = self.state.as_ref().and_then(|state| state.gap.as_ref());
+        let accounted = gap.map(|gap| (gap.length, gap.head)) == self.expect;
+        if let Some((length, _)) = self.expect.filter(|_| !accounted) {
+            return Err(match (self.missed, unfinished) {
+                (Some((path, offset)), _) => {
+                    Error::corrupt(&path, offset, "the ledger is not the one that the keyring's mark names").hint(
+                        "was it restored from a backup, or exchanged? put back the newest, or open it as restored",
+                    )
+                }
+                (None, 0) => {
+                    Error::corrupt(path, end, format!("the ledger has {} leaves of {length}", self.tree.length())).hint(
+                        "it is older than the keyring's mark: if it was restored from a backup, open it as restored",
+                    )
+                }
                 _ => Error::corrupt(path, end, "a commit is damaged that is known to have been durable")
                     .hint("restore the file from a backup"),
             });

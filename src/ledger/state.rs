@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{Act, ActState, Acts, Effect, Fact, SegmentFact, SegmentRef, State};
+use super::{Act, ActState, Acts, Effect, Fact, Gap, SegmentFact, SegmentRef, State};
 use crate::format::bytes::Malformed;
 use crate::format::position::Known;
 use crate::ident::StoreId;
@@ -26,6 +26,7 @@ impl State {
             watermark: time,
             clean: false,
             acts: Acts::default(),
+            gap: None,
         }
     }
 
@@ -89,6 +90,14 @@ impl State {
                 }
                 new.iter().try_for_each(|new| self.check_segment(new))
             }
+            Fact::Gap(gap)
+                if gap.settled_through > self.settled_through
+                    || gap.next_journal < self.next_journal
+                    || gap.next_segment < self.next_segment
+                    || gap.acts_given + 1 < self.acts.next() =>
+            {
+                Err(Malformed("a gap gives numbers again"))
+            }
             Fact::Intended { number, .. } if *number != self.acts.next() => {
                 Err(Malformed("an act is not numbered one more than the last"))
             }
@@ -151,6 +160,7 @@ impl State {
                     state.done.get_or_insert(time);
                 }
             }
+            Fact::Gap(gap) => self.leap(gap),
             Fact::FenceLapsed { erased } => self.acts.lapsed_fence = self.acts.lapsed_fence.max(Some(*erased)),
             Fact::StoreCreated { .. } | Fact::Watermark | Fact::ClockTrusted { .. } | Fact::SnapshotTaken { .. } => {}
         }
@@ -193,6 +203,22 @@ impl State {
                 }
             }
         }
+    }
+
+    fn leap(&mut self, gap: &Gap) {
+        self.settled_through = gap.settled_through;
+        self.next_journal = gap.next_journal;
+        self.next_segment = gap.next_segment;
+        let acts = &mut self.acts;
+        acts.given = acts.given.max(gap.acts_given);
+        acts.lapsed_fence = acts.lapsed_fence.max(Some(gap.lapsed_fence));
+        acts.expired.extend(&gap.expired);
+        for (stream, end) in &gap.expired_until {
+            let until = acts.expired_until.entry(stream.clone()).or_insert(*end);
+            *until = (*until).max(*end);
+        }
+        self.segments.retain(|(partition, _), _| !gap.expired.contains(partition));
+        self.gap = Some(gap.clone());
     }
 
     /// Lets the first leaf of a file that begins with a snapshot pass.

@@ -45,7 +45,7 @@ pub fn verify(env: &dyn Env, dir: &Path, expect: Option<(u64, Digest)>) -> Resul
         let mut replay = Replay::new(start.header.store, so_far, expect);
         if expect.is_some_and(|(length, _)| length == 0) {
             let found = expect.map(|(_, head)| head) == Some(Frontier::default().head());
-            replay.confirm(&path, 0, found)?;
+            replay.confirm(&path, 0, found);
         }
         let end = replay.commits(&path, number, start.snapshot_hash, &bytes[start.body..], start.body as u64)?;
         let unfinished = bytes.len() as u64 - end;

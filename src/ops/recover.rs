@@ -18,13 +18,14 @@ use crate::engine::fence::{Fences, follow_acts};
 use crate::engine::partitions::Partitions;
 use crate::engine::scrub::Scrub;
 use crate::engine::time::TrustedTime;
-use crate::engine::{Engine, Tuning, Writer, acts, replay, settle, sweep};
+use crate::engine::{Engine, Tuning, Writer, acts, replay, restore, settle, sweep};
 use crate::env::{Env, Lock, random, read_file};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::Fact;
 use crate::format::mark::{FORMAT_VERSION, MARK_LIMIT, Mark};
 use crate::format::position::{Known, Position};
 use crate::ident::{Salt, StoreId};
+use crate::journal;
 use crate::keyring::{Access, Custodian, Floor, Keyring, KeyringOptions, Registration, register_opening};
 use crate::ledger::{self, Ledger};
 use crate::ops::create::{LOCK, MARK};
@@ -43,6 +44,8 @@ pub struct Wish {
     pub custodian: Arc<dyn Custodian>,
     /// Why the custodian's registration may be taken over from another copy of this store.
     pub take_over: Option<String>,
+    /// Whether somebody says that the store was put back from an older copy under this keyring.
+    pub restored: bool,
     /// Whether somebody vouches for the clock, however far it has moved.
     pub trust_clock: bool,
     /// Whether the store will have a thread of its own.
@@ -109,46 +112,39 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
     let number = u32::try_from(number)
         .map_err(|_| Error::new(ErrorKind::Unsupported, "the store has been opened four thousand million times"))?;
     let mut report = Recovery::default();
-    let (mut ledger, cut) = open_ledger(&wish, store, &registration(&*wish.custodian, store)?, ledger::Access::Write)?;
+    let mark = registration(&*wish.custodian, store)?;
+    let (mut ledger, cut, missed) = open_ledger(&wish, store, &mark, ledger::Access::Write)?;
     report.ledger_bytes_cut = cut;
     report.clean = ledger.state().clean;
     let keyring = open_keyring(&wish, &store, ledger.state().known.entry, &mut report)?;
     let policy = Policy::parse(&ledger.state().policy.1)?;
     let opening = Opening { store, number, salt: draw_salt(&wish)? };
-    let settled_through = ledger.state().settled_through;
-    let left = replay::leftovers(&**env, &wish.root, settled_through, &mut report)?;
-    let files = replay::replay(env, &left, ledger.state().known, keyring.durable(), &mut report)?;
+    let (last, mut files) = journals(&wish, &ledger, &keyring, &mut report)?;
     let trusted = TrustedTime::begin(&**env, ledger.state().watermark, wish.trust_clock);
     report.clock_doubted = trusted.doubted;
     let mut facts = vec![Fact::Opened { opening: number, salt: opening.salt }];
     if wish.trust_clock {
         facts.push(Fact::ClockTrusted { clock: env.now() });
     }
+    let (partitions, scrub) = (Partitions::load(&keyring)?, Scrub::load(&keyring)?);
+    if wish.restored {
+        facts.extend(lacks(&wish, &ledger, (&partitions, &scrub, &files), (&mark, missed), &mut report)?);
+    }
     ledger.append(trusted.now(&**env), &facts)?;
-    let scrub = Scrub::load(&keyring)?;
+    restore::fill(&mut ledger, mark.ledger_length, trusted.now(&**env))?;
+    files.retain(|file| file.number > ledger.state().settled_through);
     let watermark = AtomicI64::new(ledger.state().watermark.as_micros());
-    let next_file = left.last().map_or(settled_through, |(number, _)| settled_through.max(*number)) + 1;
-    let known = Known { journal: Position { file: next_file, offset: 0 }, entry: keyring.durable() };
+    let next = Position { file: next_file(ledger.state(), last), offset: 0 };
+    let known = Known { journal: next, entry: keyring.durable() };
     let engine = Engine {
         env: env.clone(),
         root: wish.root.clone(),
         store,
         keyring_dirs: wish.keyring.dirs.clone(),
         catalog: Catalog::new(env.clone(), &wish.root, store),
-        partitions: Partitions::load(&keyring)?,
+        partitions,
         policy: RwLock::new(Arc::new(policy)),
-        writer: Some(Writer {
-            opening,
-            committer: Committer::new(opening, next_file, known),
-            sequence: Sequence::default(),
-            cells: Cells::new(store, opening.salt),
-            housekeeping: Mutex::default(),
-            has_worker: wish.has_worker,
-            ballast,
-            next_segment: AtomicU64::new(ledger.state().next_segment),
-            tuning: wish.tuning,
-            lock: Mutex::new(Some(lock)),
-        }),
+        writer: Some(writer(&wish, opening, (lock, ballast), ledger.state(), known)),
         keyring,
         facts: Mutex::new(ledger),
         followed: Mutex::default(),
@@ -160,6 +156,11 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
     };
     follow_acts(&engine);
     show(&engine, &files);
+    if wish.restored {
+        // What is settled, and whose segments are there, was only looked at.
+        let settled_through = engine.ledger().state().settled_through;
+        replay::leftovers(&**env, &wish.root, settled_through, &mut report)?;
+    }
     if !report.clean {
         // Before anything is written: what an interrupted step left behind may bear the names that come next.
         report.files_swept += sweep::sweep(&engine)?;
@@ -168,6 +169,79 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
     report.acts_finished = finish_acts(&engine)?;
     report.took = env.monotonic().saturating_sub(began);
     Ok((engine, report))
+}
+
+/// The writing half, which begins the journal file that `known` names and has written nothing yet.
+fn writer(
+    wish: &Wish,
+    opening: Opening,
+    (lock, ballast): (Box<dyn Lock>, Ballast),
+    state: &ledger::State,
+    known: Known,
+) -> Writer {
+    Writer {
+        opening,
+        committer: Committer::new(opening, known.journal.file, known),
+        sequence: Sequence::default(),
+        cells: Cells::new(opening.store, opening.salt),
+        housekeeping: Mutex::default(),
+        has_worker: wish.has_worker,
+        ballast,
+        next_segment: AtomicU64::new(state.next_segment),
+        tuning: wish.tuning,
+        restored: wish.restored,
+        lock: Mutex::new(Some(lock)),
+    }
+}
+
+/// The journal files that are not settled, indexed, and the highest number of any. All of them, where what the ledger
+/// says of segments may not be so.
+fn journals(
+    wish: &Wish,
+    ledger: &Ledger,
+    keyring: &Keyring,
+    report: &mut Recovery,
+) -> Result<(u64, Vec<Arc<JournalFile>>)> {
+    let (env, state) = (&wish.env, ledger.state());
+    let left = match wish.restored {
+        true => journal::list(&**env, &wish.root.join("journal"))?,
+        false => replay::leftovers(&**env, &wish.root, state.settled_through, report)?,
+    };
+    let leap = state.gap.as_ref().map_or(0, |gap| gap.next_journal);
+    let copies = if wish.restored { u64::MAX } else { leap };
+    let files = replay::replay(env, &left, copies, state.known, keyring.durable(), report)?;
+    Ok((left.last().map_or(0, |(number, _)| *number), files))
+}
+
+/// The number of the next journal file: above those that lie there, that are settled, and that may have been lost.
+fn next_file(state: &ledger::State, last: u64) -> u64 {
+    let leap = state.gap.as_ref().map_or(0, |gap| gap.next_journal);
+    leap.max(last.max(state.settled_through) + 1)
+}
+
+/// What the store lacks that was put back, for the report, and the facts that account for it.
+fn lacks(
+    wish: &Wish,
+    ledger: &Ledger,
+    (partitions, scrub, journals): (&Partitions, &Scrub, &[Arc<JournalFile>]),
+    (mark, missed): (&Registration, bool),
+    report: &mut Recovery,
+) -> Result<Vec<Fact>> {
+    let scene = restore::Scene {
+        env: &wish.env,
+        root: &wish.root,
+        state: ledger.state(),
+        partitions,
+        scrub,
+        journals,
+        mark: (mark.ledger_length, mark.ledger_head),
+        missed,
+        now: wish.env.now().max(ledger.state().watermark),
+    };
+    let (found, facts) = restore::account(&scene, ledger.length())?;
+    report.clean &= facts.is_empty();
+    report.restored = Some(found);
+    Ok(facts)
 }
 
 fn draw_salt(wish: &Wish) -> Result<Salt> {
@@ -196,7 +270,6 @@ fn lock(env: &dyn Env, root: &Path) -> Result<Box<dyn Lock>> {
     })
 }
 
-/// The ledger, which must reach at least as far as the custodian remembers.
 /// What the custodian remembers, if it is of this store: of another store's nothing is asked, and nothing registered.
 ///
 /// # Errors
@@ -220,16 +293,26 @@ fn register(wish: &Wish, store: StoreId) -> Result<u64> {
     register_opening(&*wish.env, &wish.keyring.dirs, &*wish.custodian, wish.take_over.as_deref())
 }
 
+/// The ledger, which must reach at least as far as the custodian remembers, and whether it does not and is let in
+/// nevertheless.
 fn open_ledger(
     wish: &Wish,
     store: StoreId,
     registration: &Registration,
     access: ledger::Access,
-) -> Result<(Ledger, u64)> {
+) -> Result<(Ledger, u64, bool)> {
     let expect = (registration.ledger_length > 0).then_some((registration.ledger_length, registration.ledger_head));
-    let (ledger, cut) = Ledger::open(wish.env.clone(), &wish.root.join("ledger"), access, expect)?;
+    let open = |expect| Ledger::open(wish.env.clone(), &wish.root.join("ledger"), access, expect);
+    let (ledger, cut, missed) = match open(expect) {
+        // A copy is older than the mark, or from before another restoration. Damage is refused as ever.
+        Err(error) if wish.restored && error.kind() == ErrorKind::Corrupt => {
+            let (ledger, cut) = open(None)?;
+            (ledger, cut, true)
+        }
+        opened => opened.map(|(ledger, cut)| (ledger, cut, false))?,
+    };
     match ledger.state().store == store {
-        true => Ok((ledger, cut)),
+        true => Ok((ledger, cut, missed)),
         false => Err(Error::new(ErrorKind::Corrupt, "the ledger belongs to another store")
             .in_file(&wish.root.join("ledger"))
             .hint("put back the ledger that belongs to this store's FORMAT file")),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::engine::catalog::SegmentSlot;
-use crate::engine::{Engine, Writer, merge};
+use crate::engine::{Engine, Writer, merge, restore};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::SegmentFact;
 use crate::report::{Damage, Remedy, Repair, RepairStep};
@@ -26,8 +26,10 @@ pub fn repair(engine: &Engine, apply: bool) -> Result<Repair> {
     for slot in snapshot.view.segments.values().flatten() {
         let Err(error) = segment::verify(&*engine.env, &slot.path, Some(&slot.fact.hash)) else { continue };
         let remedy = remedy(engine, slot);
-        if let (Remedy::Rebuild, Some(writer)) = (&remedy, writer) {
-            rebuild(engine, writer, slot)?;
+        match (&remedy, writer) {
+            (Remedy::Rebuild, Some(writer)) => rebuild(engine, writer, slot)?,
+            (Remedy::GiveUp, Some(_)) => merge::replace(engine, slot.fact.partition, vec![slot.clone()], None)?,
+            _ => {}
         }
         let path = error.path().unwrap_or(&slot.path).to_path_buf();
         repair.plan.push(RepairStep {
@@ -55,6 +57,10 @@ fn contents(engine: &Engine, fact: &SegmentFact) -> Contents {
 }
 
 fn remedy(engine: &Engine, slot: &SegmentSlot) -> Remedy {
+    let restored = engine.writer.as_ref().is_some_and(|writer| writer.restored);
+    if restored && matches!(restore::is_missing(&*engine.env, &slot.path), Ok(true)) {
+        return Remedy::GiveUp;
+    }
     match segment::restored_hash(&engine.env, &slot.path, &contents(engine, &slot.fact)) {
         Ok(hash) if hash == slot.fact.hash => Remedy::Rebuild,
         Ok(_) => Remedy::Restore("its frames are not those that the ledger names".into()),

@@ -23,6 +23,7 @@ pub struct Options {
     env: Arc<dyn Env>,
     worker: bool,
     take_over: Option<String>,
+    restored: Option<String>,
     trust_clock: bool,
     policy: Option<String>,
     accept_weak_erasure: bool,
@@ -38,6 +39,7 @@ impl Options {
             env: Arc::new(Disk::new()),
             worker: false,
             take_over: None,
+            restored: None,
             trust_clock: false,
             policy: None,
             accept_weak_erasure: false,
@@ -74,6 +76,18 @@ impl Options {
     /// more without doing the same.
     pub fn take_over(mut self, reason: impl Into<String>) -> Self {
         self.take_over = Some(reason.into());
+        self
+    }
+
+    /// Opens a store whose directory was put back from an older copy under the living keyring, and says why. The reason is
+    /// for whoever reads the code or the command: it is kept nowhere, since the ledger holds no free text.
+    ///
+    /// What the keyring says wins: whoever was erased since the copy stays erased, and what has expired stays gone. The
+    /// ledger goes on from where the copy ends, with a fact that accounts for what it lacks; what could be found out of
+    /// that is in [`Recovery::restored`]. In such an opening a repair gives up segments that are missing. A copy of the
+    /// keyring itself is refused all the same.
+    pub fn restored(mut self, reason: impl Into<String>) -> Self {
+        self.restored = Some(reason.into());
         self
     }
 
@@ -151,6 +165,7 @@ impl Options {
             keyring: self.keyring_options(),
             custodian: self.custodian_or_default(),
             take_over: self.take_over.clone(),
+            restored: self.restored.is_some(),
             trust_clock: self.trust_clock,
             has_worker: self.worker,
             tuning: self.tuning,

@@ -25,6 +25,8 @@ mod machine;
 #[cfg(feature = "simulation")]
 mod repair;
 #[cfg(feature = "simulation")]
+mod restore;
+#[cfg(feature = "simulation")]
 mod scene;
 #[cfg(feature = "simulation")]
 mod threads;

@@ -88,6 +88,7 @@ fn repair_never_makes_anything_worse() {
                 assert_eq!(Model::of_timelines(&store).unwrap(), model, "byte {byte}");
                 assert_eq!(damage(&store), 0, "byte {byte}");
             }
+            Remedy::GiveUp => panic!("nobody said that it was restored"),
             Remedy::Restore(why) => {
                 left += 1;
                 assert!(!why.is_empty() && sim.read(path).is_some(), "byte {byte}");

@@ -65,6 +65,9 @@ pub struct Global {
     /// Open for writing although a copy of this store was opened since, and say why.
     #[arg(long, global = true, value_name = "REASON")]
     pub take_over: Option<String>,
+    /// Open a store that was put back from an older copy under its living keyring, and say why.
+    #[arg(long, global = true, value_name = "REASON")]
+    pub restored: Option<String>,
     /// Accept a file custodian on a copy-on-write or network file system, where destroyed keys may linger.
     #[arg(long, global = true)]
     pub accept_weak_erasure: bool,

@@ -75,6 +75,9 @@ impl Global {
         if let Some(reason) = &self.take_over {
             options = options.take_over(reason);
         }
+        if let Some(reason) = &self.restored {
+            options = options.restored(reason);
+        }
         let path = self.path()?;
         let store = options.open().map_err(|error| Failure::opening(error, &path))?;
         let found = recovery_in_words(store.recovery());
@@ -122,6 +125,15 @@ pub fn recovery_in_words(recovery: &Recovery) -> Vec<String> {
         format!("{} of the keyring's root mended", counted(r.roots_mended, "copy").replace("copys", "copies")),
     );
     tell(r.files_swept, format!("{} of an interrupted step removed", counted(r.files_swept, "leftover file")));
+    if let Some(lacks) = &r.restored {
+        tell(lacks.facts_lost, format!("{} lost with a part of the ledger", counted(lacks.facts_lost, "fact")));
+        tell(lacks.partitions_gone, format!("{} expired since, and gone", counted(lacks.partitions_gone, "partition")));
+        tell(
+            lacks.segments_found,
+            format!("{} taken in that the ledger lacked", counted(lacks.segments_found, "segment")),
+        );
+        lines.extend(lacks.missing.iter().map(|path| format!("missing: {}", path.display())));
+    }
     lines
 }
 
@@ -138,6 +150,12 @@ pub fn recovery_as_json(recovery: &Recovery) -> serde_json::Value {
         "mirrors_mended": recovery.mirrors_mended,
         "roots_mended": recovery.roots_mended,
         "files_swept": recovery.files_swept,
+        "restored": recovery.restored.as_ref().map(|lacks| serde_json::json!({
+            "facts_lost": lacks.facts_lost,
+            "partitions_gone": lacks.partitions_gone,
+            "segments_found": lacks.segments_found,
+            "missing": lacks.missing,
+        })),
         "milliseconds": recovery.took.as_millis() as u64,
     })
 }

@@ -19,13 +19,19 @@ pub fn repair(global: &Global, args: &RepairArgs, output: &mut Output) -> Outcom
         false => global.open_read_only()?.repair(false)?,
     };
     print(&repair, output)?;
-    let done = |step: &RepairStep| repair.applied && step.remedy == Remedy::Rebuild;
+    let done = |step: &RepairStep| repair.applied && is_mendable(step);
     Ok(if repair.plan.iter().all(done) { Exit::Done } else { Exit::Findings })
+}
+
+/// Whether a repair does something about it.
+fn is_mendable(step: &RepairStep) -> bool {
+    matches!(step.remedy, Remedy::Rebuild | Remedy::GiveUp)
 }
 
 fn step_as_json(step: &RepairStep, applied: bool) -> Value {
     let (remedy, why) = match &step.remedy {
         Remedy::Rebuild => ("rebuild", None),
+        Remedy::GiveUp => ("give up", None),
         Remedy::Restore(why) => ("restore", Some(why)),
     };
     json!({
@@ -38,7 +44,7 @@ fn step_as_json(step: &RepairStep, applied: bool) -> Value {
         "records": step.records,
         "remedy": remedy,
         "why": why,
-        "repaired": applied && step.remedy == Remedy::Rebuild,
+        "repaired": applied && is_mendable(step),
     })
 }
 
@@ -61,6 +67,7 @@ fn print(repair: &Repair, output: &mut Output) -> Result<(), Failure> {
                 mendable += 1;
                 (if repair.applied { "made anew" } else { "make anew from its frames" }, &step.damage.what)
             }
+            Remedy::GiveUp => (if repair.applied { "given up" } else { "give up" }, &step.damage.what),
             Remedy::Restore(why) => ("bring it back from a copy", why),
         };
         let path = step.damage.path.display().to_string();

@@ -100,12 +100,14 @@ pub struct Acts {
     pub expired_until: BTreeMap<Stream, Day>,
     /// The latest erasure whose fence has lapsed: customers that are new take no older events.
     pub lapsed_fence: Option<Timestamp>,
+    /// The highest number given to an act that was lost in a gap; zero without one.
+    pub given: u64,
 }
 
 impl Acts {
     /// The number of the next act.
     pub fn next(&self) -> u64 {
-        self.by_number.last_key_value().map_or(1, |(number, _)| number + 1)
+        self.by_number.last_key_value().map_or(0, |(number, _)| *number).max(self.given) + 1
     }
 
     /// Acts that were set out to do and are not done.
@@ -127,6 +129,7 @@ impl Acts {
             out.put_i32(day.number());
         });
         put_time(out, self.lapsed_fence);
+        out.put_u64(self.given);
     }
 
     pub(super) fn decode(from: &mut Reader<'_>) -> Result<Self, Malformed> {
@@ -140,6 +143,7 @@ impl Acts {
         acts.expired.extend(take_many(from, |from| from.u64().map(PartitionNumber))?);
         acts.expired_until.extend(take_many(from, |from| Ok((take_stream(from)?, take_day(from)?)))?);
         acts.lapsed_fence = take_time(from)?;
+        acts.given = from.u64()?;
         Ok(acts)
     }
 }
@@ -259,17 +263,17 @@ impl Effect {
     }
 }
 
-fn put_stream(out: &mut Vec<u8>, stream: &Stream) {
+pub(super) fn put_stream(out: &mut Vec<u8>, stream: &Stream) {
     out.put_short_text(stream.class());
     out.put_short_text(stream.jurisdiction());
 }
 
-fn take_stream(from: &mut Reader<'_>) -> Result<Stream, Malformed> {
+pub(super) fn take_stream(from: &mut Reader<'_>) -> Result<Stream, Malformed> {
     let (class, jurisdiction) = (from.short_text()?, from.short_text()?);
     Stream::new(class, jurisdiction).map_err(|_| Malformed("a class or jurisdiction is not a label"))
 }
 
-fn take_day(from: &mut Reader<'_>) -> Result<Day, Malformed> {
+pub(super) fn take_day(from: &mut Reader<'_>) -> Result<Day, Malformed> {
     Day::from_number(from.i32()?).ok_or(Malformed("a day lies outside the years 0 to 9999"))
 }
 

@@ -3,12 +3,13 @@
 use super::super::bytes::{Malformed, Reader, Writer};
 use super::super::position::Known;
 use super::act::{Act, Effect};
+use super::gap::Gap;
 use crate::crypto::Digest;
 use crate::ident::{PartitionId, PartitionNumber, Salt, StoreId, Stream};
 use crate::window::{Day, Timestamp, Window, WindowLength};
 
-/// One administrative fact. The numbers of the kinds are on disk and never change their meaning; 16, 17 and 21 to 23
-/// are reserved for dropped, customer, gap, hold and checkpoint.
+/// One administrative fact. The numbers of the kinds are on disk and never change their meaning; 16, 17, 22
+/// and 23 are reserved for dropped, customer, hold and checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
     /// The store began. The first leaf of a ledger, and no other.
@@ -81,6 +82,8 @@ pub enum Fact {
         /// The number of the act.
         number: u64,
     },
+    /// An older copy of the ledger goes on, and this is what could be told of what it lacks.
+    Gap(Gap),
     /// Fences up to this erasure have lapsed.
     FenceLapsed {
         /// When the customer was erased.
@@ -159,6 +162,7 @@ impl Fact {
             Fact::Effected { .. } => 19,
             Fact::Done { .. } => 20,
             Fact::FenceLapsed { .. } => 24,
+            Fact::Gap(_) => 21,
             Fact::ClockTrusted { .. } => 25,
         }
     }
@@ -206,6 +210,7 @@ impl Fact {
                 effect.encode(out);
             }
             Fact::Done { number } => out.put_u64(*number),
+            Fact::Gap(gap) => gap.encode(out),
             Fact::FenceLapsed { erased: at } | Fact::ClockTrusted { clock: at } => out.put_i64(at.as_micros()),
             Fact::SnapshotTaken { file, hash } => {
                 out.put_u64(*file);
@@ -243,6 +248,7 @@ impl Fact {
             18 => Fact::Intended { number: from.u64()?, act: Act::decode(&mut from)? },
             19 => Fact::Effected { number: from.u64()?, effect: Effect::decode(&mut from)? },
             20 => Fact::Done { number: from.u64()? },
+            21 => Fact::Gap(Gap::decode(&mut from)?),
             24 => Fact::FenceLapsed { erased: super::time(from.i64()?)? },
             25 => Fact::ClockTrusted { clock: super::time(from.i64()?)? },
             _ => return Ok(None),

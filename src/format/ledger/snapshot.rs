@@ -6,6 +6,7 @@ use super::super::bytes::{Malformed, Reader, Writer};
 use super::super::position::Known;
 use super::act::Acts;
 use super::fact::{SegmentFact, put_many, put_text, take_many, take_text};
+use super::gap::Gap;
 use crate::crypto::Frontier;
 use crate::ident::{PartitionNumber, StoreId};
 use crate::window::Timestamp;
@@ -42,6 +43,8 @@ pub struct State {
     pub clean: bool,
     /// Everything destructive that was set out to do.
     pub acts: Acts,
+    /// What was told last of facts that are missing.
+    pub gap: Option<Gap>,
 }
 
 /// State and tree at the start of a file.
@@ -71,6 +74,7 @@ impl Snapshot {
             watermark,
             clean,
             acts,
+            gap,
         } = &self.state;
         let mut out = Vec::new();
         out.put_u64(self.frontier.length());
@@ -95,6 +99,7 @@ impl Snapshot {
         let segments: Vec<_> = segments.values().collect();
         put_many(&mut out, &segments, |out, segment| segment.encode(out));
         acts.encode(&mut out);
+        put_many(&mut out, gap.as_slice(), |out, gap| gap.encode(out));
         out
     }
 
@@ -123,6 +128,7 @@ impl Snapshot {
             sources: BTreeMap::new(),
             segments: BTreeMap::new(),
             acts: Acts::default(),
+            gap: None,
         };
         for (tag, offset) in take_many(&mut from, |from| Ok((from.array()?, from.u64()?)))? {
             if state.sources.last_key_value().is_some_and(|(last, _)| *last >= tag) {
@@ -138,6 +144,11 @@ impl Snapshot {
             state.segments.insert(key, segment);
         }
         state.acts = Acts::decode(&mut from)?;
+        let mut gap = take_many(&mut from, Gap::decode)?;
+        state.gap = gap.pop();
+        if !gap.is_empty() {
+            return Err(Malformed("a snapshot names more than one gap"));
+        }
         from.finish()?;
         Ok(Snapshot { frontier, state })
     }

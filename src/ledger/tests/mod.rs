@@ -13,7 +13,7 @@ use super::*;
 use crate::env::sim::Sim;
 use crate::format::position::{Known, Position};
 use crate::ident::{PartitionId, PartitionNumber, Salt, Stream};
-use crate::window::WindowLength;
+use crate::window::{Day, WindowLength};
 
 const DIR: &str = "store/ledger";
 const SMALL: Roll = Roll { leaves: 8, bytes: 1 << 20 };
@@ -321,4 +321,50 @@ fn what_is_not_there_is_told_apart_from_what_is_not_ours() {
     bytes[84..88].copy_from_slice(&crc);
     sim.write(&path, &bytes);
     assert_eq!(open(&sim, Access::Write, None).unwrap_err().kind(), ErrorKind::Unsupported);
+}
+
+/// Everything that a fact of missing ones says, for a mark.
+fn gap(length: u64, head: Digest) -> Gap {
+    Gap {
+        length,
+        head,
+        at: at(90),
+        settled_through: 0,
+        next_journal: 1000,
+        next_segment: 2000,
+        acts_given: 30,
+        expired: vec![PartitionNumber(1)],
+        expired_until: vec![(Stream::new("chat", "EU").unwrap(), Day::from_number(20_000).unwrap())],
+        lapsed_fence: at(2),
+    }
+}
+
+#[test]
+fn a_gap_accounts_for_the_mark_it_names_and_for_no_other() {
+    let sim = Sim::new(1);
+    let whole = lived(&sim, 40);
+    let (length, head) = (whole.length(), whole.head());
+    let sim = Sim::new(1);
+    let mut older = lived(&sim, 5);
+    assert!(open(&sim, Access::Read, Some((length, head))).is_err());
+    let before = older.state().clone();
+    let again = Gap { acts_given: 0, next_segment: 1, ..gap(length, head) };
+    assert_eq!(older.append(at(90), &[Fact::Gap(again)]).unwrap_err().kind(), ErrorKind::Invalid);
+    older.append(at(90), &[Fact::Gap(gap(length, head))]).unwrap();
+    let state = older.state();
+    assert_eq!((state.settled_through, state.next_journal, state.next_segment), (0, 1000, 2000));
+    assert_eq!((state.acts.next(), state.acts.lapsed_fence), (31, Some(at(2))));
+    assert!(before.segments.keys().all(|(partition, _)| *partition == PartitionNumber(1)) && state.segments.is_empty());
+    // In its own file, and carried on by snapshots; the ledger may grow beyond the mark under another head.
+    for time in 0..60 {
+        for mark in [(length, head), (older.length(), older.head())] {
+            let (opened, _) = open(&sim, Access::Read, Some(mark)).unwrap();
+            assert_eq!(opened.state(), older.state());
+        }
+        for mark in [(length, [7; 32]), (length + 1, head), (older.length() + 1, older.head())] {
+            assert_eq!(open(&sim, Access::Read, Some(mark)).unwrap_err().kind(), ErrorKind::Corrupt);
+        }
+        older.append(at(91 + time), &[Fact::Watermark]).unwrap();
+    }
+    assert!(older.length() > length && check(&sim, None).unwrap().leaves == older.length());
 }
