@@ -1,18 +1,19 @@
 //! What may no longer pass: customers that are being erased, partitions that are being expired, and the gate that
 //! appends go through, so that a verb can wait until those under way are out.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::Act;
 use crate::ident::{PartitionNumber, Stream, SubjectNumber};
+use crate::ledger::Ledger;
 use crate::window::{Day, Timestamp};
 
-/// Takes over what the ledger says of destructive acts.
-pub fn follow_acts(engine: &Engine) {
-    let ledger = engine.ledger();
+/// Takes over what the ledger says of destructive acts. Of those that take a part, a reader keeps out for as long as they
+/// are under way; a writer closes and opens such fences itself.
+pub fn follow_acts(engine: &Engine, ledger: &Ledger) {
     let acts = &ledger.state().acts;
     let mut closed = engine.fences.closed.write().expect("no holder of this lock panics");
     for (number, state) in acts.by_number.range(closed.followed + 1..) {
@@ -20,7 +21,12 @@ pub fn follow_acts(engine: &Engine) {
         if let Act::Erase { subjects, .. } = &state.act {
             closed.subjects.extend(subjects);
         }
+        if let (Act::ErasePart { subject, .. } | Act::Redact { subject, .. }, None) = (&state.act, &engine.writer) {
+            closed.parts.insert(*number, *subject);
+            closed.strike(*subject);
+        }
     }
+    closed.parts.retain(|number, _| acts.by_number.get(number).is_some_and(|state| state.done.is_none()));
     closed.partitions.extend(&acts.expired);
     closed.expired_until = acts.expired_until.clone();
     closed.lapsed = acts.lapsed_fence;
@@ -32,8 +38,25 @@ struct Closed {
     partitions: HashSet<PartitionNumber>,
     expired_until: BTreeMap<Stream, Day>,
     lapsed: Option<Timestamp>,
+    /// Customers of whom a part is being erased, by act, as a reader has learnt.
+    parts: BTreeMap<u64, SubjectNumber>,
+    /// Customers of whom a part was erased, and at which stroke.
+    struck: HashMap<SubjectNumber, u64>,
+    /// How often a part was erased.
+    strokes: u64,
     /// Acts up to this number have been taken over.
     followed: u64,
+}
+
+impl Closed {
+    fn strike(&mut self, subject: SubjectNumber) {
+        self.strokes += 1;
+        self.struck.insert(subject, self.strokes);
+    }
+
+    fn has_subject(&self, subject: &SubjectNumber) -> bool {
+        self.subjects.contains(subject) || self.parts.values().any(|part| part == subject)
+    }
 }
 
 /// The fences of one opening.
@@ -59,9 +82,16 @@ impl Fences {
         self.closed.write().expect("no holder of this lock panics").subjects.extend(subjects);
     }
 
-    /// Lets customers in again of whom a part was erased.
+    /// Lets customers in again of whom a part was erased. What was being read of them before does not go on.
     pub fn open_subject(&self, subject: &SubjectNumber) {
-        self.closed.write().expect("no holder of this lock panics").subjects.remove(subject);
+        let mut closed = self.closed.write().expect("no holder of this lock panics");
+        closed.subjects.remove(subject);
+        closed.strike(*subject);
+    }
+
+    /// What a reading begins with, for [`Fences::check`].
+    pub fn strokes(&self) -> u64 {
+        self.closed.read().expect("no holder of this lock panics").strokes
     }
 
     /// Closes off partitions, each with its stream and the first day after its window.
@@ -87,7 +117,7 @@ impl Fences {
 
     /// Whether a customer is closed off.
     pub fn has_subject(&self, subject: &SubjectNumber) -> bool {
-        self.closed.read().expect("no holder of this lock panics").subjects.contains(subject)
+        self.closed.read().expect("no holder of this lock panics").has_subject(subject)
     }
 
     /// Whether a partition is closed off: its key is dead or dying.
@@ -101,13 +131,14 @@ impl Fences {
         closed.expired_until.get(stream).is_some_and(|until| at < until.start())
     }
 
-    /// Refuses to go on with what has been closed off meanwhile.
+    /// Refuses to go on with what has been closed off meanwhile, or was while a part of it was erased: since `strokes`.
     ///
     /// # Errors
     /// [`ErrorKind::Erased`].
-    pub fn check(&self, subject: &SubjectNumber, partition: PartitionNumber) -> Result<()> {
+    pub fn check(&self, subject: &SubjectNumber, partition: PartitionNumber, strokes: u64) -> Result<()> {
         let closed = self.closed.read().expect("no holder of this lock panics");
-        match closed.subjects.contains(subject) || closed.partitions.contains(&partition) {
+        let struck = closed.struck.get(subject).is_some_and(|stroke| *stroke > strokes);
+        match struck || closed.has_subject(subject) || closed.partitions.contains(&partition) {
             false => Ok(()),
             true => Err(Error::new(ErrorKind::Erased, "what was being read has been erased or has expired")),
         }

@@ -15,8 +15,10 @@ pub mod keyring_root;
 mod keyring_tests;
 pub mod keyring_tree;
 pub mod ledger;
+pub mod lease;
 pub mod mark;
 pub mod position;
+pub mod request;
 #[cfg(test)]
 pub mod samples;
 pub mod segment;

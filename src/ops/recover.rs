@@ -18,7 +18,7 @@ use crate::engine::fence::{Fences, follow_acts};
 use crate::engine::partitions::Partitions;
 use crate::engine::scrub::Scrub;
 use crate::engine::time::TrustedTime;
-use crate::engine::{Engine, Tuning, Writer, acts, replay, settle, sweep};
+use crate::engine::{Engine, Tuning, Writer, acts, lease, replay, request, settle, sweep};
 use crate::env::{Env, Lock, random, read_file};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::Fact;
@@ -144,6 +144,8 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
             cells: Cells::new(store, opening.salt),
             housekeeping: Mutex::default(),
             has_worker: wish.has_worker,
+            fencing: lease::Fencing::default(),
+            looked: request::Looked::default(),
             ballast,
             next_segment: AtomicU64::new(ledger.state().next_segment),
             tuning: wish.tuning,
@@ -153,13 +155,19 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
         facts: Mutex::new(ledger),
         followed: Mutex::default(),
         watermark,
+        lease: lease::Held::default(),
         fences: Fences::default(),
         forget_due: AtomicBool::new(false),
         scrub,
         trusted,
     };
-    follow_acts(&engine);
+    follow_acts(&engine, &engine.ledger());
     show(&engine, &files);
+    lease::begin(&engine, engine.writer()?);
+    match request::sweep(&engine, true) {
+        Err(error) if error.kind() != ErrorKind::OutOfSpace => return Err(error),
+        _ => {} // What cannot be answered on a full disk is answered by the next opening.
+    }
     if !report.clean {
         // Before anything is written: what an interrupted step left behind may bear the names that come next.
         report.files_swept += sweep::sweep(&engine)?;

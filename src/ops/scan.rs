@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::crypto::CellKey;
-use crate::engine::Engine;
+use crate::engine::{Engine, lease};
 use crate::engine::catalog::Snapshot;
 use crate::engine::cells::cell_keys;
 use crate::engine::read::{CellReader, Hit, order};
@@ -33,7 +33,8 @@ pub struct Scan {
     partitions: VecDeque<Arc<PartitionEntry>>,
     partition: Option<Arc<PartitionEntry>>,
     cells: VecDeque<Cell>,
-    customer: Option<CustomerId>,
+    customer: Option<(CustomerId, SubjectNumber)>,
+    strokes: u64,
     hits: VecDeque<Hit>,
     failed: bool,
 }
@@ -51,6 +52,7 @@ pub fn scan(engine: Arc<Engine>, stream: Option<&Stream>, range: Range) -> Scan 
         partition: None,
         cells: VecDeque::new(),
         customer: None,
+        strokes: engine.fences.strokes(),
         hits: VecDeque::new(),
         failed: false,
         engine,
@@ -60,7 +62,9 @@ pub fn scan(engine: Arc<Engine>, stream: Option<&Stream>, range: Range) -> Scan 
 impl Scan {
     fn advance(&mut self) -> Result<Option<Stored>> {
         loop {
-            if let (Some(hit), Some(customer)) = (self.hits.pop_front(), &self.customer) {
+            if let (Some(hit), Some((customer, subject))) = (self.hits.pop_front(), &self.customer) {
+                lease::look(&self.engine)?;
+                self.engine.fences.check(subject, hit.partition.number, self.strokes)?;
                 return hit.into_record(customer).map(Some);
             }
             if let (Some(cell), Some(partition)) = (self.cells.pop_front(), self.partition.clone()) {
@@ -75,9 +79,12 @@ impl Scan {
     }
 
     fn read(&mut self, partition: &Arc<PartitionEntry>, cell: Cell) -> Result<()> {
-        if self.engine.fences.check(&cell.subject, partition.number).is_err() {
-            return Ok(()); // Erased or expired since the walk.
+        lease::look(&self.engine)?;
+        let fences = &self.engine.fences;
+        if fences.has_subject(&cell.subject) || fences.has_partition(partition.number) {
+            return Ok(()); // Erased or expired since the walk, and nothing of it was handed out.
         }
+        fences.check(&cell.subject, partition.number, self.strokes)?;
         let policy = self.engine.policy();
         let shown = shown(&policy, partition, self.engine.now());
         let reader = CellReader::new(&self.engine.catalog, &self.snapshot, self.engine.store);
@@ -85,7 +92,7 @@ impl Scan {
         let range = self.range;
         reader.read(partition, &cell.key, &|at| range.contains(at) && shown(at), &mut hits)?;
         order(&mut hits);
-        self.customer = Some(cell.customer);
+        self.customer = Some((cell.customer, cell.subject));
         self.hits = hits.into();
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use regex::bytes::Regex;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, lease};
 use crate::engine::cells::cell_keys;
 use crate::engine::read::{CellReader, Hit, order};
 use crate::engine::visible::{Range, covered, shown};
@@ -19,6 +19,7 @@ pub struct Timeline {
     engine: Arc<Engine>,
     customer: CustomerId,
     subject: SubjectNumber,
+    strokes: u64,
     hits: VecDeque<Hit>,
     pattern: Option<Regex>,
 }
@@ -35,7 +36,9 @@ impl Iterator for Timeline {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let hit = self.hits.pop_front()?;
-            if let Err(erased) = self.engine.fences.check(&self.subject, hit.partition.number) {
+            let (fences, partition) = (&self.engine.fences, hit.partition.number);
+            let looked = lease::look(&self.engine);
+            if let Err(erased) = looked.and_then(|()| fences.check(&self.subject, partition, self.strokes)) {
                 self.hits.clear();
                 return Some(Err(erased));
             }
@@ -53,9 +56,10 @@ impl Iterator for Timeline {
 /// # Errors
 /// [`ErrorKind::Corrupt`] where a part of it cannot be read: a gap is never passed over.
 pub fn timeline(engine: &Arc<Engine>, customer: &CustomerId, range: Range) -> Result<Timeline> {
-    let (subject, hits) = hits(engine, customer, range)?;
+    let strokes = engine.fences.strokes();
+    let (subject, hits) = hits(engine, customer, range, strokes)?;
     let (engine, customer) = (engine.clone(), customer.clone());
-    Ok(Timeline { engine, customer, subject, hits: hits.into(), pattern: None })
+    Ok(Timeline { engine, customer, subject, strokes, hits: hits.into(), pattern: None })
 }
 
 /// The records of a timeline whose body matches `pattern`, a regular expression over bytes.
@@ -76,11 +80,11 @@ pub fn grep(engine: &Arc<Engine>, customer: &CustomerId, pattern: &str, range: R
 /// # Errors
 /// As [`timeline`].
 pub fn get(engine: &Engine, customer: &CustomerId, id: RecordId) -> Result<Option<Stored>> {
-    let (_, hits) = hits(engine, customer, Range::new(..))?;
+    let (_, hits) = hits(engine, customer, Range::new(..), engine.fences.strokes())?;
     hits.into_iter().find(|hit| hit.id == id).map(|hit| hit.into_record(customer)).transpose()
 }
 
-fn hits(engine: &Engine, customer: &CustomerId, range: Range) -> Result<(SubjectNumber, Vec<Hit>)> {
+fn hits(engine: &Engine, customer: &CustomerId, range: Range, strokes: u64) -> Result<(SubjectNumber, Vec<Hit>)> {
     let Some(found) = engine.keyring.customer(customer)? else { return Ok(Default::default()) };
     let subject = found.entry.subject;
     if found.entry.state == CustomerState::Living && engine.fences.has_subject(&subject) {
@@ -102,6 +106,7 @@ fn hits(engine: &Engine, customer: &CustomerId, range: Range) -> Result<(Subject
     }
     order(&mut hits);
     // What was closed off while it was read is not handed out.
-    hits.retain(|hit| engine.fences.check(&subject, hit.partition.number).is_ok());
+    lease::look(engine)?;
+    hits.retain(|hit| engine.fences.check(&subject, hit.partition.number, strokes).is_ok());
     Ok((subject, hits))
 }

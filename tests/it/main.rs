@@ -3,6 +3,8 @@
 //! Most run on the simulated machine, so they need the feature `simulation`; those of the program need `cli`
 //! (`cargo test --all-features` has both).
 
+#[cfg(feature = "simulation")]
+mod beside;
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(feature = "simulation")]
