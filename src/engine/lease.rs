@@ -16,8 +16,8 @@ use super::fence::follow_acts;
 use super::{Engine, Writer};
 use crate::env::{Env, File, OpenMode, random, read_file, write_all_at};
 use crate::error::{Error, Result};
-use crate::format::ledger::{Effect, Fact};
 use crate::format::lease::{LEASE_BYTES, Lease};
+use crate::format::ledger::{Effect, Fact};
 use crate::policy::Policy;
 use crate::window::Timestamp;
 
@@ -34,9 +34,10 @@ const SWEEP: Duration = Duration::from_secs(86_400);
 /// How often open iterators look at the ledger, in microseconds.
 const LOOK_MICROS: u64 = 1_000_000;
 
-/// The lease of a read-only opening.
-#[derive(Default)]
+/// The lease of a read-only opening. Like a lock it is given back when it is dropped; where that does not happen, it
+/// lapses.
 pub struct Held {
+    env: Arc<dyn Env>,
     state: Mutex<State>,
     /// When the ledger was looked at last, in microseconds of monotonic time.
     looked: AtomicU64,
@@ -122,17 +123,29 @@ fn create(env: &dyn Env, dir: &Path) -> io::Result<(PathBuf, Arc<dyn File>)> {
 }
 
 impl Held {
+    /// Nothing held yet: [`follow`] takes a lease.
+    pub fn none(env: Arc<dyn Env>) -> Self {
+        Held { env, state: Mutex::default(), looked: AtomicU64::new(0) }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of this lock panics")
     }
 
     /// Gives the lease back at the end of a reader. Should somebody read on, the next call takes a new one.
-    pub fn give_back(&self, env: &dyn Env) {
-        let mut state = self.state();
-        if let Some((path, _)) = state.file.take() {
-            let _ = env.remove_file(&path); // A lease that stays lapses.
+    pub fn give_back(&self) {
+        if let Ok(mut state) = self.state.lock() {
+            if let Some((path, _)) = state.file.take() {
+                let _ = self.env.remove_file(&path); // A lease that stays lapses.
+            }
+            *state = State::default();
         }
-        *state = State::default();
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }
 

@@ -186,7 +186,8 @@ pub fn sweep(engine: &Engine, thorough: bool) -> Result<()> {
     if thorough {
         for name in [DIRECTORY, lease::DIRECTORY] {
             let dir = engine.root.join(name);
-            create_dirs(&*engine.env, &dir).map_err(|error| Error::io("create a directory of the store", &dir, error))?;
+            create_dirs(&*engine.env, &dir)
+                .map_err(|error| Error::io("create a directory of the store", &dir, error))?;
         }
         for taken in waiting(engine, TAKEN)? {
             answer(engine, &taken, Outcome::Stale)?;

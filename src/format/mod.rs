@@ -14,8 +14,8 @@ pub mod keyring_root;
 #[cfg(test)]
 mod keyring_tests;
 pub mod keyring_tree;
-pub mod ledger;
 pub mod lease;
+pub mod ledger;
 pub mod mark;
 pub mod position;
 pub mod request;

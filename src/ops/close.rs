@@ -11,7 +11,7 @@ use crate::format::position::Known;
 /// What the steps answer; the store is then as after a crash, and the next opening recovers it.
 pub fn close(engine: &Engine) -> Result<()> {
     let Some(writer) = &engine.writer else {
-        engine.lease.give_back(&*engine.env);
+        engine.lease.give_back();
         return Ok(());
     };
     housekeeping::settle_all(engine)?;

@@ -155,7 +155,7 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
         facts: Mutex::new(ledger),
         followed: Mutex::default(),
         watermark,
-        lease: lease::Held::default(),
+        lease: lease::Held::none(env.clone()),
         fences: Fences::default(),
         forget_due: AtomicBool::new(false),
         scrub,

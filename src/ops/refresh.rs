@@ -80,7 +80,7 @@ fn try_open(
         watermark: AtomicI64::new(watermark.as_micros()),
         facts: Mutex::new(ledger),
         followed: Mutex::default(),
-        lease: lease::Held::default(),
+        lease: lease::Held::none(env.clone()),
         fences: Fences::default(),
         forget_due: AtomicBool::new(false),
         scrub: Scrub::default(),

@@ -124,7 +124,8 @@ fn a_reader_that_does_not_look_lapses_after_a_minute() {
 #[test]
 fn a_part_that_is_erased_ends_what_is_being_read_of_it() {
     let (sim, _, writer, reader) = scene(3);
-    let (mut here, mut there) = (writer.timeline("canary-ana", ..).unwrap(), reader.timeline("canary-ana", ..).unwrap());
+    let (mut here, mut there) =
+        (writer.timeline("canary-ana", ..).unwrap(), reader.timeline("canary-ana", ..).unwrap());
     let mut scan = reader.scan(ScanFilter::default()).unwrap();
     assert!(here.next().unwrap().is_ok() && there.next().unwrap().is_ok() && scan.next().unwrap().is_ok());
     writer.erase_part("canary-ana", None, Some(at("2025-10-01T00:00:00Z"))).unwrap().unwrap();
