@@ -106,7 +106,7 @@ pub fn stages(receipt: &Receipt) -> Vec<String> {
     lines.push(format!("shredded  {shredded}  the keys are gone from the keyring (its root {})", receipt.epoch));
     let stage = if receipt.is_final { "final" } else { "cleared" };
     let words = receipt.evidence.trim_start_matches(stage).trim_start_matches(": ");
-    lines.push(format!("{stage:8}  the custodian on what opened older keyrings: {words}"));
+    lines.push(format!("{stage:8}  the custodian destroyed what opens older keyrings: {words}"));
     match (receipt.scrubbed, needs_scrub(receipt)) {
         (Some(at), _) => lines.push(format!("scrubbed  {at}  the unreadable bytes are gone too")),
         (None, true) => lines.push(
