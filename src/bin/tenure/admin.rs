@@ -142,9 +142,7 @@ pub fn maintain(global: &Global, args: &MaintainArgs, output: &mut Output) -> Ou
             match (waiting, args.scrub) {
                 (0, true) => "the bytes of everything erased are gone".into(),
                 (0, false) => "nothing waits for it".into(),
-                _ => {
-                    counted(waiting, "erasure") + " whose unreadable bytes go with merges to come, or now with --scrub"
-                }
+                _ => counted(waiting, "act") + " whose unreadable bytes go within 90 days, or now with --scrub",
             },
         ),
         ("left", if done.more { "more to do: run it again".into() } else { "nothing to do".into() }),

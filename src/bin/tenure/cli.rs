@@ -291,7 +291,7 @@ pub struct MaintainArgs {
     /// Begin nothing new after this long (10s, 5m, 1h) [default: until all is done].
     #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
     pub budget: Option<std::time::Duration>,
-    /// Drop the unreadable bytes of everything erased so far as well, instead of with merges to come.
+    /// Drop the unreadable bytes of everything erased so far as well, instead of within 90 days.
     #[arg(long)]
     pub scrub: bool,
 }
@@ -350,7 +350,7 @@ pub struct LettingGo {
     /// Only show what would go. Beats --confirm.
     #[arg(long)]
     pub dry_run: bool,
-    /// Drop the unreadable bytes at once as well, instead of with merges to come.
+    /// Drop the unreadable bytes at once as well, instead of within 90 days.
     #[arg(long)]
     pub scrub_now: bool,
 }

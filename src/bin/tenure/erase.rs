@@ -183,12 +183,12 @@ fn print_homes(homes: &Homes, named: u64, output: &mut Output) -> Result<(), Fai
     if homes.partitions.is_empty() {
         return output.line("a dry run: there is no readable record of that kind, and nothing was changed");
     }
-    let mut sheet = Sheet::new(&["partition", "customers#", "records#", "raw#"]);
+    let mut sheet = Sheet::new(&["partition", "records#", "raw#", "customers#"]);
     for (id, home) in &homes.partitions {
-        sheet.row([id.to_string(), count(home.customers), count(home.records), bytes(home.raw_bytes)]);
+        sheet.row([id.to_string(), count(home.records), bytes(home.raw_bytes), count(home.customers)]);
     }
     let raw = homes.partitions.values().map(|home| home.raw_bytes).sum();
-    sheet.row(["total".into(), count(homes.known), count(records), bytes(raw)]);
+    sheet.row(["total".into(), count(records), bytes(raw), count(homes.known)]);
     output.sheet(&sheet)?;
     output.line("")?;
     if named > 1 {

@@ -60,7 +60,7 @@ fn print_list(receipts: &[Receipt], output: &mut Output) -> Result<(), Failure> 
     for receipt in receipts {
         let bytes = match (receipt.scrubbed, needs_scrub(receipt)) {
             (Some(at), _) => format!("gone since {}", at.day()),
-            (None, true) => "go with merges to come".into(),
+            (None, true) => "go within 90 days".into(),
             (None, false) => "went with the files".into(),
         };
         sheet.row([count(receipt.number), what(receipt), receipt.intended.to_string(), receipt.stage().into(), bytes]);
