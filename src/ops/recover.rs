@@ -125,7 +125,7 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
         facts.push(Fact::ClockTrusted { clock: env.now() });
     }
     ledger.append(trusted.now(&**env), &facts)?;
-    let scrub = Scrub::load(&keyring)?;
+    let scrub = Scrub::load(&keyring, &ledger.state().acts)?;
     let watermark = AtomicI64::new(ledger.state().watermark.as_micros());
     let next_file = left.last().map_or(settled_through, |(number, _)| settled_through.max(*number)) + 1;
     let known = Known { journal: Position { file: next_file, offset: 0 }, entry: keyring.durable() };

@@ -75,6 +75,9 @@ impl Global {
         if let Some(reason) = &self.take_over {
             options = options.take_over(reason);
         }
+        if self.trust_clock {
+            options = options.trust_clock();
+        }
         let path = self.path()?;
         let store = options.open().map_err(|error| Failure::opening(error, &path))?;
         let found = recovery_in_words(store.recovery());
@@ -122,6 +125,10 @@ pub fn recovery_in_words(recovery: &Recovery) -> Vec<String> {
         format!("{} of the keyring's root mended", counted(r.roots_mended, "copy").replace("copys", "copies")),
     );
     tell(r.files_swept, format!("{} of an interrupted step removed", counted(r.files_swept, "leftover file")));
+    tell(
+        r.acts_finished,
+        format!("{} that had been interrupted, finished", counted(r.acts_finished, "erasure or expiry")),
+    );
     lines
 }
 
@@ -138,6 +145,8 @@ pub fn recovery_as_json(recovery: &Recovery) -> serde_json::Value {
         "mirrors_mended": recovery.mirrors_mended,
         "roots_mended": recovery.roots_mended,
         "files_swept": recovery.files_swept,
+        "acts_finished": recovery.acts_finished,
+        "clock_doubted": recovery.clock_doubted.map(|clock| clock.to_string()),
         "milliseconds": recovery.took.as_millis() as u64,
     })
 }
