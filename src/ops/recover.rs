@@ -161,21 +161,27 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
         scrub,
         trusted,
     };
-    follow_acts(&engine, &engine.ledger());
-    show(&engine, &files);
-    lease::begin(&engine, engine.writer()?);
-    match request::sweep(&engine, true) {
+    look_around(&engine, &files, &mut report)?;
+    settle_leftovers(&engine, files, &mut report)?;
+    report.acts_finished = finish_acts(&engine)?;
+    report.took = env.monotonic().saturating_sub(began);
+    Ok((engine, report))
+}
+
+/// Takes in what ledger and journal say, and what other processes left behind; after an unclean end, sweeps.
+fn look_around(engine: &Engine, files: &[Arc<JournalFile>], report: &mut Recovery) -> Result<()> {
+    follow_acts(engine, &engine.ledger());
+    show(engine, files);
+    lease::begin(engine, engine.writer()?);
+    match request::sweep(engine, true) {
         Err(error) if error.kind() != ErrorKind::OutOfSpace => return Err(error),
         _ => {} // What cannot be answered on a full disk is answered by the next opening.
     }
     if !report.clean {
         // Before anything is written: what an interrupted step left behind may bear the names that come next.
-        report.files_swept += sweep::sweep(&engine)?;
+        report.files_swept += sweep::sweep(engine)?;
     }
-    settle_leftovers(&engine, files, &mut report)?;
-    report.acts_finished = finish_acts(&engine)?;
-    report.took = env.monotonic().saturating_sub(began);
-    Ok((engine, report))
+    Ok(())
 }
 
 fn draw_salt(wish: &Wish) -> Result<Salt> {

@@ -26,15 +26,14 @@ pub struct Asked {
 /// Publishes `request`, which is not to be begun after `until`.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`] where nobody holds the store open for writing; [`ErrorKind::Invalid`] for too many customers
-/// at once; what the operating system answers.
+/// [`ErrorKind::Invalid`] where nobody holds the store open for writing, and for too many customers at once; what the operating system answers.
 pub fn ask(engine: &Engine, request: &Request, until: Timestamp) -> Result<Asked> {
     if matches!(request, Request::Erase { subjects } if subjects.len() > SUBJECTS_LIMIT) {
         let message = format!("one request names at most {SUBJECTS_LIMIT} customers");
         return Err(Error::new(ErrorKind::Invalid, message).hint("ask for fewer at once"));
     }
     if !writer_lives(&*engine.env, &engine.root) {
-        return Err(Error::new(ErrorKind::NotFound, "no process holds the store open that could do what is asked")
+        return Err(Error::new(ErrorKind::Invalid, "no process holds the store open that could do what is asked")
             .in_file(&engine.root)
             .hint("open it for writing, and do it there"));
     }
@@ -137,7 +136,8 @@ pub fn done_since(engine: &Engine, request: &Request, first: u64) -> Option<Rece
     };
     let ledger = engine.ledger();
     let acts = ledger.state().acts.by_number.range(first..);
-    let number = acts.filter(|(_, state)| state.done.is_some() && fits(&state.act)).map(|(number, _)| *number).last();
+    let number =
+        acts.filter(|(_, state)| state.done.is_some() && fits(&state.act)).map(|(number, _)| *number).next_back();
     drop(ledger);
     number.and_then(|number| receipt(engine, number))
 }

@@ -21,7 +21,7 @@ impl Store {
     /// numbers, encrypted, in a small file of the store. A store that is open for writing itself just does it.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::NotFound`] where nobody holds the store open; [`crate::ErrorKind::Locked`] where there is no
+    /// [`crate::ErrorKind::Invalid`] where nobody holds the store open; [`crate::ErrorKind::Locked`] where there is no
     /// answer within `timeout`: the error says whether the request was taken back or has been begun, in which case it
     /// will be finished. Otherwise as [`Store::erase`].
     pub fn request_erase(&self, customers: &[&str], timeout: Duration) -> Result<Option<Receipt>> {

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tenure::report::Receipt;
@@ -18,6 +19,8 @@ use crate::words::{bytes, count, counted};
 
 /// A list longer than this is none.
 const LIST_LIMIT: u64 = 1 << 30;
+/// How long another process that holds the store may take to do what it is asked.
+pub const WAIT: Duration = Duration::from_secs(60);
 const COLUMNS: [&str; 6] = ["class", "jurisdiction", "window", "customers", "records", "raw_bytes"];
 
 pub fn erase(global: &Global, args: &EraseArgs, output: &mut Output) -> Outcome {
@@ -33,8 +36,11 @@ pub fn erase(global: &Global, args: &EraseArgs, output: &mut Output) -> Outcome 
         return Ok(Exit::Done);
     }
     confirm(args, customers.len())?;
-    let store = global.open(output)?;
-    let erased = let_go(&store, &customers, args);
+    let (store, beside) = global.open_or_beside(output)?;
+    if beside && args.how.scrub_now {
+        output.say("it drops the dead bytes by itself, in time: --scrub-now is for a store that nobody holds");
+    }
+    let erased = let_go(&store, &customers, args, beside);
     let closed = store.close();
     let receipt = erased?;
     closed?;
@@ -79,13 +85,13 @@ fn confirm(args: &EraseArgs, customers: usize) -> Result<(), Failure> {
     }
 }
 
-fn let_go(store: &Store, customers: &[String], args: &EraseArgs) -> Result<Option<Receipt>, Failure> {
+fn let_go(store: &Store, customers: &[String], args: &EraseArgs, beside: bool) -> Result<Option<Receipt>, Failure> {
     let receipt = match (customers, &args.stream, args.until) {
-        (_, None, None) => store.erase(&customers.iter().map(String::as_str).collect::<Vec<_>>())?,
-        ([customer], stream, until) => store.erase_part(customer, stream.clone(), until)?,
+        (_, None, None) => store.request_erase(&customers.iter().map(String::as_str).collect::<Vec<_>>(), WAIT)?,
+        ([customer], stream, until) => store.request_erase_part(customer, stream.clone(), until, WAIT)?,
         _ => return Err(Failure::usage("--stream and --until are for one customer")),
     };
-    if args.how.scrub_now {
+    if args.how.scrub_now && !beside {
         // Also where nothing was left to erase: it may have been erased by a run that came no further.
         store.scrub()?;
     }

@@ -6,6 +6,7 @@ use tenure::report::{Expiring, Expiry};
 use tenure::{ExpireOptions, Timestamp};
 
 use crate::cli::{ExpireArgs, Format, Global};
+use crate::erase::WAIT;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{Output, Sheet};
 use crate::receipt;
@@ -25,8 +26,9 @@ pub fn expire(global: &Global, args: &ExpireArgs, output: &mut Output) -> Outcom
             global.open_read_only()?.expire(ExpireOptions { now, ..options })?
         }
         false => {
-            let store = global.open(output)?;
-            let expired = store.expire(options);
+            let (store, beside) = global.open_or_beside(output)?;
+            let now = args.now.or((beside && global.trust_clock).then_some(clock));
+            let expired = store.request_expire(ExpireOptions { now, ..options }, WAIT);
             let closed = store.close();
             let expiry = expired?;
             closed?;

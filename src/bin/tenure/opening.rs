@@ -6,7 +6,7 @@ use tenure::report::Recovery;
 use tenure::{CommandCustodian, FileCustodian, Options, Store};
 
 use crate::cli::Global;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::words::{bytes, counted, duration};
 
@@ -67,6 +67,19 @@ impl Global {
     pub fn open_read_only(&self) -> Result<Store, Failure> {
         let path = self.path()?;
         self.options()?.open_read_only().map_err(|error| Failure::opening(error, &path))
+    }
+
+    /// Opens the store for writing; where another process holds it, for reading beside that process, which can be asked
+    /// then: second comes whether it must be.
+    pub fn open_or_beside(&self, output: &Output) -> Result<(Store, bool), Failure> {
+        match self.open(output) {
+            Err(failure) if failure.exit == Exit::Locked && self.take_over.is_none() => {
+                let store = self.open_read_only()?;
+                output.say("another process holds the store open; it is asked to do this");
+                Ok((store, true))
+            }
+            outcome => outcome.map(|store| (store, false)),
+        }
     }
 
     /// Opens the store for writing, with a thread for its background work, and tells what had to be recovered.

@@ -24,6 +24,7 @@ cases!(
     missing_store,
     foreign_directory,
     locked,
+    beside,
     wrong_key,
     copied_store,
     damaged_store,
