@@ -194,6 +194,11 @@ pub fn customer_tag(lookup: &Key, id: &str) -> [u8; 16] {
     tag(lookup, "tenure/v1/customer", &[id.as_bytes()])
 }
 
+/// The key that requests to the writer are sealed under, from the route key of the root in force.
+pub fn request_key(store: &StoreId, route: &Key) -> Key {
+    hkdf(store, route, "tenure/v1/request", &[])
+}
+
 /// Where the keyring keeps a partition.
 pub fn partition_tag(lookup: &Key, id: &PartitionId) -> [u8; 16] {
     let start = id.window.first_day().number().to_le_bytes();

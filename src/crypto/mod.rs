@@ -13,7 +13,9 @@ mod merkle;
 #[cfg(feature = "simulation")]
 pub use aead::seals;
 pub use aead::{NONCE_BYTES, Nonce, Sealer, TAG_BYTES};
-pub use derive::{CellKey, CellSecret, PartitionKey, YearKey, customer_tag, partition_tag, source_tag, stream_key};
+pub use derive::{
+    CellKey, CellSecret, PartitionKey, YearKey, customer_tag, partition_tag, request_key, source_tag, stream_key,
+};
 pub use hash::{Digest, Hasher, leaf_hash, sha256};
 pub use key::Key;
 pub use merkle::{Frontier, consistency_ranges, inclusion_ranges, verify_consistency, verify_inclusion};

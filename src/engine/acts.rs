@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use super::explode;
-use super::{Engine, Writer, housekeeping, scrub};
+use super::{Engine, Writer, housekeeping, lease, scrub};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::{Act, EVIDENCE_LIMIT, Effect, Fact};
 use crate::ident::{CustomerId, PartitionNumber, SubjectNumber};
@@ -18,7 +18,9 @@ use crate::window::Timestamp;
 /// What the ledger answers; nothing has happened then.
 pub fn intend(engine: &Engine, act: Act) -> Result<u64> {
     let number = engine.ledger().state().acts.next();
+    let writer = engine.writer()?;
     engine.record(&[Fact::Intended { number, act }])?;
+    lease::expect(engine, writer, number);
     Ok(number)
 }
 
@@ -90,10 +92,15 @@ pub fn find(engine: &Engine, subjects: &[SubjectNumber], ids: Option<&[CustomerI
     Ok(found)
 }
 
-/// Rewrites the keyring with `changes` under a new root, has every older one destroyed, and puts it on record.
+/// Rewrites the keyring with `changes` under a new root, has every older one destroyed, and puts it on record. It does
+/// not wait for readers: whether they have all seen the fence is put on record when they have.
 pub fn shred(engine: &Engine, number: u64, changes: &Changes) -> Result<()> {
     // The root names a ledger that is longer than any named before: an older root is always seen to be older.
-    engine.record(&[Fact::Watermark])?;
+    let fact = match lease::is_fenced(engine, engine.writer()?, number) {
+        true => Fact::Effected { number, effect: Effect::Fenced },
+        false => Fact::Watermark,
+    };
+    engine.record(&[fact])?;
     let (folded, evidence) = engine.keyring.shred(changes, housekeeping::position(engine))?;
     let mut words = evidence.words;
     while words.len() > EVIDENCE_LIMIT {

@@ -8,11 +8,11 @@ use super::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::Act;
 use crate::ident::{PartitionNumber, Stream, SubjectNumber};
+use crate::ledger::Ledger;
 use crate::window::{Day, Timestamp};
 
 /// Takes over what the ledger says of destructive acts.
-pub fn follow_acts(engine: &Engine) {
-    let ledger = engine.ledger();
+pub fn follow_acts(engine: &Engine, ledger: &Ledger) {
     let acts = &ledger.state().acts;
     let mut closed = engine.fences.closed.write().expect("no holder of this lock panics");
     for (number, state) in acts.by_number.range(closed.followed + 1..) {

@@ -8,17 +8,20 @@ pub mod ballast;
 pub mod catalog;
 pub mod cells;
 pub mod committer;
+pub mod due;
 pub mod encode;
 pub mod explode;
 pub mod fence;
 pub mod forget;
 pub mod hint;
 pub mod housekeeping;
+pub mod lease;
 pub mod merge;
 pub mod partitions;
 pub mod read;
 pub mod replay;
 pub mod restore;
+pub mod request;
 pub mod scrub;
 pub mod settle;
 pub mod sweep;
@@ -91,6 +94,10 @@ pub struct Writer {
     pub has_worker: bool,
     /// The number of the next segment. A step that failed leaves its numbers unused.
     pub next_segment: AtomicU64,
+    /// Acts that readers may not have seen yet.
+    pub fencing: lease::Fencing,
+    /// When requests were looked for.
+    pub looked: request::Looked,
     /// What is reserved for a full disk.
     pub ballast: Ballast,
     /// When background work is due.
@@ -132,6 +139,8 @@ pub struct Engine {
     pub facts: Mutex<Ledger>,
     /// The journal files that a read-only opening follows; none in a writing one.
     pub followed: Mutex<Vec<(Follower, Arc<JournalFile>)>>,
+    /// What a read-only opening tells the writer; nothing in a writing one.
+    pub lease: lease::Held,
     /// What may no longer pass.
     pub fences: Fences,
     /// Dead cells whose frames may still lie around.

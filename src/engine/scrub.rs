@@ -7,7 +7,7 @@ use std::sync::{Arc, RwLock};
 use super::catalog::SegmentSlot;
 use super::{Engine, housekeeping, merge};
 use crate::error::Result;
-use crate::format::ledger::{Effect, Fact};
+use crate::format::ledger::{Act, Acts, Effect, Fact};
 use crate::ident::{Handle, PartitionNumber};
 use crate::keyring::{Changes, Keyring};
 use crate::report::Maintenance;
@@ -26,13 +26,20 @@ struct Dead {
 pub struct Scrub(RwLock<Dead>);
 
 impl Scrub {
-    /// Those that the keyring's notes name.
-    pub fn load(keyring: &Keyring) -> Result<Self> {
+    /// Those that the keyring's notes name; and the acts without any, which had nothing to scrub, or whose notes went just
+    /// before a crash.
+    pub fn load(keyring: &Keyring, acts: &Acts) -> Result<Self> {
         let scrub = Scrub::default();
         keyring.walk_notes(&mut |_, note| {
             scrub.add(note.act, &note.cells);
             Ok(())
         })?;
+        for (number, state) in &acts.by_number {
+            let expired = matches!(state.act, Act::Expire { .. });
+            if !expired && state.shredded.is_some() && state.scrubbed.is_none() {
+                scrub.add(*number, &[]);
+            }
+        }
         Ok(scrub)
     }
 

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::Engine;
+use super::{Engine, request};
 use crate::env::{Env, TEMPORARY};
 use crate::error::{Error, Result};
 use crate::segment;
@@ -15,7 +15,8 @@ pub fn sweep(engine: &Engine) -> Result<u64> {
         let snapshot = engine.catalog.snapshot();
         snapshot.view.segments.values().flatten().map(|slot| slot.path.clone()).collect()
     };
-    let mut dirs = vec![engine.root.clone(), engine.root.join("journal"), engine.root.join("ledger")];
+    let mut dirs = vec![engine.root.clone()];
+    dirs.extend(["journal", "ledger", request::DIRECTORY].map(|name| engine.root.join(name)));
     dirs.extend(directories(&*engine.env, &engine.root)?);
     let mut swept = 0;
     for path in files(&*engine.env, &dirs)? {

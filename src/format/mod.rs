@@ -14,9 +14,11 @@ pub mod keyring_root;
 #[cfg(test)]
 mod keyring_tests;
 pub mod keyring_tree;
+pub mod lease;
 pub mod ledger;
 pub mod mark;
 pub mod position;
+pub mod request;
 #[cfg(test)]
 pub mod samples;
 pub mod segment;

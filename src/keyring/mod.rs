@@ -38,7 +38,7 @@ use self::log::locked;
 use self::partitions::Partitions;
 use self::state::{State, Unfolded};
 use self::tree::{Nodes, damaged};
-use crate::crypto::{Key, NONCE_BYTES, Nonce, customer_tag, partition_tag, source_tag};
+use crate::crypto::{Key, NONCE_BYTES, Nonce, Sealer, customer_tag, partition_tag, request_key, source_tag};
 use crate::env::{self, Env};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::keyring::{EntryKind, Place, TreeKey};
@@ -392,6 +392,13 @@ impl Keyring {
     /// The name under which the offset of a source is kept.
     pub fn source_tag(&self, name: &str) -> [u8; 16] {
         source_tag(&self.lookup, name)
+    }
+
+    /// What requests to the writer are sealed under, with the epoch of the root that it belongs to: it is another one
+    /// with every root, and dies with it.
+    pub fn request_sealer(&self) -> (u64, Sealer) {
+        let state = locked(&self.state);
+        (state.tree.root.epoch, Sealer::new(&request_key(&self.store, &state.tree.crown.route)))
     }
 
     /// How many customers have an entry, tombstones included.

@@ -1,6 +1,6 @@
 //! Append: admit, encrypt on the caller's thread, queue; the commit makes it durable.
 
-use crate::engine::{Engine, housekeeping};
+use crate::engine::{Engine, housekeeping, request};
 use crate::error::Result;
 use crate::record::Batch;
 
@@ -33,6 +33,9 @@ pub fn append(engine: &Engine, batch: &Batch) -> Result<u64> {
     let limit = if writer.has_worker { WAITING_FILES_WITH_WORKER } else { WAITING_FILES };
     if housekeeping::waiting(engine).len() > limit {
         housekeeping::relieve(engine, limit)?;
+    }
+    if !writer.has_worker {
+        request::serve_in_passing(engine, writer);
     }
     Ok(ticket)
 }

@@ -10,7 +10,10 @@ use crate::format::position::Known;
 /// # Errors
 /// What the steps answer; the store is then as after a crash, and the next opening recovers it.
 pub fn close(engine: &Engine) -> Result<()> {
-    let Some(writer) = &engine.writer else { return Ok(()) };
+    let Some(writer) = &engine.writer else {
+        engine.lease.give_back();
+        return Ok(());
+    };
     housekeeping::settle_all(engine)?;
     let entry = engine.keyring.sync()?;
     let known = Known { journal: writer.committer.durable(), entry };

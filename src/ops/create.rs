@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::engine::{lease, request};
 use crate::env::{Env, create_dirs, publish_new, random};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::Fact;
@@ -17,7 +18,7 @@ pub const MARK: &str = "FORMAT";
 /// The name of the file that writers lock.
 pub const LOCK: &str = "LOCK";
 /// The directories of a store.
-pub const DIRECTORIES: [&str; 3] = ["journal", "ledger", "segments"];
+pub const DIRECTORIES: [&str; 5] = ["journal", "ledger", "segments", lease::DIRECTORY, request::DIRECTORY];
 
 /// Makes an empty store in `root`, its keyring, and its custodian's root, under `policy` or one that keeps everything.
 ///

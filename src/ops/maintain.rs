@@ -1,10 +1,10 @@
-//! Maintenance: settle full journal files, fold and compact the keyring, merge segments, within a budget.
+//! Maintenance: do what other processes ask, settle full journal files, fold and compact the keyring, merge segments, within a budget.
 
-use crate::engine::{Engine, Writer, forget, housekeeping, merge, scrub, settle};
+use crate::engine::{Engine, Writer, forget, housekeeping, lease, merge, request, scrub, settle};
 use crate::error::Result;
 use crate::report::{Budget, Maintenance};
 
-/// Does what is due, one step after the other, until there is none or `budget` is used up. A step once begun is
+/// Does what other processes ask, then what is due, one step after the other, until there is none or `budget` is used up. A step once begun is
 /// finished.
 ///
 /// # Errors
@@ -14,12 +14,14 @@ pub fn maintain(engine: &Engine, budget: Budget) -> Result<Maintenance> {
     let _one_at_a_time = writer.housekeep();
     let began = engine.env.monotonic();
     let mut done = Maintenance::default();
+    request::serve(engine, writer)?;
     while step(engine, writer, &mut done)? {
         if engine.env.monotonic().saturating_sub(began) >= budget.time {
             done.more = true;
             break;
         }
     }
+    lease::record_fenced(engine, writer)?;
     engine.catalog.sweep()?;
     Ok(done)
 }

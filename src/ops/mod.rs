@@ -13,6 +13,7 @@ pub mod receipt;
 pub mod recover;
 pub mod refresh;
 pub mod repair;
+pub mod request;
 pub mod scan;
 pub mod stats;
 pub mod timeline;

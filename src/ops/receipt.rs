@@ -1,7 +1,8 @@
 //! Receipts: the account of a destructive verb, read from the ledger.
 
-use crate::engine::Engine;
 use crate::engine::forget::FENCE_DAYS;
+use crate::engine::{Engine, lease};
+use crate::error::Result;
 use crate::format::ledger::{Act, ActState};
 use crate::report::{Receipt, Verb};
 
@@ -10,9 +11,16 @@ pub fn receipt(engine: &Engine, number: u64) -> Option<Receipt> {
     engine.ledger().state().acts.by_number.get(&number).map(|state| tell(number, state))
 }
 
-/// The accounts of all acts, oldest first.
-pub fn receipts(engine: &Engine) -> Vec<Receipt> {
-    engine.ledger().state().acts.by_number.iter().map(|(number, state)| tell(*number, state)).collect()
+/// The accounts of all acts, oldest first, with what readers have come to see by now.
+///
+/// # Errors
+/// What the ledger of a writing opening answers.
+pub fn receipts(engine: &Engine) -> Result<Vec<Receipt>> {
+    if let Some(writer) = &engine.writer {
+        lease::record_fenced(engine, writer)?;
+    }
+    let ledger = engine.ledger();
+    Ok(ledger.state().acts.by_number.iter().map(|(number, state)| tell(*number, state)).collect())
 }
 
 fn tell(number: u64, state: &ActState) -> Receipt {

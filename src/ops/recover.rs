@@ -18,7 +18,7 @@ use crate::engine::fence::{Fences, follow_acts};
 use crate::engine::partitions::Partitions;
 use crate::engine::scrub::Scrub;
 use crate::engine::time::TrustedTime;
-use crate::engine::{Engine, Tuning, Writer, acts, replay, restore, settle, sweep};
+use crate::engine::{Engine, Tuning, Writer, acts, lease, replay, request, restore, settle, sweep};
 use crate::env::{Env, Lock, random, read_file};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::Fact;
@@ -126,7 +126,7 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
     if wish.trust_clock {
         facts.push(Fact::ClockTrusted { clock: env.now() });
     }
-    let (partitions, scrub) = (Partitions::load(&keyring)?, Scrub::load(&keyring)?);
+    let (partitions, scrub) = (Partitions::load(&keyring)?, Scrub::load(&keyring, &ledger.state().acts)?);
     if wish.restored {
         facts.extend(lacks(&wish, &ledger, (&partitions, &scrub, &files), (&mark, missed), &mut report)?);
     }
@@ -153,22 +153,34 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
         forget_due: AtomicBool::new(false),
         scrub,
         trusted,
+        lease: lease::Held::none(env.clone()),
     };
-    follow_acts(&engine);
-    show(&engine, &files);
-    if wish.restored {
-        // What is settled, and whose segments are there, was only looked at.
-        let settled_through = engine.ledger().state().settled_through;
-        replay::leftovers(&**env, &wish.root, settled_through, &mut report)?;
-    }
-    if !report.clean {
-        // Before anything is written: what an interrupted step left behind may bear the names that come next.
-        report.files_swept += sweep::sweep(&engine)?;
-    }
+    look_around(&engine, &files, wish.restored, &mut report)?;
     settle_leftovers(&engine, files, &mut report)?;
     report.acts_finished = finish_acts(&engine)?;
     report.took = env.monotonic().saturating_sub(began);
     Ok((engine, report))
+}
+
+/// Takes in what ledger and journal say, and what other processes left behind; after an unclean end, sweeps.
+fn look_around(engine: &Engine, files: &[Arc<JournalFile>], restored: bool, report: &mut Recovery) -> Result<()> {
+    follow_acts(engine, &engine.ledger());
+    show(engine, files);
+    lease::begin(engine, engine.writer()?);
+    match request::sweep(engine, true) {
+        Err(error) if error.kind() != ErrorKind::OutOfSpace => return Err(error),
+        _ => {} // What cannot be answered on a full disk is answered by the next opening.
+    }
+    if restored {
+        // What is settled, and whose segments are there, was only looked at.
+        let settled_through = engine.ledger().state().settled_through;
+        replay::leftovers(&*engine.env, &engine.root, settled_through, report)?;
+    }
+    if !report.clean {
+        // Before anything is written: what an interrupted step left behind may bear the names that come next.
+        report.files_swept += sweep::sweep(engine)?;
+    }
+    Ok(())
 }
 
 /// The writing half, which begins the journal file that `known` names and has written nothing yet.
@@ -186,6 +198,8 @@ fn writer(
         cells: Cells::new(opening.store, opening.salt),
         housekeeping: Mutex::default(),
         has_worker: wish.has_worker,
+        fencing: lease::Fencing::default(),
+        looked: request::Looked::default(),
         ballast,
         next_segment: AtomicU64::new(state.next_segment),
         tuning: wish.tuning,

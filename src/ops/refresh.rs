@@ -5,7 +5,7 @@
 //! writes anything.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex, RwLock};
 
 use crate::engine::catalog::{Catalog, JournalFile};
@@ -13,7 +13,7 @@ use crate::engine::fence::{Fences, follow_acts};
 use crate::engine::partitions::Partitions;
 use crate::engine::scrub::Scrub;
 use crate::engine::time::TrustedTime;
-use crate::engine::{Engine, hint, replay};
+use crate::engine::{Engine, hint, lease, replay};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::group::GroupView;
@@ -80,11 +80,13 @@ fn try_open(
         watermark: AtomicI64::new(watermark.as_micros()),
         facts: Mutex::new(ledger),
         followed: Mutex::default(),
+        lease: lease::Held::none(env.clone()),
         fences: Fences::default(),
         forget_due: AtomicBool::new(false),
         scrub: Scrub::default(),
         trusted: TrustedTime::begin(&**env, watermark, false),
     };
+    follow_acts(&engine, &engine.ledger());
     follow(&engine)?;
     Ok(engine)
 }
@@ -114,16 +116,11 @@ fn follow(engine: &Engine) -> Result<()> {
         true => Some(published.unwrap_or_default()),
         false => None,
     };
-    let mut ledger = engine.ledger();
-    if ledger.refresh()? {
-        let policy = Policy::parse(&ledger.state().policy.1)?;
-        *engine.policy.write().expect("no holder of this lock panics") = Arc::new(policy);
-        engine.watermark.fetch_max(ledger.state().watermark.as_micros(), Ordering::Relaxed);
-    }
+    lease::follow(engine)?;
+    let ledger = engine.ledger();
     let settled_through = ledger.state().settled_through;
     let facts: Vec<_> = ledger.state().segments.values().cloned().collect();
     drop(ledger);
-    follow_acts(engine);
     engine.keyring.refresh()?;
     engine.partitions.reload(&engine.keyring)?;
     let journals = journals(engine, settled_through, limit)?;
@@ -183,6 +180,6 @@ fn journals(engine: &Engine, settled_through: u64, limit: Option<Position>) -> R
 }
 
 /// Whether a writer holds the store. Asked by trying its lock for a moment.
-fn writer_lives(env: &dyn Env, root: &std::path::Path) -> bool {
+pub fn writer_lives(env: &dyn Env, root: &std::path::Path) -> bool {
     matches!(env.try_lock(&root.join(LOCK)), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
 }

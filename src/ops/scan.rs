@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::crypto::CellKey;
-use crate::engine::Engine;
+use crate::engine::{Engine, lease};
 use crate::engine::catalog::Snapshot;
 use crate::engine::cells::cell_keys;
 use crate::engine::read::{CellReader, Hit, order};
@@ -64,6 +64,7 @@ impl Scan {
     fn advance(&mut self) -> Result<Option<Stored>> {
         loop {
             if let (Some(hit), Some((customer, subject))) = (self.hits.pop_front(), &self.customer) {
+                lease::look(&self.engine)?;
                 self.engine.fences.check_part(subject, self.since)?;
                 match self.engine.fences.check(subject, hit.partition.number) {
                     Ok(()) => return hit.into_record(customer).map(Some),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use regex::bytes::Regex;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, lease};
 use crate::engine::cells::cell_keys;
 use crate::engine::read::{CellReader, Hit, order};
 use crate::engine::visible::{Range, covered, shown};
@@ -37,7 +37,8 @@ impl Iterator for Timeline {
         loop {
             let hit = self.hits.pop_front()?;
             let fences = &self.engine.fences;
-            let passed = fences.check(&self.subject, hit.partition.number);
+            let looked = lease::look(&self.engine);
+            let passed = looked.and_then(|()| fences.check(&self.subject, hit.partition.number));
             if let Err(erased) = passed.and_then(|()| fences.check_part(&self.subject, self.since)) {
                 self.hits.clear();
                 return Some(Err(erased));
@@ -107,6 +108,7 @@ fn hits(engine: &Engine, customer: &CustomerId, range: Range) -> Result<(Subject
     order(&mut hits);
     engine.fences.check_part(&subject, since)?;
     // What was closed off while it was read is not handed out.
+    lease::look(engine)?;
     hits.retain(|hit| engine.fences.check(&subject, hit.partition.number).is_ok());
     Ok((subject, hits))
 }

@@ -2,6 +2,7 @@
 
 mod commit;
 mod options;
+mod request;
 mod worker;
 
 use std::ops::RangeBounds;
@@ -220,7 +221,7 @@ impl Store {
     /// # Errors
     /// Damage in what is read anew.
     pub fn receipts(&self) -> Result<Vec<Receipt>> {
-        Ok(ops::receipt::receipts(self.current()?))
+        ops::receipt::receipts(self.current()?)
     }
 
     /// Settles what the journal holds into segments now, without waiting for a file to be full.

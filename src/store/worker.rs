@@ -2,10 +2,14 @@
 
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use crate::engine::{Engine, housekeeping};
+use crate::engine::{Engine, housekeeping, request};
 use crate::ops;
 use crate::report::Budget;
+
+/// How often it looks for what other processes ask.
+const LOOK: Duration = Duration::from_millis(200);
 
 #[derive(Default)]
 struct Signal {
@@ -54,16 +58,21 @@ impl Drop for Worker {
 fn work(signal: &Signal, engine: &Weak<Engine>) {
     loop {
         let mut state = signal.state.lock().expect("no holder of this lock panics");
-        while !state.0 && !state.1 {
-            state = signal.changed.wait(state).expect("no holder of this lock panics");
+        if !state.0 && !state.1 {
+            // Other processes cannot wake it.
+            state = signal.changed.wait_timeout(state, LOOK).expect("no holder of this lock panics").0;
         }
         if state.1 {
             return;
         }
-        state.0 = false;
+        let woken = std::mem::take(&mut state.0);
         drop(state);
         let Some(engine) = engine.upgrade() else { return };
         let Ok(writer) = engine.writer() else { return };
+        request::serve_in_passing(&engine, writer);
+        if !woken {
+            continue;
+        }
         // Whatever is queued by now, also behind a commit that somebody else leads: a future leads none. A failure is
         // told to whoever waits for it.
         let _ = writer.committer.flush(&engine.tools(writer));

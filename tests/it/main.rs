@@ -7,6 +7,7 @@
 mod aftermath;
 #[cfg(feature = "simulation")]
 mod attacker;
+mod beside;
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(feature = "simulation")]

@@ -13,6 +13,7 @@ use crate::cli::{Cli, Format, Global, InitArgs, InspectArgs, MaintainArgs, Polic
 use crate::failure::{Exit, Failure, Outcome};
 use crate::opening::recovery_as_json;
 use crate::output::Output;
+use crate::receipt::needs_scrub;
 use crate::verify::{damage_as_json, print_damage};
 use crate::words::{bytes, count, counted};
 
@@ -93,9 +94,14 @@ pub fn policy(global: &Global, command: &PolicyCommand, output: &mut Output) -> 
             let text = read_policy(file)?;
             let store = global.open(output)?;
             let version = store.set_policy(&text)?;
+            let overdue = store.stats()?.partitions.iter().filter(|partition| partition.overdue).count() as u64;
             store.close()?;
             let people = [("policy", format!("version {version} is in force"))];
-            output.facts(&people, json!({ "version": version }))?;
+            output.facts(&people, json!({ "version": version, "overdue": overdue }))?;
+            if overdue > 0 {
+                let partitions = counted(overdue, "partition");
+                output.say(format_args!("{partitions} overdue by it: `tenure expire --dry-run` shows them"));
+            }
         }
     }
     Ok(Exit::Done)
@@ -104,7 +110,16 @@ pub fn policy(global: &Global, command: &PolicyCommand, output: &mut Output) -> 
 pub fn maintain(global: &Global, args: &MaintainArgs, output: &mut Output) -> Outcome {
     let store = global.open(output)?;
     let recovery = recovery_as_json(store.recovery());
-    let done = store.maintain(args.budget.map_or(Budget::ALL, |time| Budget { time }))?;
+    let mut done = store.maintain(args.budget.map_or(Budget::ALL, |time| Budget { time }))?;
+    if args.scrub {
+        let scrubbed = store.scrub()?;
+        done.journals_settled += scrubbed.journals_settled;
+        done.segments_written += scrubbed.segments_written;
+        done.segments_merged += scrubbed.segments_merged;
+        done.bytes_written += scrubbed.bytes_written;
+        done.entries_folded += scrubbed.entries_folded;
+    }
+    let waiting = store.receipts()?.iter().filter(|receipt| needs_scrub(receipt)).count() as u64;
     store.close()?;
     let people = [
         (
@@ -121,6 +136,15 @@ pub fn maintain(global: &Global, args: &MaintainArgs, output: &mut Output) -> Ou
             let compacted = if done.keyring_compacted { ", its log rewritten" } else { "" };
             format!("{} folded{compacted}", counted(done.entries_folded, "entry"))
         }),
+        ("forgotten", counted(done.customers_forgotten, "customer entry") + " of which nothing is left"),
+        (
+            "scrubbing",
+            match (waiting, args.scrub) {
+                (0, true) => "the bytes of everything erased are gone".into(),
+                (0, false) => "nothing waits for it".into(),
+                _ => counted(waiting, "act") + " whose unreadable bytes go within 90 days, or now with --scrub",
+            },
+        ),
         ("left", if done.more { "more to do: run it again".into() } else { "nothing to do".into() }),
     ];
     let document = json!({
@@ -130,6 +154,8 @@ pub fn maintain(global: &Global, args: &MaintainArgs, output: &mut Output) -> Ou
         "bytes_written": done.bytes_written,
         "entries_folded": done.entries_folded,
         "keyring_compacted": done.keyring_compacted,
+        "customers_forgotten": done.customers_forgotten,
+        "waiting_for_scrub": waiting,
         "more": done.more,
         "recovery": recovery,
     });

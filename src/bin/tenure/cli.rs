@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tenure::{RecordId, Timestamp};
+use tenure::{RecordId, Stream, Timestamp};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -14,7 +14,9 @@ Start here:
   tenure demo                                    everything once, in a temporary store
   tenure -s calls init                           make a store
   tenure -s calls ingest calls.jsonl             take records in
-  tenure -s calls timeline c-17                  read one customer's history";
+  tenure -s calls timeline c-17                  read one customer's history
+  tenure -s calls expire --dry-run               what the policy says is over
+  tenure -s calls erase c-17 --dry-run           what letting go of one customer would take";
 
 /// Keeps customer conversations as long as it must, no longer than it may, and lets go of any one customer on request.
 #[derive(Parser)]
@@ -68,6 +70,9 @@ pub struct Global {
     /// Open a store that was put back from an older copy under its living keyring, and say why.
     #[arg(long, global = true, value_name = "REASON")]
     pub restored: Option<String>,
+    /// Vouch for the clock of this machine, although it lies more than 45 days ahead of the last fact on record.
+    #[arg(long, global = true)]
+    pub trust_clock: bool,
     /// Accept a file custodian on a copy-on-write or network file system, where destroyed keys may linger.
     #[arg(long, global = true)]
     pub accept_weak_erasure: bool,
@@ -92,7 +97,7 @@ pub enum Format {
 /// The commands.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Show everything once: ingest, read, crash, recover, verify, on generated transcripts. Needs no files.
+    /// Show everything once: ingest, read, crash, recover, expire, erase, on generated transcripts. Needs no files.
     Demo(DemoArgs),
     /// Make a new store.
     Init(InitArgs),
@@ -118,6 +123,15 @@ pub enum Command {
     Doctor,
     /// Do the background work now: settle, merge, fold.
     Maintain(MaintainArgs),
+    /// Let go of what the policy says is over: the keys of those months are destroyed, then their files.
+    Expire(ExpireArgs),
+    /// Let go of a customer, or a part, everywhere at once: their keys are destroyed, for backups as well.
+    Erase(EraseArgs),
+    /// Destroy one record of a customer; the rest of the history stays.
+    Redact(RedactArgs),
+    /// Show the accounts of what was expired, erased and redacted.
+    #[command(subcommand)]
+    Receipt(ReceiptCommand),
     /// Show or replace the retention policy.
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -128,6 +142,9 @@ pub enum Command {
     },
     /// Print the manual page.
     Man,
+    /// Be an external custodian that keeps its secrets in a directory: one call of the protocol in docs/custodian.md.
+    #[command(hide = true)]
+    Keeper(KeeperArgs),
     /// Write generated records as JSON Lines, for benchmarks.
     #[command(hide = true)]
     Generate(GenerateArgs),
@@ -188,6 +205,9 @@ pub struct IngestArgs {
     /// Records in one batch: what becomes durable together.
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub batch: u32,
+    /// Let in events from before an erasure whose fence of 35 days has lapsed: for loading history on purpose.
+    #[arg(long)]
+    pub backfill: bool,
     /// Print the line number behind each durable batch on standard output.
     #[arg(long, hide = true)]
     pub acknowledge: bool,
@@ -274,6 +294,88 @@ pub struct MaintainArgs {
     /// Begin nothing new after this long (10s, 5m, 1h) [default: until all is done].
     #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
     pub budget: Option<std::time::Duration>,
+    /// Drop the unreadable bytes of everything erased so far as well, instead of within 90 days.
+    #[arg(long)]
+    pub scrub: bool,
+}
+
+#[derive(Args)]
+pub struct ExpireArgs {
+    /// Only show what is due. Beats --confirm.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Judge by this time instead of the present: RFC 3339, or a date. A later one needs --confirm.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub now: Option<Timestamp>,
+    /// Confirm a time later than the present.
+    #[arg(long)]
+    pub confirm: bool,
+}
+
+#[derive(Args)]
+pub struct EraseArgs {
+    /// Whom to let go of.
+    #[arg(required_unless_present = "list")]
+    pub customer: Option<String>,
+    /// Many customers at once: a file with one id per line; - is standard input.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["customer", "stream", "until"])]
+    pub list: Option<PathBuf>,
+    /// Only this stream of the customer; the rest stays.
+    #[arg(long, value_name = "CLASS/JURISDICTION", value_parser = parse_stream)]
+    pub stream: Option<Stream>,
+    /// Only what happened before this time: RFC 3339, or a date; the rest stays.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub until: Option<Timestamp>,
+    /// Confirm: the same customer id again; for a list, the number of customers in it.
+    #[arg(long, value_name = "CUSTOMER|COUNT")]
+    pub confirm: Option<String>,
+    #[command(flatten)]
+    pub how: LettingGo,
+}
+
+#[derive(Args)]
+pub struct RedactArgs {
+    /// Whose record.
+    pub customer: String,
+    /// Its id.
+    #[arg(value_parser = parse_id)]
+    pub id: RecordId,
+    /// Confirm: the same record id again.
+    #[arg(long, value_name = "ID", value_parser = parse_id)]
+    pub confirm: Option<RecordId>,
+    #[command(flatten)]
+    pub how: LettingGo,
+}
+
+/// How something is let go of.
+#[derive(Args)]
+pub struct LettingGo {
+    /// Only show what would go. Beats --confirm.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Drop the unreadable bytes at once as well, instead of within 90 days.
+    #[arg(long)]
+    pub scrub_now: bool,
+}
+
+#[derive(Subcommand)]
+pub enum ReceiptCommand {
+    /// All of them, oldest first.
+    List,
+    /// One of them, with its stages.
+    Show {
+        /// Its number in the list.
+        number: u64,
+    },
+}
+
+#[derive(Args)]
+pub struct KeeperArgs {
+    /// Where it keeps its secrets; one directory is one store.
+    pub dir: PathBuf,
+    /// Vouch that nobody ever copies that directory.
+    #[arg(long)]
+    pub no_copies: bool,
 }
 
 #[derive(Subcommand)]
@@ -301,6 +403,11 @@ fn parse_time(text: &str) -> Result<Timestamp, String> {
 
 fn parse_id(text: &str) -> Result<RecordId, String> {
     text.parse().map_err(|error| said(&error))
+}
+
+fn parse_stream(text: &str) -> Result<Stream, String> {
+    let (class, jurisdiction) = text.split_once('/').ok_or("not of the form CLASS/JURISDICTION")?;
+    Stream::new(class, jurisdiction).map_err(|error| said(&error))
 }
 
 fn parse_share(text: &str) -> Result<f64, String> {

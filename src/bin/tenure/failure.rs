@@ -65,6 +65,16 @@ impl Failure {
         Failure { exit: Exit::Usage, kind: "usage", ..Failure::failed(message) }
     }
 
+    /// Refused for want of a confirmation: exit code 4, and nothing was done.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Failure { exit: Exit::Refused, kind: "refused", ..Failure::failed(message) }
+    }
+
+    /// The same failure with another exit code: for a protocol in which the codes mean something.
+    pub fn exiting(self, exit: Exit) -> Self {
+        Failure { exit, ..self }
+    }
+
     /// An operation on a file of the user's (never one of the store's) that the operating system refused.
     pub fn file(doing: &str, path: &Path, error: &io::Error) -> Self {
         Failure { kind: "io", ..Failure::failed(format!("cannot {doing} {}: {error}", path.display())) }

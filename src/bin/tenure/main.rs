@@ -7,13 +7,18 @@ mod admin;
 mod cli;
 mod demo;
 mod doctor;
+mod erase;
+mod expire;
 mod failure;
 mod ingest;
+mod keeper;
 mod line;
 mod opening;
 mod output;
 mod progress;
 mod read;
+mod receipt;
+mod redact;
 mod repair;
 mod stats;
 mod verify;
@@ -63,9 +68,14 @@ fn run(cli: &Cli, output: &mut Output) -> Outcome {
         Command::Inspect(args) => admin::inspect(args, output),
         Command::Doctor => doctor::doctor(global, output),
         Command::Maintain(args) => admin::maintain(global, args, output),
+        Command::Expire(args) => expire::expire(global, args, output),
+        Command::Erase(args) => erase::erase(global, args, output),
+        Command::Redact(args) => redact::redact(global, args, output),
+        Command::Receipt(command) => receipt::receipt(global, command, output),
         Command::Policy(command) => admin::policy(global, command, output),
         Command::Completions { shell } => admin::completions(*shell, output),
         Command::Man => admin::man(output),
+        Command::Keeper(args) => keeper::keeper(args, output),
         Command::Generate(args) => demo::generate(args, output),
     }
 }

@@ -6,7 +6,7 @@ use tenure::report::Recovery;
 use tenure::{CommandCustodian, FileCustodian, Options, Store};
 
 use crate::cli::Global;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::words::{bytes, counted, duration};
 
@@ -69,6 +69,19 @@ impl Global {
         self.options()?.open_read_only().map_err(|error| Failure::opening(error, &path))
     }
 
+    /// Opens the store for writing; where another process holds it, for reading beside that process, which can be asked
+    /// then: second comes whether it must be.
+    pub fn open_or_beside(&self, output: &Output) -> Result<(Store, bool), Failure> {
+        match self.open(output) {
+            Err(failure) if failure.exit == Exit::Locked && self.take_over.is_none() => {
+                let store = self.open_read_only()?;
+                output.say("another process holds the store open; it is asked to do this");
+                Ok((store, true))
+            }
+            outcome => outcome.map(|store| (store, false)),
+        }
+    }
+
     /// Opens the store for writing, with a thread for its background work, and tells what had to be recovered.
     pub fn open(&self, output: &Output) -> Result<Store, Failure> {
         let mut options = self.options()?.worker();
@@ -77,6 +90,9 @@ impl Global {
         }
         if let Some(reason) = &self.restored {
             options = options.restored(reason);
+        }
+        if self.trust_clock {
+            options = options.trust_clock();
         }
         let path = self.path()?;
         let store = options.open().map_err(|error| Failure::opening(error, &path))?;
@@ -132,8 +148,12 @@ pub fn recovery_in_words(recovery: &Recovery) -> Vec<String> {
             lacks.segments_found,
             format!("{} taken in that the ledger lacked", counted(lacks.segments_found, "segment")),
         );
-        lines.extend(lacks.missing.iter().map(|path| format!("missing: {}", path.display())));
+        lacks.missing.iter().for_each(|path| tell(1, format!("missing: {}", path.display())));
     }
+    tell(
+        r.acts_finished,
+        format!("{} that had been interrupted, finished", counted(r.acts_finished, "erasure or expiry")),
+    );
     lines
 }
 
@@ -156,6 +176,8 @@ pub fn recovery_as_json(recovery: &Recovery) -> serde_json::Value {
             "segments_found": lacks.segments_found,
             "missing": lacks.missing,
         })),
+        "acts_finished": recovery.acts_finished,
+        "clock_doubted": recovery.clock_doubted.map(|clock| clock.to_string()),
         "milliseconds": recovery.took.as_millis() as u64,
     })
 }

@@ -184,7 +184,7 @@ fn print_tables(
     let leaves = counted(stats.ledger_leaves, "leaf");
     output.line(format_args!("ledger     {leaves}, root {}", stats.ledger_root))?;
     if total.overdue > 0 {
-        output.say(format_args!("{} overdue", counted(total.overdue, "partition")));
+        output.say(format_args!("{} overdue: `tenure expire` lets go of them", counted(total.overdue, "partition")));
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ pub fn count(number: u64) -> String {
 pub fn counted(number: u64, noun: &str) -> String {
     match (number, noun) {
         (1, _) => format!("1 {noun}"),
+        (_, "erasure or expiry") => format!("{} erasures or expiries", count(number)),
         (_, "leaf") => format!("{} leaves", count(number)),
         (_, noun) if noun.ends_with("ry") => format!("{} {}ies", count(number), &noun[..noun.len() - 1]),
         _ => format!("{} {noun}s", count(number)),

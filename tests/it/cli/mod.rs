@@ -24,6 +24,7 @@ cases!(
     missing_store,
     foreign_directory,
     locked,
+    beside,
     wrong_key,
     copied_store,
     damaged_store,
@@ -38,6 +39,10 @@ cases!(
     policy,
     upkeep,
     repair,
+    expire,
+    erase,
+    erase_part,
+    keeper,
 );
 
 #[test]
@@ -179,8 +184,83 @@ fn the_demo_runs_to_its_end() {
     let kept = dir.path().join("kept");
     let told = succeed(dir.path(), &["demo", "--records", "4000", "--keep", kept.to_str().unwrap()]);
     let told = String::from_utf8(told).unwrap();
-    assert!(told.contains("none lost, none twice") && told.contains("0 found"), "{told}");
+    for words in
+        ["none lost, none twice", "0 found", "  cleared  ", "  final  ", "  does not open: ", "0 of theirs open"]
+    {
+        assert!(told.contains(words), "{words}: {told}");
+    }
     let stats = succeed(dir.path(), &["-s", kept.join("calls").to_str().unwrap(), "stats", "--json"]);
     let stats: serde_json::Value = serde_json::from_slice(&stats).unwrap();
-    assert_eq!(stats["total"]["records"], 4_000);
+    assert_eq!(stats["total"]["overdue"], 0);
+}
+
+/// Nothing that was printed or written after an erasure names the customer, or holds a word or a key of theirs, but
+/// where a command was asked to print records.
+#[test]
+fn no_word_of_an_erased_customer_is_left() {
+    const CANARIES: [&str; 4] = ["canary-customer-77", "xylophone-quokka", "canary-customer-88", "marzipan-walrus"];
+    let dir = tempfile::tempdir().unwrap();
+    let line = |customer: &str, body: &str, at: &str| {
+        format!(r#"{{"customer":"{customer}","class":"chat","jurisdiction":"EU","at":"{at}","body":"{body}"}}"#) + "\n"
+    };
+    let mut text = lines(500);
+    for (customer, body) in [(CANARIES[0], CANARIES[1]), (CANARIES[2], CANARIES[3])] {
+        text += &line(customer, body, "2025-01-05T00:00:00Z");
+        text += &line(customer, body, "2025-02-05T00:00:00Z");
+    }
+    fs::create_dir(dir.path().join("input")).unwrap();
+    fs::write(dir.path().join("input/lines"), text).unwrap();
+    fs::write(dir.path().join("input/list"), format!("{}\n", CANARIES[2])).unwrap();
+    let policy = "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nkeep_at_most = \"P50Y\"\n";
+    fs::write(dir.path().join("input/policy"), policy).unwrap();
+    let printed = std::cell::RefCell::new(Vec::new());
+    let run = |code: i32, args: &[&str]| {
+        let ran = program(dir.path()).args(["-s", "calls"]).args(args).output().unwrap();
+        assert_eq!(ran.status.code(), Some(code), "{args:?}: {}", String::from_utf8_lossy(&ran.stderr));
+        printed.borrow_mut().extend([ran.stdout, ran.stderr]);
+    };
+    run(0, &["init"]);
+    run(0, &["ingest", "input/lines"]);
+    // Of a record that is printed the test learns that it would find the words.
+    let shown = succeed(dir.path(), &["-s", "calls", "timeline", CANARIES[0], "--format", "jsonl"]);
+    assert!(String::from_utf8(shown).unwrap().contains(CANARIES[1]));
+    for json in [&[][..], &["--json"]] {
+        let with = |args: &[&'static str]| [args, json].concat();
+        run(4, &with(&["erase", CANARIES[0]]));
+        run(4, &with(&["erase", CANARIES[0], "--confirm", CANARIES[2]]));
+        run(0, &with(&["erase", CANARIES[0], "--dry-run"]));
+        run(0, &with(&["erase", "--list", "input/list", "--dry-run"]));
+        run(4, &with(&["redact", CANARIES[0], "00000000-0000-4000-8000-000000000002"]));
+    }
+    run(0, &["erase", CANARIES[0], "--until", "2025-01-31", "--confirm", CANARIES[0]]);
+    run(0, &["erase", CANARIES[0], "--confirm", CANARIES[0]]);
+    run(0, &["erase", "--list", "input/list", "--confirm", "1", "--json"]);
+    run(3, &["ingest", "input/lines", "--from-start"]);
+    run(3, &["ingest", "input/lines", "--from-start", "--json"]);
+    run(0, &["policy", "set", "input/policy"]);
+    run(0, &["expire", "--now", "2075-02-01", "--confirm"]);
+    for args in [&["receipt", "list"][..], &["receipt", "show", "2"], &["stats"], &["verify", "--deep"], &["doctor"]] {
+        run(0, args);
+    }
+    run(0, &["erase", CANARIES[0], "--confirm", CANARIES[0], "--json"]);
+    run(0, &["maintain", "--scrub"]);
+    run(0, &["receipt", "list", "--json"]);
+    let mut written = Vec::new();
+    let mut below = vec![dir.path().to_path_buf()];
+    while let Some(path) = below.pop() {
+        match path.is_dir() {
+            true if path.ends_with("input") => {}
+            true => below.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path())),
+            false => {
+                written.push(path.display().to_string().into_bytes());
+                written.push(fs::read(&path).unwrap());
+            }
+        }
+    }
+    assert!(written.len() > 20, "the search looks at the store");
+    for canary in CANARIES {
+        for text in printed.borrow().iter().chain(&written) {
+            assert!(!text.windows(canary.len()).any(|run| run == canary.as_bytes()), "{canary} is left");
+        }
+    }
 }

@@ -13,10 +13,12 @@
 //! copy A B   move A B   remove A   flip FILE OFFSET   cut FILE LENGTH   (FILE may have one *, OFFSET and LENGTH a %)
 //! gzip A B   zstd A B              compress A to B
 //! equal A B                        two files have the same bytes
+//! gone PATH                        there is nothing of that name
 //! hold STORE                       open it for writing until the case ends
+//! serve STORE                      the same, with a worker
 //! snapshot, unchanged              the directory's files are as they were at `snapshot`
 //! ```
-//! A pattern is a regular expression.
+//! A pattern is a regular expression; $program is the path of the program.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -60,7 +62,7 @@ pub fn run_case(name: &str, text: &str) {
         last: None,
         checked: true,
         matched: [0, 0],
-        variables: BTreeMap::new(),
+        variables: BTreeMap::from([("program".into(), env!("CARGO_BIN_EXE_tenure").into())]),
         snapshot: BTreeMap::new(),
         held: Vec::new(),
     };
@@ -121,6 +123,9 @@ impl Case<'_> {
                     self.fail("the files differ");
                 }
             }
+            "gone" if self.dir.join(&rest).exists() => self.fail(format!("{rest} is still there")),
+            "gone" => {}
+            "serve" => self.held.push(Store::options(self.dir.join(&rest)).worker().open().unwrap()),
             "hold" => self.held.push(Store::options(self.dir.join(&rest)).open().unwrap()),
             "snapshot" => self.snapshot = files(&self.dir),
             "unchanged" => self.expect_unchanged(),

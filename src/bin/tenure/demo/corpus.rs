@@ -81,6 +81,11 @@ impl Corpus {
         Corpus { seed, total: total.max(1), first_micros, span_micros: end_micros.abs_diff(first_micros).max(1) }
     }
 
+    /// Other records over the same time.
+    pub fn continued(&self) -> Corpus {
+        Corpus { seed: self.seed.wrapping_add(1), ..*self }
+    }
+
     /// The customer of a number below [`CUSTOMERS`]; half live in the EU, a quarter each in the UK and the US.
     pub fn person(&self, number: u64) -> Person {
         let mut n = Numbers::new(self.seed ^ 0x7065_7273_6f6e, number);

@@ -17,6 +17,8 @@ use crate::words::{count, counted, duration};
 
 /// Records in one batch of the process that is killed: small, so that it is killed between many of them.
 const BATCH: &str = "200";
+/// Under which name its progress is kept.
+const SOURCE: &str = "phone-system";
 
 pub fn pull_the_plug(stage: &Stage, story: &mut Story<'_>) -> Result<(), Failure> {
     let rest = stage.total - stage.main;
@@ -70,25 +72,25 @@ pub fn pull_the_plug(stage: &Stage, story: &mut Story<'_>) -> Result<(), Failure
 }
 
 /// This program, ingesting from its standard input into the demo's store.
-fn ingest(stage: &Stage) -> Result<Command, Failure> {
+pub fn ingest(stage: &Stage, source: &str) -> Result<Command, Failure> {
     let program = std::env::current_exe().map_err(cannot_run)?;
     let mut command = Command::new(program);
-    for variable in ["TENURE_STORE", "TENURE_KEYRING", "TENURE_CUSTODIAN"] {
+    for variable in ["TENURE_STORE", "TENURE_KEYRING", "TENURE_CUSTODIAN", "TENURE_CUSTODIAN_COMMAND"] {
         command.env_remove(variable);
     }
     command.arg("--accept-weak-erasure").arg("--store").arg(&stage.store);
-    command.args(["ingest", "-", "--source", "phone-system", "--batch", BATCH]);
+    command.args(["ingest", "-", "--source", source, "--batch", BATCH]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Ok(command)
 }
 
-fn cannot_run(error: std::io::Error) -> Failure {
+pub fn cannot_run(error: std::io::Error) -> Failure {
     Failure::failed(format!("cannot run this program again: {error}"))
 }
 
 /// The line up to which the killed process had acknowledged, which is also the number of records.
 fn ingest_until_killed(stage: &Stage, lines: &[Vec<u8>], enough: u64) -> Result<u64, Failure> {
-    let mut child = ingest(stage)?.arg("--acknowledge").spawn().map_err(cannot_run)?;
+    let mut child = ingest(stage, SOURCE)?.arg("--acknowledge").spawn().map_err(cannot_run)?;
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
     let mut acknowledged = 0;
     let mut killed = false;
@@ -146,7 +148,7 @@ fn missing(stage: &Stage, store: &Store, acknowledged: u64) -> Result<u64, Failu
 
 /// Runs the same command to its end; what it says about itself.
 fn resume(stage: &Stage, lines: &[Vec<u8>]) -> Result<Value, Failure> {
-    let mut child = ingest(stage)?.arg("--json").spawn().map_err(cannot_run)?;
+    let mut child = ingest(stage, SOURCE)?.arg("--json").spawn().map_err(cannot_run)?;
     if let Some(mut stdin) = child.stdin.take() {
         let given = lines.iter().try_for_each(|line| stdin.write_all(line));
         given.map_err(cannot_run)?;

@@ -7,6 +7,7 @@ use serde_json::json;
 use tenure::report::{Verification, VerifyOptions};
 
 use super::Stage;
+use super::copies::beside;
 use super::story::Story;
 use crate::failure::Failure;
 use crate::words::{bytes, counted};
@@ -27,31 +28,41 @@ pub fn size_of(path: &Path) -> u64 {
     files_below(path).iter().filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
 }
 
+/// What a search found.
+pub struct Searched {
+    pub files: u64,
+    pub bytes: u64,
+    pub found: usize,
+}
+
+/// Searches the names and the content of all files of store, keyring and custodian.
+pub fn search(stage: &Stage, traces: &RegexSet) -> Result<Searched, Failure> {
+    let mut searched = Searched { files: 0, bytes: 0, found: 0 };
+    let roots = ["", ".keyring", ".custodian"].map(|suffix| beside(&stage.store, suffix));
+    for file in roots.iter().flat_map(|root| files_below(root)) {
+        let content = std::fs::read(&file).map_err(|error| Failure::file("read", &file, &error))?;
+        searched.files += 1;
+        searched.bytes += content.len() as u64;
+        searched.found += traces.matches(&content).iter().count()
+            + traces.matches(file.display().to_string().as_bytes()).iter().count();
+    }
+    Ok(searched)
+}
+
 pub fn look_at_the_disk(stage: &Stage, story: &mut Story<'_>) -> Result<(), Failure> {
     story.step("Look at the raw files, as somebody who stole the disk would")?;
     let people: Vec<_> = (0..SEARCHED).map(|number| stage.corpus.person(number)).collect();
     let traces = people.iter().flat_map(|p| [p.id.clone(), format!("{} {}", p.first, p.last), p.phone.clone()]);
     let traces: Vec<String> = traces.map(|trace| regex::escape(&trace)).collect();
     let traces = RegexSet::new(traces).map_err(|error| Failure::failed(format!("cannot search: {error}")))?;
-    let mut roots = vec![stage.store.clone()];
-    for suffix in [".keyring", ".custodian"] {
-        roots.push(PathBuf::from(format!("{}{suffix}", stage.store.display())));
-    }
-    let (mut searched, mut size, mut found) = (0, 0, 0);
-    for file in roots.iter().flat_map(|root| files_below(root)) {
-        let content = std::fs::read(&file).map_err(|error| Failure::file("read", &file, &error))?;
-        searched += 1;
-        size += content.len() as u64;
-        found += traces.matches(&content).iter().count()
-            + traces.matches(file.display().to_string().as_bytes()).iter().count();
-    }
+    let Searched { files, bytes: size, found } = search(stage, &traces)?;
     story.tell(&format!(
         "Names, phone numbers and ids of {SEARCHED} customers, searched in {} ({}): {} found.",
-        counted(searched, "file"),
+        counted(files, "file"),
         bytes(size),
         found
     ))?;
-    story.fact("traces", json!({ "customers": SEARCHED, "files": searched, "bytes": size, "found": found }));
+    story.fact("traces", json!({ "customers": SEARCHED, "files": files, "bytes": size, "found": found }));
     match found {
         0 => Ok(()),
         _ => Err(Failure::failed("traces of customers stand in the raw files")),

@@ -2,16 +2,19 @@
 //!
 //! It uses nothing but the public API and the program itself.
 
+mod copies;
 mod corpus;
 mod crash;
 mod inspection;
+mod letting_go;
 mod phrases;
 mod story;
+mod thief;
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +22,7 @@ use serde_json::json;
 use tenure::env::Env;
 use tenure::env::disk::Disk;
 use tenure::report::VerifyOptions;
-use tenure::{Options, Record, Store};
+use tenure::{Custodian, FileCustodian, Options, Record, Store};
 
 use crate::cli::{DemoArgs, GenerateArgs};
 use crate::failure::{Exit, Failure, Outcome};
@@ -27,6 +30,7 @@ use crate::line;
 use crate::output::Output;
 use crate::progress::Voice;
 use crate::words::{bytes, count, counted, duration, preview, rate};
+use copies::{Copies, beside};
 use corpus::{CUSTOMERS, Corpus, MONTHS};
 use story::Story;
 
@@ -34,6 +38,9 @@ use story::Story;
 const LINE_BYTES: u64 = 1_890;
 /// Records in one batch of the main ingest.
 const BATCH: u64 = 1_000;
+/// Who has the most records, and who has the most but one (see Corpus::record).
+const CUSTOMER: u64 = 13;
+const NEIGHBOUR: u64 = 7_932;
 /// Batches that one thread has appended and not yet seen durable.
 const IN_FLIGHT: usize = 2;
 
@@ -51,6 +58,14 @@ impl Stage {
         // The demo proves nothing about erasure from the medium, so any file system will do.
         Store::options(&self.store).accept_weak_erasure()
     }
+
+    fn keyring(&self) -> PathBuf {
+        beside(&self.store, ".keyring")
+    }
+
+    fn custodian(&self) -> Arc<dyn Custodian> {
+        Arc::new(FileCustodian::at(beside(&self.store, ".custodian")).accept_weak_erasure())
+    }
 }
 
 pub fn demo(args: &DemoArgs, output: &mut Output) -> Outcome {
@@ -67,12 +82,19 @@ pub fn demo(args: &DemoArgs, output: &mut Output) -> Outcome {
     ))?;
     make_store(&stage, &mut story)?;
     take_in(&stage, &mut story)?;
-    let customer = read_history(&stage, &mut story)?;
+    read_history(&stage, &mut story)?;
     crash::pull_the_plug(&stage, &mut story)?;
     verify(&stage, &mut story)?;
     inspection::look_at_the_disk(&stage, &mut story)?;
     inspection::flip_a_bit(&stage, &mut story)?;
-    close_the_story(&stage, &place, &customer, began.elapsed(), &mut story)?;
+    let person = stage.corpus.person(CUSTOMER);
+    let copies = back_up(&stage, &mut story)?;
+    letting_go::expire(&stage, &copies, &mut story)?;
+    letting_go::erase(&stage, &person, &mut story)?;
+    letting_go::prove(&stage, &copies, &person, &mut story)?;
+    thief::copied_keys(&stage, &copies, &person, &mut story)?;
+    thief::external_custodian(&stage, &copies, &person, &mut story)?;
+    close_the_story(&stage, &place, began.elapsed(), &mut story)?;
     story.end()?;
     Ok(Exit::Done)
 }
@@ -201,9 +223,9 @@ fn append_batches(
     }
 }
 
-/// The history of whoever wrote and called most; gives back who that is.
-fn read_history(stage: &Stage, story: &mut Story<'_>) -> Result<String, Failure> {
-    let person = stage.corpus.person(13); // The most frequent one, see Corpus::record.
+/// The history of whoever wrote and called most.
+fn read_history(stage: &Stage, story: &mut Story<'_>) -> Result<(), Failure> {
+    let person = stage.corpus.person(CUSTOMER);
     story.step(&format!("Read one customer's history: {} {}, {}", person.first, person.last, person.id))?;
     let store = stage.options().open_read_only()?;
     let began = Instant::now();
@@ -224,7 +246,15 @@ fn read_history(stage: &Stage, story: &mut Story<'_>) -> Result<String, Failure>
     let found = store.grep(&person.id, word, ..)?.collect::<tenure::Result<Vec<_>>>()?.len() as u64;
     story.tell(&format!("\"{word}\" stands in {found} of them."))?;
     story.fact("timeline", json!({ "records": records.len(), "microseconds": took.as_micros() as u64, "grep": found }));
-    Ok(person.id)
+    Ok(())
+}
+
+/// A copy of everything, keys included, to be tried out after the letting go.
+fn back_up(stage: &Stage, story: &mut Story<'_>) -> Result<Copies, Failure> {
+    story.step("Copy everything, the keys as well, as a careless backup or a thief would")?;
+    let copies = Copies::make(&stage.store, &stage.store.with_file_name("backup"), &*stage.custodian())?;
+    story.tell(&format!("{}: {}.", copies.dir().display(), bytes(inspection::size_of(copies.dir()))))?;
+    Ok(copies)
 }
 
 fn verify(stage: &Stage, story: &mut Story<'_>) -> Result<(), Failure> {
@@ -251,23 +281,23 @@ fn verify(stage: &Stage, story: &mut Story<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn close_the_story(
-    stage: &Stage,
-    place: &Place,
-    customer: &str,
-    took: Duration,
-    story: &mut Story<'_>,
-) -> Result<(), Failure> {
+fn close_the_story(stage: &Stage, place: &Place, took: Duration, story: &mut Story<'_>) -> Result<(), Failure> {
     story.fact("milliseconds", json!(took.as_millis() as u64));
     story.fact("kept", json!(place.keep.then_some(&stage.store)));
     story.title(&format!("All of it took {}.", duration(took)))?;
     let store = stage.store.display();
     match place.keep {
         true => {
+            let customer = stage.corpus.person(NEIGHBOUR).id;
             story.tell("The store is kept. Look around:")?;
-            for command in
-                ["stats", &format!("timeline {customer}"), &format!("grep {customer} '(?i)refund'"), "verify --deep"]
-            {
+            for command in [
+                "stats",
+                &format!("timeline {customer}"),
+                &format!("grep {customer} '(?i)refund'"),
+                &format!("erase {customer} --dry-run"),
+                "receipt list",
+                "verify --deep",
+            ] {
                 story.tell(&format!("tenure -s {store} {command}"))?;
             }
             Ok(())

@@ -48,6 +48,7 @@ pub struct Feed<'a> {
     source: Option<String>,
     batch_records: usize,
     acknowledge: bool,
+    backfill: bool,
     voice: &'a Voice<'a>,
     pub aside: Mutex<Aside>,
     tally: Mutex<Tally>,
@@ -68,6 +69,7 @@ impl<'a> Feed<'a> {
             source,
             batch_records: args.batch as usize,
             acknowledge: args.acknowledge,
+            backfill: args.backfill,
             voice,
             aside: Mutex::new(aside),
             tally: Mutex::new(Tally { lanes: taken, ..Tally::default() }),
@@ -213,7 +215,8 @@ impl<'a> Lane<'a> {
             self.feed.aside.lock().expect("no holder of this lock panics").sync()?;
             let name = self.feed.source.as_ref().map(|name| Lanes::name(name, self.lane));
             let source = name.map(|name| SourceOffset { name, offset: upto });
-            let error = match self.feed.store.append(Batch { records: records.clone(), source, backfill: false }) {
+            let batch = Batch { records: records.clone(), source, backfill: self.feed.backfill };
+            let error = match self.feed.store.append(batch) {
                 Ok(commit) => {
                     let raw_bytes = records.iter().map(|record| record.body.len() as u64).sum();
                     self.in_flight.push_back(Pending { commit, records: records.len() as u64, raw_bytes, upto });

@@ -1,0 +1,208 @@
+//! `tenure erase`: letting go of customers, whole or in part, after a look at where they live and a confirmation.
+//!
+//! No message here holds a customer id: what is said may end up in a log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tenure::report::Receipt;
+use tenure::{PartitionId, Store, Stored};
+
+use crate::cli::{EraseArgs, Format, Global};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::{Output, Sheet};
+use crate::receipt;
+use crate::words::{bytes, count, counted};
+
+/// A list longer than this is none.
+const LIST_LIMIT: u64 = 1 << 30;
+/// How long another process that holds the store may take to do what it is asked.
+pub const WAIT: Duration = Duration::from_secs(60);
+const COLUMNS: [&str; 6] = ["class", "jurisdiction", "window", "customers", "records", "raw_bytes"];
+
+pub fn erase(global: &Global, args: &EraseArgs, output: &mut Output) -> Outcome {
+    let customers = match (&args.customer, &args.list) {
+        (Some(customer), _) => vec![customer.clone()],
+        (None, Some(list)) => read_list(list)?,
+        (None, None) => return Err(Failure::usage("no customer named")),
+    };
+    if args.how.dry_run {
+        let store = global.open_read_only()?;
+        let homes = homes(&store, &customers, args)?;
+        print_homes(&homes, customers.len() as u64, output)?;
+        return Ok(Exit::Done);
+    }
+    confirm(args, customers.len())?;
+    let (store, beside) = global.open_or_beside(output)?;
+    if beside && args.how.scrub_now {
+        output.say("it drops the dead bytes by itself, in time: --scrub-now is for a store that nobody holds");
+    }
+    let erased = let_go(&store, &customers, args, beside);
+    let closed = store.close();
+    let receipt = erased?;
+    closed?;
+    print(receipt.as_ref(), customers.len() as u64, output)?;
+    Ok(Exit::Done)
+}
+
+/// The ids in a list: one per line, each once, blank lines passed over.
+fn read_list(file: &Path) -> Result<Vec<String>, Failure> {
+    let failed = |error: io::Error| Failure::file("read the list", file, &error);
+    let mut bytes = Vec::new();
+    let read = match file == Path::new("-") {
+        true => io::stdin().take(LIST_LIMIT).read_to_end(&mut bytes),
+        false => std::fs::File::open(file).and_then(|open| open.take(LIST_LIMIT).read_to_end(&mut bytes)),
+    };
+    if read.map_err(failed)? as u64 == LIST_LIMIT {
+        return Err(Failure::usage(format!("{} is too long for a list of customers", file.display())));
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Failure::usage(format!("{} is not UTF-8, so it is no list of customers", file.display())))?;
+    let ids: BTreeSet<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+    match ids.is_empty() {
+        true => Err(Failure::usage(format!("{} names no customer", file.display()))),
+        false => Ok(ids.into_iter().map(str::to_string).collect()),
+    }
+}
+
+/// Whether what was typed again is what is meant.
+fn confirm(args: &EraseArgs, customers: usize) -> Result<(), Failure> {
+    let look = "look with --dry-run at what would go, then add";
+    let (wanted, hint) = match &args.customer {
+        Some(customer) => (customer.clone(), format!("{look} --confirm and the same customer id once more")),
+        None => (customers.to_string(), format!("{look} --confirm {customers}, the number of customers in the list")),
+    };
+    match &args.confirm {
+        Some(confirm) if *confirm == wanted => Ok(()),
+        Some(_) if args.customer.is_some() => {
+            Err(Failure::refused("nothing was erased: --confirm names another customer").hint(hint))
+        }
+        Some(_) => Err(Failure::refused("nothing was erased: --confirm is not the length of the list").hint(hint)),
+        None => Err(Failure::refused("nothing was erased: this cannot be undone and needs --confirm").hint(hint)),
+    }
+}
+
+fn let_go(store: &Store, customers: &[String], args: &EraseArgs, beside: bool) -> Result<Option<Receipt>, Failure> {
+    let receipt = match (customers, &args.stream, args.until) {
+        (_, None, None) => store.request_erase(&customers.iter().map(String::as_str).collect::<Vec<_>>(), WAIT)?,
+        ([customer], stream, until) => store.request_erase_part(customer, stream.clone(), until, WAIT)?,
+        _ => return Err(Failure::usage("--stream and --until are for one customer")),
+    };
+    if args.how.scrub_now && !beside {
+        // Also where nothing was left to erase: it may have been erased by a run that came no further.
+        store.scrub()?;
+    }
+    latest(store, receipt)
+}
+
+/// The receipt as it stands now: later steps may have added a stage.
+pub fn latest(store: &Store, receipt: Option<Receipt>) -> Result<Option<Receipt>, Failure> {
+    let Some(receipt) = receipt else { return Ok(None) };
+    let now = store.receipts()?.into_iter().find(|later| later.number == receipt.number);
+    Ok(Some(now.unwrap_or(receipt)))
+}
+
+fn print(receipt: Option<&Receipt>, named: u64, output: &mut Output) -> Result<(), Failure> {
+    let erased = receipt.map_or(0, |receipt| receipt.subjects.len() as u64);
+    if output.format() != Format::Table {
+        let receipt = receipt.map(receipt::to_json);
+        let document = json!({ "dry_run": false, "named": named, "erased": erased, "receipt": receipt });
+        return output.facts(&[], document);
+    }
+    match (receipt, named) {
+        (None, 1) => output.line("nothing is known of this customer"),
+        (None, _) => output.line("nothing is known of these customers"),
+        (Some(receipt), _) => {
+            receipt::print(receipt, output)?;
+            match named - erased {
+                0 => Ok(()),
+                unknown => output.line(format_args!("of {} in the list nothing is known", count(unknown))),
+            }
+        }
+    }
+}
+
+/// What customers have in one partition.
+#[derive(Default)]
+struct Home {
+    customers: u64,
+    records: u64,
+    raw_bytes: u64,
+}
+
+/// Where customers live, and how many of those named do.
+struct Homes {
+    partitions: BTreeMap<PartitionId, Home>,
+    known: u64,
+}
+
+fn homes(store: &Store, customers: &[String], args: &EraseArgs) -> Result<Homes, Failure> {
+    let partitions: Vec<PartitionId> = store.stats()?.partitions.into_iter().map(|stats| stats.partition).collect();
+    let home_of = |stored: &Stored| {
+        partitions.iter().find(|id| id.stream == stored.stream && id.window.contains(stored.at)).cloned()
+    };
+    let meant = |stored: &Stored| {
+        args.stream.as_ref().is_none_or(|stream| *stream == stored.stream)
+            && args.until.is_none_or(|until| stored.at < until)
+    };
+    let mut homes = Homes { partitions: BTreeMap::new(), known: 0 };
+    for customer in customers {
+        let mut here = BTreeSet::new();
+        for stored in store.timeline(customer, ..)? {
+            let stored = stored?;
+            let Some(id) = Some(&stored).filter(|stored| meant(stored)).and_then(home_of) else { continue };
+            let home = homes.partitions.entry(id.clone()).or_default();
+            home.records += 1;
+            home.raw_bytes += stored.body.len() as u64;
+            home.customers += u64::from(here.insert(id));
+        }
+        homes.known += u64::from(!here.is_empty());
+    }
+    Ok(homes)
+}
+
+fn print_homes(homes: &Homes, named: u64, output: &mut Output) -> Result<(), Failure> {
+    let records = homes.partitions.values().map(|home| home.records).sum::<u64>();
+    let partitions: Vec<Value> = homes
+        .partitions
+        .iter()
+        .map(|(id, home)| {
+            json!({
+                "class": id.stream.class(), "jurisdiction": id.stream.jurisdiction(), "window": id.window.to_string(),
+                "customers": home.customers, "records": home.records, "raw_bytes": home.raw_bytes,
+            })
+        })
+        .collect();
+    match output.format() {
+        Format::Table => {}
+        Format::Csv => return output.csv(&COLUMNS, &partitions),
+        Format::Json | Format::Jsonl => {
+            return output.document(json!({
+                "dry_run": true, "named": named, "known": homes.known, "records": records, "partitions": partitions,
+                "receipt": null,
+            }));
+        }
+    }
+    if homes.partitions.is_empty() {
+        return output.line("a dry run: there is no readable record of that kind, and nothing was changed");
+    }
+    let mut sheet = Sheet::new(&["partition", "records#", "raw#", "customers#"]);
+    for (id, home) in &homes.partitions {
+        sheet.row([id.to_string(), count(home.records), bytes(home.raw_bytes), count(home.customers)]);
+    }
+    let raw = homes.partitions.values().map(|home| home.raw_bytes).sum();
+    sheet.row(["total".into(), count(records), bytes(raw), count(homes.known)]);
+    output.sheet(&sheet)?;
+    output.line("")?;
+    if named > 1 {
+        output.line(format_args!(
+            "{} named, {} of them have readable records",
+            counted(named, "customer"),
+            homes.known
+        ))?;
+    }
+    output.line("a dry run: this would go, and nothing was changed")
+}

@@ -1,0 +1,97 @@
+//! `tenure expire`: what the policy says is over, and letting go of it.
+
+use serde_json::{Value, json};
+use tenure::env::{Env, disk::Disk};
+use tenure::report::{Expiring, Expiry};
+use tenure::{ExpireOptions, Timestamp};
+
+use crate::cli::{ExpireArgs, Format, Global};
+use crate::erase::WAIT;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::{Output, Sheet};
+use crate::receipt;
+use crate::words::{bytes, count};
+
+const COLUMNS: [&str; 6] = ["class", "jurisdiction", "window", "records", "stored_bytes", "deadline"];
+/// How far the clock may be ahead of the time that was judged by, before that is worth a word.
+const DOUBT_SECONDS: i64 = 60;
+
+pub fn expire(global: &Global, args: &ExpireArgs, output: &mut Output) -> Outcome {
+    let clock = Disk::new().now();
+    let options = ExpireOptions { dry_run: args.dry_run, now: args.now, confirmed: args.confirm };
+    let expiry = match args.dry_run {
+        true => {
+            // A look needs no lock, and an opening for reading has no way to vouch for the clock but this.
+            let now = args.now.or(global.trust_clock.then_some(clock));
+            global.open_read_only()?.expire(ExpireOptions { now, ..options })?
+        }
+        false => {
+            let (store, beside) = global.open_or_beside(output)?;
+            let now = args.now.or((beside && global.trust_clock).then_some(clock));
+            let expired = store.request_expire(ExpireOptions { now, ..options }, WAIT);
+            let closed = store.close();
+            let expiry = expired?;
+            closed?;
+            expiry
+        }
+    };
+    if args.now.is_none() && clock > expiry.now.plus_seconds(DOUBT_SECONDS) {
+        output.say(format_args!(
+            "the clock says {clock}, more than 45 days after the last fact on record, so this was judged by {}; \
+             --trust-clock vouches for the clock",
+            expiry.now
+        ));
+    }
+    print(&expiry, args.dry_run, output)?;
+    Ok(Exit::Done)
+}
+
+fn print(expiry: &Expiry, dry_run: bool, output: &mut Output) -> Result<(), Failure> {
+    let partitions: Vec<Value> = expiry.partitions.iter().map(expiring_as_json).collect();
+    match output.format() {
+        Format::Table => print_table(expiry, dry_run, output),
+        Format::Csv => output.csv(&COLUMNS, &partitions),
+        Format::Json | Format::Jsonl => output.document(json!({
+            "dry_run": dry_run,
+            "now": expiry.now.to_string(),
+            "partitions": partitions,
+            "receipt": expiry.receipt.as_ref().map(receipt::to_json),
+        })),
+    }
+}
+
+fn expiring_as_json(due: &Expiring) -> Value {
+    json!({
+        "class": due.partition.stream.class(),
+        "jurisdiction": due.partition.stream.jurisdiction(),
+        "window": due.partition.window.to_string(),
+        "records": due.records,
+        "stored_bytes": due.bytes,
+        "deadline": due.deadline.to_string(),
+    })
+}
+
+fn print_table(expiry: &Expiry, dry_run: bool, output: &mut Output) -> Result<(), Failure> {
+    if expiry.partitions.is_empty() {
+        return output.line(format_args!("nothing is due on {}", whole_seconds(expiry.now)));
+    }
+    let mut sheet = Sheet::new(&["partition", "records#", "stored#", "due since"]);
+    for due in &expiry.partitions {
+        let since = due.deadline.day().to_string();
+        sheet.row([due.partition.to_string(), count(due.records), bytes(due.bytes), since]);
+    }
+    let records = expiry.partitions.iter().map(|due| due.records).sum();
+    let stored = expiry.partitions.iter().map(|due| due.bytes).sum();
+    sheet.row(["total".into(), count(records), bytes(stored), String::new()]);
+    output.sheet(&sheet)?;
+    output.line("")?;
+    match &expiry.receipt {
+        Some(receipt) => receipt::print(receipt, output),
+        None if dry_run => output.line("a dry run: nothing was changed"),
+        None => Ok(()),
+    }
+}
+
+fn whole_seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_micros(at.as_micros().div_euclid(1_000_000) * 1_000_000)
+}

@@ -1,0 +1,149 @@
+//! `tenure receipt`: the accounts of what was let go of, stage by stage, in the custodian's own words. They name nobody
+//! but by subject number.
+
+use serde_json::{Value, json};
+use tenure::report::{Receipt, Verb};
+
+use crate::cli::{Format, Global, ReceiptCommand};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::{Output, Sheet};
+use crate::words::{count, counted};
+
+const COLUMNS: [&str; 11] = [
+    "number",
+    "verb",
+    "customers",
+    "partitions",
+    "stage",
+    "intended",
+    "fenced",
+    "shredded",
+    "scrubbed",
+    "fence_until",
+    "evidence",
+];
+/// Subject numbers that are shown; of more, how many.
+const SUBJECTS_SHOWN: usize = 3;
+
+pub fn receipt(global: &Global, command: &ReceiptCommand, output: &mut Output) -> Outcome {
+    let receipts = global.open_read_only()?.receipts()?;
+    match command {
+        ReceiptCommand::List => print_list(&receipts, output)?,
+        ReceiptCommand::Show { number } => {
+            let Some(receipt) = receipts.iter().find(|receipt| receipt.number == *number) else {
+                let failure = Failure::failed(format!("there is no receipt {number}"));
+                return Err(failure.hint("`tenure receipt list` shows all there are"));
+            };
+            match output.format() {
+                Format::Table => print(receipt, output)?,
+                Format::Csv => output.csv(&COLUMNS, [&to_json(receipt)])?,
+                Format::Json | Format::Jsonl => output.document(json!({ "receipt": to_json(receipt) }))?,
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn print_list(receipts: &[Receipt], output: &mut Output) -> Result<(), Failure> {
+    let documents: Vec<Value> = receipts.iter().map(to_json).collect();
+    match output.format() {
+        Format::Json => return output.document(json!({ "receipts": documents })),
+        Format::Jsonl => return documents.iter().try_for_each(|document| output.line(document)),
+        Format::Csv => return output.csv(&COLUMNS, &documents),
+        Format::Table if receipts.is_empty() => {
+            output.say("nothing was let go of so far");
+            return Ok(());
+        }
+        Format::Table => {}
+    }
+    let mut sheet = Sheet::new(&["receipt#", "what", "when", "stage", "unreadable bytes"]);
+    for receipt in receipts {
+        let bytes = match (receipt.scrubbed, needs_scrub(receipt)) {
+            (Some(at), _) => format!("gone since {}", at.day()),
+            (None, true) => "go within 90 days".into(),
+            (None, false) => "went with the files".into(),
+        };
+        sheet.row([count(receipt.number), what(receipt), receipt.intended.to_string(), receipt.stage().into(), bytes]);
+    }
+    output.sheet(&sheet)
+}
+
+/// Whether unreadable bytes are left that a scrub would drop: an expiry removes whole files instead.
+pub fn needs_scrub(receipt: &Receipt) -> bool {
+    receipt.verb != Verb::Expire && receipt.scrubbed.is_none()
+}
+
+fn what(receipt: &Receipt) -> String {
+    match receipt.verb {
+        Verb::Expire => format!("{} expired", counted(receipt.partitions, "partition")),
+        Verb::Erase => format!("{} erased", counted(receipt.subjects.len() as u64, "customer")),
+        Verb::ErasePart => "a part of a customer erased".into(),
+        Verb::Redact => "one record redacted".into(),
+    }
+}
+
+/// One receipt in full, for people.
+pub fn print(receipt: &Receipt, output: &mut Output) -> Result<(), Failure> {
+    output.line(format_args!("receipt   {}: {}", receipt.number, what(receipt)))?;
+    stages(receipt).iter().try_for_each(|line| output.line(line))?;
+    if !receipt.subjects.is_empty() {
+        let mut shown: Vec<String> = receipt.subjects.iter().take(SUBJECTS_SHOWN).cloned().collect();
+        if let Some(more @ 1..) = receipt.subjects.len().checked_sub(SUBJECTS_SHOWN) {
+            shown.push(format!("and {} more", count(more as u64)));
+        }
+        output.line(format_args!("subject   {} (a random number; no customer id is kept)", shown.join(", ")))?;
+    }
+    Ok(())
+}
+
+/// The stages, a line each: when, and what it means.
+pub fn stages(receipt: &Receipt) -> Vec<String> {
+    let mut lines = vec![format!("intended  {}  on record: done from here on, crash or not", receipt.intended)];
+    if let Some(at) = receipt.fenced {
+        lines.push(format!("fenced    {at}  nobody reads or writes it any more"));
+    }
+    let Some(shredded) = receipt.shredded else { return lines };
+    lines.push(format!("shredded  {shredded}  the keys are gone from the keyring (its root {})", receipt.epoch));
+    let stage = if receipt.is_final { "final" } else { "cleared" };
+    let words = receipt.evidence.trim_start_matches(stage).trim_start_matches(": ");
+    lines.push(format!("{stage:8}  the custodian destroyed what opens older keyrings: {words}"));
+    match (receipt.scrubbed, needs_scrub(receipt)) {
+        (Some(at), _) => lines.push(format!("scrubbed  {at}  the unreadable bytes are gone too")),
+        (None, true) => lines.push(
+            "scrubbed  not yet: the unreadable bytes go with merges to come, or now by `tenure maintain --scrub`"
+                .into(),
+        ),
+        (None, false) => {}
+    }
+    if let Some(until) = receipt.fence_until {
+        lines.push(format!("refused   until {until}: late events from before the erasure, by name"));
+    }
+    lines
+}
+
+/// One receipt for programs.
+pub fn to_json(receipt: &Receipt) -> Value {
+    let verb = match receipt.verb {
+        Verb::Expire => "expire",
+        Verb::Erase => "erase",
+        Verb::ErasePart => "erase-part",
+        Verb::Redact => "redact",
+    };
+    let time = |at: Option<tenure::Timestamp>| at.map(|at| at.to_string());
+    json!({
+        "number": receipt.number,
+        "verb": verb,
+        "subjects": receipt.subjects,
+        "customers": receipt.subjects.len(),
+        "partitions": receipt.partitions,
+        "stage": receipt.stage(),
+        "intended": receipt.intended.to_string(),
+        "fenced": time(receipt.fenced),
+        "shredded": time(receipt.shredded),
+        "epoch": receipt.epoch,
+        "final": receipt.is_final,
+        "evidence": receipt.evidence,
+        "scrubbed": time(receipt.scrubbed),
+        "fence_until": time(receipt.fence_until),
+    })
+}

@@ -1,0 +1,64 @@
+//! `tenure redact`: one record goes, the rest of the history stays.
+
+use serde_json::json;
+
+use crate::cli::{Format, Global, RedactArgs};
+use crate::erase::latest;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::Output;
+use crate::receipt;
+use crate::words::bytes;
+
+pub fn redact(global: &Global, args: &RedactArgs, output: &mut Output) -> Outcome {
+    if args.how.dry_run {
+        return look(global, args, output);
+    }
+    let hint = "look with --dry-run at what would go, then add --confirm and the same record id once more";
+    match args.confirm {
+        Some(confirm) if confirm == args.id => {}
+        Some(_) => return Err(Failure::refused("nothing was redacted: --confirm names another record").hint(hint)),
+        None => {
+            let message = "nothing was redacted: this cannot be undone and needs --confirm";
+            return Err(Failure::refused(message).hint(hint));
+        }
+    }
+    let store = global.open(output)?;
+    let redacted = store.redact(&args.customer, args.id).map_err(Failure::from).and_then(|receipt| {
+        if args.how.scrub_now {
+            store.scrub()?;
+        }
+        latest(&store, receipt)
+    });
+    let closed = store.close();
+    let receipt = redacted?;
+    closed?;
+    let Some(receipt) = receipt else { return Err(no_such_record()) };
+    match output.format() {
+        Format::Table => receipt::print(&receipt, output)?,
+        _ => output.facts(&[], json!({ "dry_run": false, "receipt": receipt::to_json(&receipt) }))?,
+    }
+    Ok(Exit::Done)
+}
+
+fn look(global: &Global, args: &RedactArgs, output: &mut Output) -> Outcome {
+    let store = global.open_read_only()?;
+    let Some(stored) = store.get(&args.customer, args.id)? else { return Err(no_such_record()) };
+    let size = stored.body.len() as u64;
+    let people = [
+        ("stream", stored.stream.to_string()),
+        ("at", stored.at.to_string()),
+        ("size", bytes(size)),
+        ("done", "nothing: a dry run".into()),
+    ];
+    let document = json!({
+        "dry_run": true, "class": stored.stream.class(), "jurisdiction": stored.stream.jurisdiction(),
+        "at": stored.at.to_string(), "raw_bytes": size, "receipt": null,
+    });
+    output.facts(&people, document)?;
+    Ok(Exit::Done)
+}
+
+fn no_such_record() -> Failure {
+    Failure::failed("there is no such record of this customer; nothing was changed")
+        .hint("`tenure timeline CUSTOMER` lists the ids of a customer's records")
+}

@@ -1,0 +1,344 @@
+//! Requests, by which another process asks something of the writer, and the answers to them. A request names customers by
+//! subject number, and is sealed under a key that dies with the keyring's root; an answer names an act of the ledger.
+
+use zeroize::Zeroizing;
+
+use super::bytes::{Malformed, Reader, Writer};
+use super::lease::opened;
+use super::mark::FORMAT_VERSION;
+use crate::crypto::{NONCE_BYTES, Nonce, Sealer, TAG_BYTES};
+use crate::ident::{StoreId, Stream, SubjectNumber};
+use crate::window::Timestamp;
+
+const REQUEST_MAGIC: &[u8; 8] = b"TNRREQU\0";
+const ANSWER_MAGIC: &[u8; 8] = b"TNRANSW\0";
+
+/// The most customers that one request may name.
+pub const SUBJECTS_LIMIT: usize = 65_536;
+/// The longest request in bytes.
+pub const REQUEST_LIMIT: u64 = 16 * SUBJECTS_LIMIT as u64 + 256;
+/// Length of an answer in bytes.
+pub const ANSWER_BYTES: usize = 52;
+
+const HEAD_BYTES: usize = 48;
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Erase customers.
+    Erase {
+        /// Who.
+        subjects: Vec<SubjectNumber>,
+    },
+    /// Erase a part of a customer.
+    ErasePart {
+        /// Who.
+        subject: SubjectNumber,
+        /// Only this stream.
+        stream: Option<Stream>,
+        /// Only what lies before this time.
+        until: Option<Timestamp>,
+    },
+    /// Expire what is due.
+    Expire {
+        /// By this time instead of trusted time.
+        now: Option<Timestamp>,
+        /// Whether a time later than trusted time has been confirmed.
+        confirmed: bool,
+    },
+}
+
+/// What stands in the clear before a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestHead {
+    /// The store that is asked.
+    pub store: StoreId,
+    /// The epoch of the root whose key seals it.
+    pub epoch: u64,
+    /// It is not to be begun after this time.
+    pub until: Timestamp,
+}
+
+impl RequestHead {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = REQUEST_MAGIC.to_vec();
+        out.put_u16(FORMAT_VERSION);
+        out.put(&[0; 6]);
+        out.put(self.store.as_bytes());
+        out.put_u64(self.epoch);
+        out.put_i64(self.until.as_micros());
+        out
+    }
+}
+
+/// A request as it was found, not opened yet.
+#[derive(Debug)]
+pub struct SealedRequest<'a> {
+    /// What stands in the clear.
+    pub head: RequestHead,
+    associated: &'a [u8],
+    nonce: Nonce,
+    sealed: &'a [u8],
+    tag: [u8; TAG_BYTES],
+}
+
+impl<'a> SealedRequest<'a> {
+    /// Reads the whole file, as far as it goes without the key.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        if bytes.len() as u64 > REQUEST_LIMIT {
+            return Err(Malformed("it is too long"));
+        }
+        let mut from = opened(bytes, REQUEST_MAGIC)?;
+        if from.array()? != [0; 6] {
+            return Err(Malformed("reserved bytes are not zero"));
+        }
+        let store = StoreId::from_bytes(from.array()?);
+        let (epoch, until) = (from.u64()?, from.i64()?);
+        let head = RequestHead { store, epoch, until: Timestamp::from_micros(until) };
+        let nonce = from.array()?;
+        let (sealed, tag) = from.rest().split_last_chunk().ok_or(Malformed("it ends too early"))?;
+        Ok(SealedRequest { head, associated: &bytes[..HEAD_BYTES], nonce, sealed, tag: *tag })
+    }
+
+    /// Opens it.
+    pub fn open(&self, sealer: &Sealer) -> Result<Request, Malformed> {
+        let mut plain = Zeroizing::new(self.sealed.to_vec());
+        let opened = sealer.open(&self.nonce, self.associated, &mut plain, &self.tag);
+        opened.map_err(|_| Malformed("it was sealed under another key, or changed"))?;
+        Request::decode(&plain)
+    }
+}
+
+impl Request {
+    /// The bytes of a request, sealed. `nonce` must never be used again with this key.
+    pub fn seal(&self, head: &RequestHead, sealer: &Sealer, nonce: &Nonce) -> Vec<u8> {
+        let associated = head.encode();
+        let mut plain = self.encode();
+        let tag = sealer.seal(nonce, &associated, &mut plain);
+        let mut out = associated;
+        out.reserve(NONCE_BYTES + plain.len() + TAG_BYTES + 4);
+        out.put(nonce);
+        out.put(&plain);
+        out.put(&tag);
+        let checksum = crc32fast::hash(&out);
+        out.put_u32(checksum);
+        out
+    }
+
+    fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let mut out = Zeroizing::new(Vec::new());
+        match self {
+            Request::Erase { subjects } => {
+                out.put_u8(1);
+                out.put_u32(u32::try_from(subjects.len()).expect("callers bound the number of customers"));
+                subjects.iter().for_each(|subject| out.put(subject.as_bytes()));
+            }
+            Request::ErasePart { subject, stream, until } => {
+                out.put_u8(2);
+                out.put(subject.as_bytes());
+                out.put_u8(u8::from(stream.is_some()));
+                if let Some(stream) = stream {
+                    out.put_short_text(stream.class());
+                    out.put_short_text(stream.jurisdiction());
+                }
+                put_time(&mut out, *until);
+            }
+            Request::Expire { now, confirmed } => {
+                out.put_u8(3);
+                put_time(&mut out, *now);
+                out.put_u8(u8::from(*confirmed));
+            }
+        }
+        out
+    }
+
+    fn decode(plain: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(plain);
+        let subject = |from: &mut Reader<'_>| from.array().map(SubjectNumber::from_bytes);
+        let request = match from.u8()? {
+            1 => {
+                let count = from.u32()? as usize;
+                if count > SUBJECTS_LIMIT {
+                    return Err(Malformed("it names too many customers"));
+                }
+                let subjects = (0..count).map(|_| subject(&mut from)).collect::<Result<_, _>>()?;
+                Request::Erase { subjects }
+            }
+            2 => {
+                let subject = subject(&mut from)?;
+                let stream = match flag(&mut from)? {
+                    true => Some(
+                        Stream::new(from.short_text()?, from.short_text()?)
+                            .map_err(|_| Malformed("a class or jurisdiction is not a label"))?,
+                    ),
+                    false => None,
+                };
+                Request::ErasePart { subject, stream, until: take_time(&mut from)? }
+            }
+            3 => Request::Expire { now: take_time(&mut from)?, confirmed: flag(&mut from)? },
+            _ => return Err(Malformed("it asks for something unknown")),
+        };
+        from.finish()?;
+        Ok(request)
+    }
+}
+
+/// What has come of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done, as this act of the ledger.
+    Done(u64),
+    /// There was nothing to do.
+    Nothing,
+    /// It came too late, or was sealed under a root that is no longer in force: it may be asked again.
+    Stale,
+    /// It could not be understood.
+    Damaged,
+    /// It is not allowed.
+    Refused,
+    /// It failed on the way. What was written down to be done will be done.
+    Failed,
+}
+
+/// The answer to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The store that answers.
+    pub store: StoreId,
+    /// What has come of it.
+    pub outcome: Outcome,
+    /// When it was answered.
+    pub at: Timestamp,
+}
+
+impl Answer {
+    /// Its bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let (code, act) = match self.outcome {
+            Outcome::Done(act) => (1, act),
+            Outcome::Nothing => (2, 0),
+            Outcome::Stale => (3, 0),
+            Outcome::Damaged => (4, 0),
+            Outcome::Refused => (5, 0),
+            Outcome::Failed => (6, 0),
+        };
+        let mut out = ANSWER_MAGIC.to_vec();
+        out.put_u16(FORMAT_VERSION);
+        out.put_u8(code);
+        out.put(&[0; 5]);
+        out.put(self.store.as_bytes());
+        out.put_u64(act);
+        out.put_i64(self.at.as_micros());
+        let checksum = crc32fast::hash(&out);
+        out.put_u32(checksum);
+        out
+    }
+
+    /// Reads the whole file.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut from = opened(bytes, ANSWER_MAGIC)?;
+        let code = from.u8()?;
+        if from.array()? != [0; 5] {
+            return Err(Malformed("reserved bytes are not zero"));
+        }
+        let store = StoreId::from_bytes(from.array()?);
+        let (act, at) = (from.u64()?, Timestamp::from_micros(from.i64()?));
+        from.finish()?;
+        let outcome = match (code, act) {
+            (1, 1..) => Outcome::Done(act),
+            (2, 0) => Outcome::Nothing,
+            (3, 0) => Outcome::Stale,
+            (4, 0) => Outcome::Damaged,
+            (5, 0) => Outcome::Refused,
+            (6, 0) => Outcome::Failed,
+            _ => return Err(Malformed("an answer of unknown kind")),
+        };
+        Ok(Answer { store, outcome, at })
+    }
+}
+
+fn flag(from: &mut Reader<'_>) -> Result<bool, Malformed> {
+    match from.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Malformed("a flag is neither set nor clear")),
+    }
+}
+
+fn put_time(out: &mut Vec<u8>, time: Option<Timestamp>) {
+    out.put_u8(u8::from(time.is_some()));
+    if let Some(time) = time {
+        out.put_i64(time.as_micros());
+    }
+}
+
+fn take_time(from: &mut Reader<'_>) -> Result<Option<Timestamp>, Malformed> {
+    Ok(if flag(from)? { Some(Timestamp::from_micros(from.i64()?)) } else { None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Key;
+
+    fn head() -> RequestHead {
+        RequestHead { store: StoreId::from_bytes([3; 16]), epoch: 9, until: Timestamp::from_micros(77) }
+    }
+
+    fn samples() -> Vec<Request> {
+        let subject = |byte| SubjectNumber::from_bytes([byte; 16]);
+        let (stream, time) = (Stream::new("chat", "EU").ok(), Some(Timestamp::from_micros(5)));
+        vec![
+            Request::Erase { subjects: vec![subject(1), subject(2)] },
+            Request::ErasePart { subject: subject(3), stream, until: None },
+            Request::ErasePart { subject: subject(3), stream: None, until: time },
+            Request::Expire { now: time, confirmed: true },
+            Request::Expire { now: None, confirmed: false },
+        ]
+    }
+
+    #[test]
+    fn requests_open_under_their_key_alone_and_no_bit_of_them_may_flip() {
+        let (sealer, other) = (Sealer::new(&Key::take(&mut [1; 32])), Sealer::new(&Key::take(&mut [2; 32])));
+        for request in samples() {
+            let bytes = request.seal(&head(), &sealer, &[4; 12]);
+            let parsed = SealedRequest::parse(&bytes).unwrap();
+            assert_eq!((parsed.head, parsed.open(&sealer)), (head(), Ok(request)));
+            assert!(parsed.open(&other).is_err());
+            for index in 0..bytes.len() * 8 {
+                let mut damaged = bytes.clone();
+                damaged[index / 8] ^= 1 << (index % 8);
+                assert!(SealedRequest::parse(&damaged).is_err());
+                // With a checksum that fits, the seal finds it.
+                let covered = damaged.len() - 4;
+                let checksum = crc32fast::hash(&damaged[..covered]).to_le_bytes();
+                damaged[covered..].copy_from_slice(&checksum);
+                if index < covered * 8 {
+                    assert!(!SealedRequest::parse(&damaged).is_ok_and(|parsed| parsed.open(&sealer).is_ok()));
+                }
+            }
+            assert!((0..bytes.len()).all(|length| SealedRequest::parse(&bytes[..length]).is_err()));
+        }
+    }
+
+    #[test]
+    fn answers_read_back_and_no_bit_of_them_may_flip() {
+        use Outcome::{Damaged, Done, Failed, Nothing, Refused, Stale};
+        for outcome in [Done(1), Done(u64::MAX), Nothing, Stale, Damaged, Refused, Failed] {
+            let answer = Answer { store: head().store, outcome, at: Timestamp::from_micros(8) };
+            let bytes = answer.encode();
+            assert_eq!((bytes.len(), Answer::decode(&bytes)), (ANSWER_BYTES, Ok(answer)));
+            for index in 0..bytes.len() * 8 {
+                let mut damaged = bytes.clone();
+                damaged[index / 8] ^= 1 << (index % 8);
+                assert!(Answer::decode(&damaged).is_err());
+            }
+        }
+        let done = Answer { store: head().store, outcome: Done(1), at: Timestamp::from_micros(8) }.encode();
+        let mut nobody = done[..ANSWER_BYTES - 4].to_vec();
+        nobody[32..40].fill(0);
+        let checksum = crc32fast::hash(&nobody);
+        nobody.put_u32(checksum);
+        assert!(Answer::decode(&nobody).is_err(), "an act has a number");
+    }
+}

@@ -1,0 +1,161 @@
+//! Asking the process that holds the store, from a read-only opening: write the request, look for the answer, read what
+//! came of it from the ledger.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+
+use crate::engine::{Engine, due, request};
+use crate::env::{publish_new, random};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::ledger::Act;
+use crate::format::request::{Outcome, Request, RequestHead, SUBJECTS_LIMIT};
+use crate::ident::{CustomerId, PartitionNumber, SubjectNumber};
+use crate::keyring::CustomerState;
+use crate::ops::receipt::receipt;
+use crate::ops::refresh::writer_lives;
+use crate::report::{Expiring, Expiry, Receipt};
+use crate::window::Timestamp;
+
+/// A request on its way.
+pub struct Asked {
+    request: PathBuf,
+    answer: PathBuf,
+}
+
+/// Publishes `request`, which is not to be begun after `until`.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] where nobody holds the store open for writing, and for too many customers at once; what the operating system answers.
+pub fn ask(engine: &Engine, request: &Request, until: Timestamp) -> Result<Asked> {
+    if matches!(request, Request::Erase { subjects } if subjects.len() > SUBJECTS_LIMIT) {
+        let message = format!("one request names at most {SUBJECTS_LIMIT} customers");
+        return Err(Error::new(ErrorKind::Invalid, message).hint("ask for fewer at once"));
+    }
+    if !writer_lives(&*engine.env, &engine.root) {
+        return Err(Error::new(ErrorKind::Invalid, "no process holds the store open that could do what is asked")
+            .in_file(&engine.root)
+            .hint("open it for writing, and do it there"));
+    }
+    let drawn = |error| Error::io("draw random bytes", &engine.root, error);
+    let (epoch, sealer) = engine.keyring.request_sealer();
+    let nonce = random(&*engine.env).map_err(drawn)?;
+    let name = u128::from_le_bytes(random(&*engine.env).map_err(drawn)?);
+    let path = engine.root.join(request::DIRECTORY).join(format!("{name:032x}.{}", request::ASKED));
+    let bytes = request.seal(&RequestHead { store: engine.store, epoch, until }, &sealer, &nonce);
+    publish_new(&*engine.env, &path, &bytes).map_err(|error| Error::io("write a request", &path, error))?;
+    Ok(Asked { answer: path.with_extension(request::ANSWERED), request: path })
+}
+
+/// The answer, once there is one; it is taken away then.
+///
+/// # Errors
+/// What taking it away answers.
+pub fn answer(engine: &Engine, asked: &Asked) -> Result<Option<Outcome>> {
+    let Some(answer) = request::read_answer(engine, &asked.answer) else { return Ok(None) };
+    let gone = engine.env.remove_file(&asked.answer);
+    gone.map_err(|error| Error::io("take away an answer", &asked.answer, error))?;
+    Ok(Some(answer.outcome))
+}
+
+/// Takes back a request that nobody has answered in time, and says what that means.
+pub fn withdraw(engine: &Engine, asked: &Asked) -> Error {
+    let error = match engine.env.remove_file(&asked.request) {
+        Ok(()) => "the process that holds the store did not look at the request in time; it was taken back",
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            "the process that holds the store has begun what was asked, but has not finished it in time"
+        }
+        Err(_) => "the process that holds the store did not answer in time",
+    };
+    Error::new(ErrorKind::Locked, error).hint(
+        "that process must run with a worker, append, or call maintain; what was begun will be finished, and the \
+         receipts tell of it",
+    )
+}
+
+/// The error that an answer stands for; none for one that is no error.
+///
+/// # Errors
+/// [`ErrorKind::Refused`], or [`ErrorKind::Io`] where it failed on the way.
+pub fn check(outcome: Outcome) -> Result<()> {
+    let (kind, message, hint) = match outcome {
+        Outcome::Done(_) | Outcome::Nothing | Outcome::Stale => return Ok(()),
+        Outcome::Refused => (
+            ErrorKind::Refused,
+            "the process that holds the store refused: the time is later than can be trusted",
+            "look at what would go with --dry-run, then add --confirm",
+        ),
+        Outcome::Damaged => (
+            ErrorKind::Io,
+            "the process that holds the store could not read the request",
+            "ask again; where that does not help, both may be of different versions",
+        ),
+        Outcome::Failed => (
+            ErrorKind::Io,
+            "the process that holds the store could not finish what was asked",
+            "see its own errors; what was begun will be finished when the store is opened again",
+        ),
+    };
+    Err(Error::new(kind, message).hint(hint))
+}
+
+/// The subject numbers of those of `customers` that live.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] where their part of the keyring cannot be read.
+pub fn living(engine: &Engine, customers: &[CustomerId]) -> Result<Vec<SubjectNumber>> {
+    let mut subjects = Vec::new();
+    for customer in customers {
+        if let Some(found) = engine.keyring.customer(customer)?
+            && found.entry.state == CustomerState::Living
+            && !subjects.contains(&found.entry.subject)
+        {
+            subjects.push(found.entry.subject);
+        }
+    }
+    Ok(subjects)
+}
+
+/// The number of the next act.
+pub fn next_act(engine: &Engine) -> u64 {
+    engine.ledger().state().acts.next()
+}
+
+/// The account of an act from number `first` on that did what `request` asked, should somebody have done it.
+pub fn done_since(engine: &Engine, request: &Request, first: u64) -> Option<Receipt> {
+    let fits = |act: &Act| match (act, request) {
+        (Act::Erase { subjects: erased, .. }, Request::Erase { subjects }) => {
+            subjects.iter().all(|subject| erased.contains(subject))
+        }
+        (
+            Act::ErasePart { subject, stream, until },
+            Request::ErasePart { subject: wanted, stream: of, until: before },
+        ) => (subject, stream, until) == (wanted, of, before),
+        (Act::Expire { .. }, Request::Expire { .. }) => true,
+        _ => false,
+    };
+    let ledger = engine.ledger();
+    let acts = ledger.state().acts.by_number.range(first..);
+    let number =
+        acts.filter(|(_, state)| state.done.is_some() && fits(&state.act)).map(|(number, _)| *number).next_back();
+    drop(ledger);
+    number.and_then(|number| receipt(engine, number))
+}
+
+/// Every partition that has a deadline, as an expiry tells of it.
+pub fn deadlines(engine: &Engine) -> HashMap<PartitionNumber, Expiring> {
+    due::due(engine, Timestamp::from_micros(i64::MAX)).into_iter().collect()
+}
+
+/// The expiry that `receipt` is of, told with what was `known` of the partitions before.
+pub fn expiry(engine: &Engine, receipt: Receipt, known: &HashMap<PartitionNumber, Expiring>) -> Expiry {
+    let ledger = engine.ledger();
+    let (mut expired, mut at) = (Vec::new(), receipt.intended);
+    if let Some(Act::Expire { partitions, now }) =
+        ledger.state().acts.by_number.get(&receipt.number).map(|state| &state.act)
+    {
+        expired.extend(partitions.iter().filter_map(|(number, ..)| known.get(number).cloned()));
+        at = *now;
+    }
+    Expiry { now: at, partitions: expired, receipt: Some(receipt) }
+}
