@@ -7,6 +7,7 @@ use super::visible::covered;
 use super::{Engine, acts, housekeeping};
 use crate::error::Result;
 use crate::format::ledger::{Act, Fact};
+use crate::ident::CustomerId;
 use crate::keyring::{Changes, CustomerEntry, CustomerState};
 use crate::window::Timestamp;
 
@@ -31,26 +32,40 @@ pub fn forget(engine: &Engine) -> Result<u64> {
         engine.record(&[Fact::FenceLapsed { erased }])?;
         engine.fences.lapse(erased);
     }
-    let writer = engine.writer()?;
-    acts::drain(engine, writer)?;
-    // Nobody may begin to use an entry between the look at it and its end.
-    let _shut = engine.fences.shut();
-    let mut changes = Changes::new();
+    let mut candidates = Vec::new();
     let mut more = false;
     engine.keyring.walk_customers(&mut |customer| {
         if serves_nothing(engine, customer, until) {
-            match changes.len() < AT_ONCE {
-                true => drop(changes.insert(engine.keyring.customer_key(&customer.id), None)),
+            match candidates.len() < AT_ONCE {
+                true => candidates.push(customer.id.clone()),
                 false => more = true,
             }
         }
         Ok(())
     })?;
-    if !changes.is_empty() {
-        engine.record(&[Fact::Watermark])?;
-        engine.keyring.shred(&changes, housekeeping::position(engine))?;
-    }
+    let changes = strike(engine, &candidates, until)?;
     engine.forget_due.store(more, Ordering::Relaxed);
+    Ok(changes)
+}
+
+/// Removes those of the candidates that still serve nothing. Appends wait meanwhile, so that nobody begins to use an
+/// entry between the look at it and its end.
+fn strike(engine: &Engine, candidates: &[CustomerId], until: Option<Timestamp>) -> Result<u64> {
+    if candidates.is_empty() {
+        return Ok(0);
+    }
+    acts::drain(engine, engine.writer()?)?;
+    let _shut = engine.fences.shut();
+    let mut changes = Changes::new();
+    for id in candidates {
+        if let Some(found) = engine.keyring.customer(id)?
+            && serves_nothing(engine, &found.entry, until)
+        {
+            changes.insert(engine.keyring.customer_key(id), None);
+        }
+    }
+    engine.record(&[Fact::Watermark])?;
+    engine.keyring.shred(&changes, housekeeping::position(engine))?;
     Ok(changes.len() as u64)
 }
 

@@ -45,15 +45,22 @@ pub fn fold_is_due(engine: &Engine, writer: &Writer) -> bool {
 /// What made an earlier commit fail, or the first step that fails.
 pub fn settle_all(engine: &Engine) -> Result<Maintenance> {
     let writer = engine.writer()?;
-    writer.committer.commit_waiting(&engine.tools(writer));
-    writer.committer.check()?;
     let _one_at_a_time = writer.housekeep();
-    writer.committer.retire();
     let mut done = Maintenance::default();
-    for file in waiting(engine) {
-        settle::settle(engine, &file, &mut done)?;
-    }
+    settle_everything(engine, &mut done)?;
     Ok(done)
+}
+
+/// The same, housekeeping being held.
+///
+/// # Errors
+/// As [`settle_all`].
+pub fn settle_everything(engine: &Engine, done: &mut Maintenance) -> Result<()> {
+    let writer = engine.writer()?;
+    writer.committer.flush(&engine.tools(writer))?;
+    writer.committer.check()?;
+    writer.committer.retire();
+    waiting(engine).into_iter().try_for_each(|file| settle::settle(engine, &file, done))
 }
 
 /// Folds the keyring under a new root that names the ledger as it is now. Returns how many entries were folded.

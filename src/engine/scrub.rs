@@ -78,7 +78,7 @@ pub fn is_due(engine: &Engine) -> bool {
     waiting.into_iter().any(|state| state.intended.plus_seconds(FORCE_AFTER_DAYS * 86_400) <= now)
 }
 
-/// Drops every dead frame there is, then the notes. Housekeeping must be held and the journal settled.
+/// Drops every dead frame there is, then the notes. Housekeeping must be held.
 ///
 /// # Errors
 /// The first step that fails; doing it again goes on from there.
@@ -87,6 +87,8 @@ pub fn scrub(engine: &Engine, done: &mut Maintenance) -> Result<()> {
     if acts.is_empty() {
         return Ok(());
     }
+    // Settling leaves dead frames behind; once the notes are gone nothing would.
+    housekeeping::settle_everything(engine, done)?;
     for (partition, handles) in engine.scrub.by_partition() {
         for slot in engine.catalog.snapshot().segments(partition) {
             if holds_any(engine, slot, &handles)? {

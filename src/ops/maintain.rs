@@ -63,13 +63,13 @@ pub fn settle(engine: &Engine) -> Result<Maintenance> {
     housekeeping::settle_all(engine)
 }
 
-/// Settles, then drops every dead frame there is.
+/// Drops every dead frame there is, in the journal as well as in segments.
 ///
 /// # Errors
 /// The first step that fails; doing it again goes on from there.
 pub fn scrub(engine: &Engine) -> Result<Maintenance> {
-    let mut done = housekeeping::settle_all(engine)?;
     let _one_at_a_time = engine.writer()?.housekeep();
+    let mut done = Maintenance::default();
     scrub::scrub(engine, &mut done)?;
     engine.catalog.sweep()?;
     Ok(done)

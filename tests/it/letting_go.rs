@@ -162,7 +162,7 @@ fn an_erased_customer_is_gone_and_everybody_else_reads_as_before() {
     assert_eq!(bodies(&store, "ana"), ["a new life"]);
     assert_eq!((bodies(&store, "bo"), bodies(&store, "cy")), (bo, cy));
     whole(&store);
-    // Scrubbing drops the dead bytes as well.
+    // Scrubbing drops the dead bytes as well, those in the journal included.
     let bytes =
         |store: &Store| store.stats().unwrap().partitions.iter().map(|partition| partition.records).sum::<u64>();
     let before = bytes(&store);
@@ -323,4 +323,17 @@ fn entries_that_serve_nothing_disappear() {
     store.close().unwrap();
     let store = options(&sim, &vault).open().unwrap();
     assert_eq!(bodies(&store, "ana"), ["this year"]);
+}
+
+#[test]
+fn scrubbing_reaches_frames_that_are_still_in_the_journal() {
+    let (sim, vault, store) = scene(8);
+    fill(&store);
+    store.erase(&["ana"]).unwrap().unwrap();
+    store.scrub().unwrap();
+    assert_eq!(store.verify(VerifyOptions { deep: true, subset: 1.0 }, &mut |_| {}).unwrap().unreachable, 0);
+    store.close().unwrap();
+    let store = options(&sim, &vault).open().unwrap();
+    assert_eq!(store.stats().unwrap().partitions.iter().map(|partition| partition.records).sum::<u64>(), 12);
+    whole(&store);
 }
