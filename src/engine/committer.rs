@@ -119,6 +119,9 @@ pub struct Committer {
     queue: Mutex<Queue>,
     /// Groups up to this ticket are durable.
     done: AtomicU64,
+    /// The journal file that is being written to, zero for none. Beside `writing`, whose lock is held across a sync:
+    /// appenders ask for this number.
+    growing: AtomicU64,
     writing: Mutex<Writing>,
 }
 
@@ -126,7 +129,13 @@ impl Committer {
     /// A committer whose first journal file will have number `next_file`.
     pub fn new(opening: Opening, next_file: u64, known: Known) -> Self {
         let writing = Writing { hint: None, current: None, next_file, needs: known.entry, durable: known.journal };
-        Committer { opening, queue: Mutex::default(), done: AtomicU64::new(0), writing: Mutex::new(writing) }
+        Committer {
+            opening,
+            queue: Mutex::default(),
+            done: AtomicU64::new(0),
+            growing: AtomicU64::new(0),
+            writing: Mutex::new(writing),
+        }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -206,7 +215,7 @@ impl Committer {
         if issued == 0 { Ok(()) } else { self.wait(issued, tools) }
     }
 
-    /// Commits what waits, if anything does and nobody leads.
+    /// Commits what waits, if anything does and nobody leads already.
     pub fn commit_waiting(&self, tools: &Tools<'_>) {
         let queue = self.queue();
         if !queue.leading && !queue.waiting.is_empty() && queue.failure.is_none() {
@@ -278,6 +287,9 @@ impl Committer {
             start = end;
         }
         let durable = writer.position();
+        if writer.is_full() {
+            self.growing.store(0, Ordering::Release);
+        }
         writing.durable = durable;
         tools.catalog.publish(durable);
         if writing.hint.is_none() {
@@ -302,6 +314,8 @@ impl Committer {
         let path = journal::path(&directory, number);
         let file = JournalFile::new(number, path, writer.handle(), self.opening.number, self.opening.salt);
         let file = Arc::new(file);
+        // Marked before anybody can see it: a file that is not growing may be settled.
+        self.growing.store(number, Ordering::Release);
         tools.catalog.change(|view| view.journals.push(file.clone()));
         writing.next_file += 1;
         writing.current = Some((writer, file));
@@ -310,13 +324,14 @@ impl Committer {
 
     /// Lets go of the growing file, so that it can be settled; the next commit begins another.
     pub fn retire(&self) {
-        self.writing.lock().expect("no holder of this lock panics").current = None;
+        let mut writing = self.writing.lock().expect("no holder of this lock panics");
+        writing.current = None;
+        self.growing.store(0, Ordering::Release);
     }
 
     /// The number of the file that is growing, if one is.
     pub fn growing(&self) -> Option<u64> {
-        let writing = self.writing.lock().expect("no holder of this lock panics");
-        writing.current.as_ref().filter(|(writer, _)| !writer.is_full()).map(|(_, file)| file.number)
+        Some(self.growing.load(Ordering::Acquire)).filter(|number| *number != 0)
     }
 
     /// What is durable.

@@ -10,9 +10,9 @@ use super::catalog::{SegmentSlot, Totals};
 use crate::error::Result;
 use crate::format::ledger::{Fact, SegmentFact};
 use crate::format::segment::SegmentHead;
-use crate::ident::PartitionNumber;
+use crate::ident::{PartitionId, PartitionNumber};
 use crate::report::Maintenance;
-use crate::segment::{self, Segment, SegmentWriter};
+use crate::segment::{self, Segment, SegmentSummary, SegmentWriter};
 
 /// A merged segment aims at this many bytes; longer ones are left alone.
 pub const TARGET_BYTES: u64 = 256 << 20;
@@ -78,17 +78,7 @@ pub fn merge(
         _ => {
             let summary = writer.finish(raw_bytes, span)?;
             done.bytes_written += summary.bytes;
-            Some(SegmentFact {
-                partition,
-                id,
-                segment: number,
-                hash: summary.hash,
-                bytes: summary.bytes,
-                records: summary.records,
-                raw_bytes,
-                first_day: span.0,
-                last_day: span.1,
-            })
+            Some(fact(partition, id, number, &summary, raw_bytes))
         }
     };
     done.segments_merged += slots.len() as u64;
@@ -116,6 +106,18 @@ pub fn replace(
     });
     engine.catalog.doom(slots);
     Ok(())
+}
+
+/// What the ledger says of a segment that was just written.
+pub fn fact(
+    partition: PartitionNumber,
+    id: PartitionId,
+    segment: u64,
+    summary: &SegmentSummary,
+    raw_bytes: u64,
+) -> SegmentFact {
+    let SegmentSummary { hash, bytes, records, first_day, last_day } = *summary;
+    SegmentFact { partition, id, segment, hash, bytes, records, raw_bytes, first_day, last_day }
 }
 
 /// `part` of `whole` in bytes, for sums over frames of which some were dropped.

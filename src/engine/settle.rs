@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::catalog::{JournalFile, SegmentSlot};
-use super::merge::share;
+use super::merge::{fact, share};
 use super::{Engine, partition_name};
 use crate::error::{Error, Result};
 use crate::format::frame::FrameView;
@@ -81,17 +81,7 @@ fn write_segment(
     let span = totals.span.ok_or_else(|| cut_short(file, file.end()))?;
     let raw_bytes = share(totals.raw_bytes, frames.len() as u64, totals.records);
     let summary = writer.finish(raw_bytes, span)?;
-    Ok(SegmentFact {
-        partition,
-        id,
-        segment: number,
-        hash: summary.hash,
-        bytes: summary.bytes,
-        records: summary.records,
-        raw_bytes,
-        first_day: span.0,
-        last_day: span.1,
-    })
+    Ok(fact(partition, id, number, &summary, raw_bytes))
 }
 
 fn cut_short(file: &JournalFile, offset: u64) -> Error {

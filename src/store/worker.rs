@@ -64,7 +64,9 @@ fn work(signal: &Signal, engine: &Weak<Engine>) {
         drop(state);
         let Some(engine) = engine.upgrade() else { return };
         let Ok(writer) = engine.writer() else { return };
-        writer.committer.commit_waiting(&engine.tools(writer));
+        // Whatever is queued by now, also behind a commit that somebody else leads: a future leads none. A failure is
+        // told to whoever waits for it.
+        let _ = writer.committer.flush(&engine.tools(writer));
         let due = !housekeeping::waiting(&engine).is_empty() || housekeeping::fold_is_due(&engine, writer);
         if due && let Err(error) = ops::maintain::maintain(&engine, Budget::ALL) {
             // Nobody waits for this thread, so the next appender is told instead.

@@ -98,3 +98,25 @@ fn a_commit_that_nobody_waits_for_is_made_by_the_worker() {
     }
     assert_eq!(count(&store), 1);
 }
+
+/// Futures lead no commit: whatever is queued behind somebody else's is the worker's, or they would wait for ever.
+#[test]
+fn futures_alone_beside_one_that_leads_are_all_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::options(dir.path().join("calls")).worker().create().unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..6 {
+            let store = &store;
+            scope.spawn(move || {
+                for serial in 0..80 {
+                    let commit = store.append(vec![record(thread, serial)]).unwrap();
+                    match thread {
+                        0 => commit.wait().unwrap(),
+                        _ => block_on(commit).unwrap(),
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(count(&store), 6 * 80);
+}
