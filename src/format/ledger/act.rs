@@ -140,8 +140,13 @@ impl Acts {
             }
             acts.by_number.insert(number, state);
         }
-        acts.expired.extend(take_many(from, |from| from.u64().map(PartitionNumber))?);
-        acts.expired_until.extend(take_many(from, |from| Ok((take_stream(from)?, take_day(from)?)))?);
+        let expired = take_many(from, |from| from.u64().map(PartitionNumber))?;
+        let until = take_many(from, |from| Ok((take_stream(from)?, take_day(from)?)))?;
+        if !expired.is_sorted_by(|a, b| a < b) || !until.is_sorted_by(|a, b| a.0 < b.0) {
+            return Err(Malformed("what has expired by a snapshot is out of order"));
+        }
+        acts.expired.extend(expired);
+        acts.expired_until.extend(until);
         acts.lapsed_fence = take_time(from)?;
         acts.given = from.u64()?;
         Ok(acts)
