@@ -23,6 +23,8 @@ mod life;
 #[cfg(feature = "simulation")]
 mod machine;
 #[cfg(feature = "simulation")]
+mod races;
+#[cfg(feature = "simulation")]
 mod repair;
 #[cfg(feature = "simulation")]
 mod scene;
