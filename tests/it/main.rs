@@ -24,6 +24,8 @@ mod life;
 #[cfg(feature = "simulation")]
 mod machine;
 #[cfg(feature = "simulation")]
+mod races;
+#[cfg(feature = "simulation")]
 mod repair;
 #[cfg(feature = "simulation")]
 mod restore;
