@@ -7,11 +7,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::crypto::CellKey;
-use crate::engine::{Engine, lease};
 use crate::engine::catalog::Snapshot;
 use crate::engine::cells::cell_keys;
 use crate::engine::read::{CellReader, Hit, order};
 use crate::engine::visible::{Range, covers, shown};
+use crate::engine::{Engine, lease};
 use crate::error::Result;
 use crate::ident::{CustomerId, Handle, Stream, SubjectNumber};
 use crate::keyring::PartitionEntry;

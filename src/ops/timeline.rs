@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use regex::bytes::Regex;
 
-use crate::engine::{Engine, lease};
 use crate::engine::cells::cell_keys;
 use crate::engine::read::{CellReader, Hit, order};
 use crate::engine::visible::{Range, covered, shown};
+use crate::engine::{Engine, lease};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ident::{CustomerId, RecordId, SubjectNumber};
 use crate::keyring::CustomerState;
