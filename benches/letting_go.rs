@@ -82,7 +82,9 @@ fn main() {
     compare("erase one customer", &stores, ERASURES, |store, number| {
         assert!(store.erase(&[&format!("customer-{number}")]).unwrap().is_some());
     });
-    stores.iter().for_each(|store| drop(store.set_policy(EXPIRE).unwrap()));
+    for store in &stores {
+        store.set_policy(EXPIRE).unwrap();
+    }
     compare("expire one partition", &stores, DAYS / 2, |store, number| {
         let now = Some(first().plus_seconds((number as i64 + 31) * DAY));
         let expiry = store.expire(ExpireOptions { now, ..ExpireOptions::default() }).unwrap();
