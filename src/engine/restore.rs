@@ -66,7 +66,7 @@ pub fn account(scene: &Scene<'_>, leaves: u64) -> Result<(Restored, Vec<Fact>)> 
     }
     let unheard = unheard(scene)?;
     restored.segments_found = unheard.len() as u64;
-    let first = scene.journals.iter().map(|file| file.number - 1).min().unwrap_or(u64::MAX);
+    let first = scene.journals.iter().map(|file| file.number.saturating_sub(1)).min().unwrap_or(u64::MAX);
     let whole = !scene.missed && dead.is_empty() && restored.missing.is_empty() && unheard.is_empty();
     if whole {
         return Ok((restored, Vec::new()));
@@ -79,8 +79,8 @@ pub fn account(scene: &Scene<'_>, leaves: u64) -> Result<(Restored, Vec<Fact>)> 
         head: scene.mark.1,
         at: scene.now,
         settled_through: state.settled_through.min(first),
-        next_journal: last_journal + LEAP,
-        next_segment: last_segment + LEAP,
+        next_journal: last_journal.saturating_add(LEAP),
+        next_segment: last_segment.saturating_add(LEAP),
         acts_given: given.max(state.acts.next() - 1),
         expired_until: expired_until(state, &dead).into_iter().collect(),
         expired: dead.into_iter().collect(),

@@ -94,7 +94,7 @@ impl State {
                 if gap.settled_through > self.settled_through
                     || gap.next_journal < self.next_journal
                     || gap.next_segment < self.next_segment
-                    || gap.acts_given + 1 < self.acts.next() =>
+                    || gap.acts_given.saturating_add(1) < self.acts.next() =>
             {
                 Err(Malformed("a gap gives numbers again"))
             }

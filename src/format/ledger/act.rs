@@ -107,7 +107,7 @@ pub struct Acts {
 impl Acts {
     /// The number of the next act.
     pub fn next(&self) -> u64 {
-        self.by_number.last_key_value().map_or(0, |(number, _)| *number).max(self.given) + 1
+        self.by_number.last_key_value().map_or(0, |(number, _)| *number).max(self.given).saturating_add(1)
     }
 
     /// Acts that were set out to do and are not done.
