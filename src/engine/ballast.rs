@@ -4,6 +4,7 @@
 //! nothing is appended: what it freed is for recovery and for the verbs that make room.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::env::{Env, OpenMode, parent};
@@ -20,6 +21,8 @@ pub struct Ballast {
     path: PathBuf,
     bytes: u64,
     aboard: AtomicBool,
+    /// Several threads may find it missing at the same time.
+    taking: Mutex<()>,
 }
 
 impl Ballast {
@@ -40,7 +43,7 @@ impl Ballast {
             env.remove_file(&path).map_err(failed)?;
         }
         let aboard = AtomicBool::new(exists && !short);
-        Ok(Ballast { path, bytes, aboard })
+        Ok(Ballast { path, bytes, aboard, taking: Mutex::default() })
     }
 
     /// Makes sure that the ballast is there before anything is appended.
@@ -48,6 +51,10 @@ impl Ballast {
     /// # Errors
     /// [`ErrorKind::OutOfSpace`] where the disk has no room for it beside some to work in.
     pub fn require(&self, env: &dyn Env) -> Result<()> {
+        if self.aboard.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let _one_at_a_time = self.taking.lock().expect("no holder of this lock panics");
         if self.aboard.load(Ordering::Relaxed) {
             return Ok(());
         }

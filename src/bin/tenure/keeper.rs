@@ -37,6 +37,7 @@ struct Keeper<'a> {
     no_copies: bool,
 }
 
+type Fields<'r> = Vec<(&'r str, &'r str)>;
 type Answer = Result<Vec<(&'static str, Zeroizing<String>)>, Failure>;
 
 pub fn keeper(args: &KeeperArgs, output: &mut Output) -> Outcome {
@@ -67,7 +68,7 @@ fn text(value: impl ToString) -> Zeroizing<String> {
 }
 
 /// The call and its fields.
-fn parse(request: &str) -> Result<(&str, Vec<(&str, &str)>), Failure> {
+fn parse(request: &str) -> Result<(&str, Fields<'_>), Failure> {
     let mut lines = request.split('\n');
     if lines.next() != Some(VERSION) {
         return Err(wrong("this program speaks tenure-custodian 1"));
@@ -92,7 +93,7 @@ fn number(text: &str) -> Result<u64, Failure> {
     number.ok_or_else(|| wrong("a number is not one"))
 }
 
-fn hex<'t>(text: &'t str, bytes: std::ops::RangeInclusive<usize>) -> Result<&'t str, Failure> {
+fn hex(text: &str, bytes: std::ops::RangeInclusive<usize>) -> Result<&str, Failure> {
     let plain = text.len().is_multiple_of(2) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     match plain && bytes.contains(&(text.len() / 2)) {
         true => Ok(text),
