@@ -30,7 +30,7 @@ fn note(customer: &str, month: u32, body: &str) -> Record {
 }
 
 fn count(store: &Store, customer: &str) -> usize {
-    store.timeline(customer, ..).unwrap().map(|stored| stored.unwrap()).count()
+    store.timeline(customer, ..).unwrap().inspect(|stored| assert!(stored.is_ok())).count()
 }
 
 /// Two customers with a record a month, a writer and a reader.
