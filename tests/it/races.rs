@@ -5,9 +5,10 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tenure::env::Env;
+use tenure::env::disk::Disk;
 use tenure::env::sim::Sim;
 use tenure::report::{Budget, VerifyOptions};
 use tenure::{Error, ErrorKind, ExpireOptions, Record, RecordId, ScanFilter, Store, Stream};
@@ -15,9 +16,12 @@ use tenure::{Error, ErrorKind, ExpireOptions, Record, RecordId, ScanFilter, Stor
 use crate::life::at;
 use crate::vault::Vault;
 
-fn soak() -> Duration {
+/// Answers whether there is still time.
+fn soak() -> impl Fn() -> bool {
     let seconds = std::env::var("TENURE_SOAK_SECONDS").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(1))
+    let clock = Disk::new();
+    let until = clock.monotonic() + Duration::from_secs(seconds.unwrap_or(1));
+    move || clock.monotonic() < until
 }
 
 fn note(customer: &str, class: &str, serial: usize) -> Record {
@@ -81,7 +85,7 @@ fn append_against_erase(store: &Store, thread: usize, doomed: &Doomed, over: &At
         ];
         append(store, records).unwrap();
         assert_eq!(ids(store, &format!("new-{thread}-{serial}")).unwrap().len(), 1);
-        if serial % 16 == 0 {
+        if serial.is_multiple_of(16) {
             store.settle().unwrap();
             store.maintain(Budget::ALL).unwrap();
         }
@@ -119,7 +123,7 @@ fn appends_reads_and_new_keys_against_erasures() {
     let (doomed, over) = (Doomed::default(), AtomicBool::new(false));
     let written = Mutex::new(vec![0; THREADS]);
     let work = |store: &Store| {
-        let until = Instant::now() + soak();
+        let time = soak();
         std::thread::scope(|scope| {
             for thread in 0..THREADS {
                 let (doomed, over, written) = (&doomed, &over, &written);
@@ -129,7 +133,7 @@ fn appends_reads_and_new_keys_against_erasures() {
                 });
             }
             scope.spawn(|| read_against_erase(store, &doomed, &over));
-            while Instant::now() < until {
+            while time() {
                 let number = doomed.newest.load(Ordering::Acquire);
                 let customer = format!("doomed-{number}");
                 append(store, (0..20).map(|serial| note(&customer, "chat", 900_000 + serial)).collect()).unwrap();
@@ -184,14 +188,14 @@ fn appends_and_reads_against_partial_erasures() {
     };
     let work = |store: &Store| {
         append(store, vec![note("ana", "email", 900_000_000)]).unwrap();
-        let until = Instant::now() + soak();
+        let time = soak();
         std::thread::scope(|scope| {
             for thread in 0..THREADS {
                 let live = &live;
                 scope.spawn(move || live(store, thread));
             }
             let mut acts = 0;
-            while Instant::now() < until {
+            while time() {
                 let gone = note("ana", "chat", 800_000_000 + acts);
                 append(store, vec![gone.clone()]).unwrap();
                 match acts % 2 {
@@ -249,9 +253,9 @@ fn hold(store: &Store, customer: usize, gone: &AtomicUsize, over: &AtomicBool) {
 
 #[test]
 fn readers_that_hold_on_against_expiry() {
-    let until = Instant::now() + soak();
+    let time = soak();
     let mut rounds = 0;
-    while rounds < 3 || Instant::now() < until {
+    while rounds < 3 || time() {
         rounds += 1;
         let sim = Sim::new(rounds);
         sim.set_now(at("2026-01-31T00:00:00Z"));
