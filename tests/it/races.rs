@@ -24,6 +24,15 @@ fn soak() -> impl Fn() -> bool {
     move || clock.monotonic() < until
 }
 
+/// Tells the other threads that it is over, be it by a failure.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 fn note(customer: &str, class: &str, serial: usize) -> Record {
     let time = format!("2025-0{}-01T00:00:00.{:06}Z", 1 + serial % 9, serial % 1_000_000);
     let mut id = [7; 16];
@@ -133,7 +142,8 @@ fn appends_reads_and_new_keys_against_erasures() {
                 });
             }
             scope.spawn(|| read_against_erase(store, &doomed, &over));
-            while time() {
+            let _over = Over(&over);
+            while time() || doomed.newest.load(Ordering::Acquire) < 6 {
                 let number = doomed.newest.load(Ordering::Acquire);
                 let customer = format!("doomed-{number}");
                 append(store, (0..20).map(|serial| note(&customer, "chat", 900_000 + serial)).collect()).unwrap();
@@ -144,7 +154,6 @@ fn appends_reads_and_new_keys_against_erasures() {
                 std::thread::sleep(Duration::from_millis(2));
                 doomed.newest.store(number + 1, Ordering::Release);
             }
-            over.store(true, Ordering::Release);
         });
     };
     on_disk(work, |store| {
@@ -158,7 +167,6 @@ fn appends_reads_and_new_keys_against_erasures() {
             }
         }
     });
-    assert!(doomed.newest.load(Ordering::Acquire) > 5, "too few erasures to mean anything");
 }
 
 #[test]
@@ -195,7 +203,8 @@ fn appends_and_reads_against_partial_erasures() {
                 scope.spawn(move || live(store, thread));
             }
             let mut acts = 0;
-            while time() {
+            let _over = Over(&over);
+            while time() || acts < 6 {
                 let gone = note("ana", "chat", 800_000_000 + acts);
                 append(store, vec![gone.clone()]).unwrap();
                 match acts % 2 {
@@ -205,8 +214,6 @@ fn appends_and_reads_against_partial_erasures() {
                 assert_eq!(store.get("ana", gone.id.unwrap()).unwrap(), None, "it was let go");
                 acts += 1;
             }
-            over.store(true, Ordering::Release);
-            assert!(acts > 5, "too few acts to mean anything");
         });
         store.erase_part("ana", Some(Stream::new("chat", "EU").unwrap()), None).unwrap();
     };
@@ -278,6 +285,7 @@ fn readers_that_hold_on_against_expiry() {
                 let (store, gone, over) = (&store, &gone, &over);
                 scope.spawn(move || hold(store, customer, gone, over));
             }
+            let _over = Over(&over);
             for (index, now) in ["2026-06-02T00:00:00Z", "2026-07-02T00:00:00Z"].iter().enumerate() {
                 std::thread::sleep(Duration::from_millis(20));
                 store.maintain(Budget::ALL).unwrap();
@@ -286,7 +294,6 @@ fn readers_that_hold_on_against_expiry() {
                 gone.store(index + 1, Ordering::Release);
             }
             std::thread::sleep(Duration::from_millis(20));
-            over.store(true, Ordering::Release);
         });
         let verified = store.verify(VerifyOptions { deep: true, subset: 1.0 }, &mut |_| {}).unwrap();
         assert!(verified.damage.is_empty(), "{:?}", verified.damage);
