@@ -36,7 +36,7 @@ fn loot(seed: u64, vault: Vault) -> Loot {
         life.append(&store).unwrap();
         disks.push(place.sim.snapshot());
     }
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         store.settle().unwrap();
         disks.push(place.sim.snapshot());
     }
@@ -50,7 +50,7 @@ fn loot(seed: u64, vault: Vault) -> Loot {
         }
         disks.push(place.sim.snapshot());
     }
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         store.close().unwrap();
         disks.push(place.sim.snapshot());
     }
@@ -184,7 +184,7 @@ fn with_a_custodian_that_only_says_so_the_attacker_wins() {
 #[test]
 fn no_byte_ever_written_and_no_word_ever_told_gives_anybody_away() {
     every_seed(100..140, &|seed| {
-        let vault = (seed % 2 == 0).then(Vault::default);
+        let vault = (seed.is_multiple_of(2)).then(Vault::default);
         let place = Place::new(seed, vault);
         place.sim.keep_history();
         let mut life = Life::new(&place, seed);

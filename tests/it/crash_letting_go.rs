@@ -1,8 +1,10 @@
 //! Power cuts at every change of lives in which things are let go, calls to the custodian and recovery included: what
 //! was acknowledged and not let go is there, what was let go is gone and stays gone, and nothing is ever half.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use tenure::Store;
-use tenure::env::sim::Faults;
+use tenure::env::sim::{Faults, Plant};
 use tenure::report::VerifyOptions;
 use tenure::simulation::seals;
 
@@ -13,16 +15,17 @@ use crate::vault::Vault;
 /// The seeds; half of them with a custodian that is a file.
 const SEEDS: u64 = 200;
 
-fn new_life(seed: u64) -> Life {
-    let place = Place::new(seed, (seed % 2 == 0).then(Vault::default));
+fn new_life(seed: u64, plant: Option<Plant>) -> Life {
+    let place = Place::new(seed, (seed.is_multiple_of(2)).then(Vault::default));
     let mut life = Life::new(&place, seed);
     let store = place.options().create().unwrap();
     life.append(&store).unwrap();
     life.append(&store).unwrap();
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         store.settle().unwrap();
     }
     store.close().unwrap();
+    plant.into_iter().for_each(|plant| place.sim.plant(plant));
     place.sim.set_faults(Faults::harmless(seed));
     life
 }
@@ -96,9 +99,9 @@ fn discreet(life: &mut Life, store: &Store) {
 }
 
 /// One life with the power cut at change `cut` (counted from the opening); `false` where it was over before.
-fn one_cut(seed: u64, cut: u64) -> bool {
+fn one_cut(seed: u64, cut: u64, plant: Option<Plant>) -> bool {
     seals::start();
-    let mut life = new_life(seed);
+    let mut life = new_life(seed, plant);
     let sim = life.place.sim.clone();
     sim.crash_at_change(sim.changes() + cut);
     let outcome = live(&mut life, seed);
@@ -122,7 +125,7 @@ fn one_cut(seed: u64, cut: u64) -> bool {
     let store = life.place.options().open().unwrap();
     assert!(store.recovery().clean, "{when}: closed, but not cleanly");
     assert_eq!(timelines(&store), found, "{when}: closing changed something");
-    if cut % 8 == 0 {
+    if cut.is_multiple_of(8) {
         discreet(&mut life, &store);
     }
     let (_, repeats) = seals::stop();
@@ -133,7 +136,7 @@ fn one_cut(seed: u64, cut: u64) -> bool {
 
 /// Every cut of every seed, on all cores. Returns how many there were.
 fn every_cut(seeds: std::ops::Range<u64>) -> u64 {
-    every_seed(seeds, &|seed| (0..).take_while(|cut| one_cut(seed, *cut)).count() as u64)
+    every_seed(seeds, &|seed| (0..).take_while(|cut| one_cut(seed, *cut, None)).count() as u64)
 }
 
 #[test]
@@ -141,4 +144,25 @@ fn no_power_cut_brings_anything_back_or_loses_anything() {
     let lives = every_cut(0..SEEDS);
     println!("{lives} power cuts survived");
     assert!(lives > SEEDS * 20, "the lives have become too short to mean anything: {lives}");
+}
+
+/// The suite must fail for a sync that is left out, within a few seeds.
+fn caught(plant: Plant) {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let fails = |seed| {
+        let one = |cut| catch_unwind(AssertUnwindSafe(|| one_cut(seed, cut, Some(plant))));
+        (0..).map(one).find(|outcome| !matches!(outcome, Ok(true))).is_some_and(|outcome| outcome.is_err())
+    };
+    let found = (0..20).find(|seed| fails(*seed));
+    std::panic::set_hook(hook);
+    let seed = found.unwrap_or_else(|| panic!("{plant:?} was not noticed in 20 seeds"));
+    println!("{plant:?}: noticed at seed {seed}");
+}
+
+#[test]
+fn planted_bugs_are_caught() {
+    caught(Plant::NoDataSync { suffix: ".keys" });
+    caught(Plant::NoDataSync { suffix: ".ledger" });
+    caught(Plant::NoDataSync { suffix: "root.a" });
 }

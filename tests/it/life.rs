@@ -290,13 +290,19 @@ impl Life {
     pub fn step(&mut self, store: Store) -> Result<Store> {
         match self.dice.roll(16) {
             0..=2 => self.append(&store)?,
-            3 => drop(store.settle()?),
-            4 => drop(store.maintain(Budget::ALL)?),
+            3 => {
+                store.settle()?;
+            }
+            4 => {
+                store.maintain(Budget::ALL)?;
+            }
             5 | 6 => self.erase(&store)?,
             7 | 8 => self.erase_part(&store)?,
             9 | 10 => self.redact(&store)?,
             11 | 12 => self.expire(&store)?,
-            13 => drop(store.scrub()?),
+            13 => {
+                store.scrub()?;
+            }
             14 => self.pass(&store)?,
             _ => {
                 store.close()?;

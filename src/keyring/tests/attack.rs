@@ -85,7 +85,7 @@ fn attack(seed: u64, keep_custodian: bool) -> [Vec<bool>; 2] {
     let before = gained(&loot);
     let custodian = sim.read(CUSTODIAN).unwrap();
     // In one rewrite or one after the other.
-    let together = if seed % 2 == 0 { DOOMED.len() } else { 1 };
+    let together = if seed.is_multiple_of(2) { DOOMED.len() } else { 1 };
     for doomed in DOOMED.chunks(together) {
         keyring.shred(&removal(&keyring, doomed), (1, [1; 32])).unwrap();
         loot.take(&sim);
@@ -97,7 +97,7 @@ fn attack(seed: u64, keep_custodian: bool) -> [Vec<bool>; 2] {
             loot.take(&sim);
         }
     }
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         keyring.compact((1, [1; 32])).unwrap();
         loot.take(&sim);
     }
