@@ -8,7 +8,7 @@ use super::{Engine, acts, housekeeping};
 use crate::error::Result;
 use crate::format::ledger::{Act, Fact};
 use crate::ident::CustomerId;
-use crate::keyring::{Changes, CustomerEntry, CustomerState};
+use crate::keyring::{Changes, CustomerEntry, CustomerState, Secret, SecretScope};
 use crate::window::Timestamp;
 
 /// How long late events of an erased customer are refused by name.
@@ -85,6 +85,10 @@ fn lapsed_until(engine: &Engine) -> Option<Timestamp> {
 fn serves_nothing(engine: &Engine, customer: &CustomerEntry, lapsed: Option<Timestamp>) -> bool {
     match customer.state {
         CustomerState::Tombstone { erased } => Some(erased) <= lapsed,
-        CustomerState::Living => covered(engine, customer).is_empty(),
+        CustomerState::Living => {
+            // A held cell outlives its partition's key, and with it the entry.
+            let holds = |secret: &Secret| matches!(secret.scope, SecretScope::Cell(_));
+            covered(engine, customer).is_empty() && !customer.secrets.iter().any(holds)
+        }
     }
 }
