@@ -5,7 +5,7 @@
 //!
 //! | layer | rooms |
 //! |---|---|
-//! | L0 | `error`, `window`, `ident` |
+//! | L0 | `error`, `sync`, `window`, `ident` |
 //! | L1 | `record`, `env`, `crypto`, `compress`, `policy` |
 //! | L2 | `report`, `format` |
 //! | L3 | `journal`, `segment`, `keyring`, `ledger` |
@@ -31,6 +31,7 @@ mod record;
 pub mod report;
 mod segment;
 mod store;
+mod sync;
 mod window;
 
 /// What the crash suite looks at.

@@ -1,8 +1,8 @@
 //! Destructive acts, step by step: intent, fence, drain, shred, what follows from it, done. Every step can be repeated,
 //! so that recovery finishes what a crash interrupted by doing it again.
 
+use crate::sync::atomic::Ordering;
 use std::collections::HashSet;
-use std::sync::atomic::Ordering;
 
 use super::explode;
 use super::{Engine, Writer, housekeeping, lease, scrub};

@@ -3,9 +3,9 @@
 //! Opening for writing lets go of it where space is short, and takes it back where there is enough. While it is gone
 //! nothing is appended: what it freed is for recovery and for the verbs that make room.
 
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::env::{Env, OpenMode, parent};
 use crate::error::{Error, ErrorKind, Result};

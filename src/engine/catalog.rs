@@ -4,9 +4,9 @@
 //! A snapshot is a shared list plus the journal position published last. Lists change only by being replaced, so a
 //! reader keeps what it began with; a segment that was merged away is unlinked once nobody holds it any more.
 
+use crate::sync::{Arc, Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock};
 
 use crate::env::{Env, File};
 use crate::error::{Error, ErrorKind, Result};

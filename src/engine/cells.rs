@@ -3,8 +3,8 @@
 //! A bounded cache in shards, so that appending threads rarely meet. Emptied as a whole when a shard is full, and by
 //! [`Cells::purge`], because a key that lives on in a cache is not dead.
 
+use crate::sync::{Arc, Mutex};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
 
 use crate::crypto::{CellKey, CellSecret, Sealer, YearKey, stream_key};
 use crate::ident::{Handle, PartitionNumber, Salt, StoreId, SubjectNumber};

@@ -4,10 +4,10 @@
 //! indexed, published and acknowledged. Groups form while the last ones sync: the queue's lock is never held across a
 //! write or a sync. The first failed write or sync poisons the committer for good: a retried fsync lies.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::thread::Thread;
+use crate::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
-use std::thread::Thread;
 
 use super::catalog::{Catalog, Indexed, JournalFile};
 use super::hint;
@@ -190,14 +190,14 @@ impl Committer {
                 return Err(failure.clone());
             }
             if queue.leading {
-                queue.parked.push((ticket, std::thread::current()));
+                queue.parked.push((ticket, crate::sync::thread::current()));
                 drop(queue);
-                std::thread::park();
+                crate::sync::thread::park();
                 if self.is_done(ticket) {
                     return Ok(());
                 }
                 queue = self.queue();
-                let me = std::thread::current().id();
+                let me = crate::sync::thread::current().id();
                 queue.parked.retain(|(_, thread)| thread.id() != me);
             } else {
                 self.lead(queue, tools);
@@ -231,7 +231,7 @@ impl Committer {
                 break;
             }
             drop(queue);
-            std::thread::yield_now();
+            crate::sync::thread::yield_now();
             queue = self.queue();
         }
         queue
@@ -373,7 +373,7 @@ fn sync(writer: &JournalWriter, needs: u64, tools: &Tools<'_>) -> Result<()> {
         return writer.sync();
     }
     let keyring = match tools.side_by_side {
-        true => std::thread::scope(|scope| {
+        true => crate::sync::thread::scope(|scope| {
             let keyring = scope.spawn(|| tools.keyring.sync());
             writer.sync().and(keyring.join().expect("a sync does not panic"))
         }),

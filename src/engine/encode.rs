@@ -3,9 +3,9 @@
 //! Everything that can refuse a batch comes first and looks at every record, so that a refused batch has written
 //! nothing and names all that is wrong with it.
 
+use crate::sync::Arc;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::catalog::{Indexed, Place, Totals};
 use super::cells::{Cell, Cells};

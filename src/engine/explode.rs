@@ -2,8 +2,8 @@
 //! derived again, and a fresh secret for what is to come. Records of a dying cell that must survive are appended again
 //! before, under the fresh secret, with their original ids and order.
 
+use crate::sync::Arc;
 use std::collections::{BTreeSet, HashSet};
-use std::sync::Arc;
 
 use super::acts::{find, note, shred};
 use super::cells::cell_keys;

@@ -1,8 +1,8 @@
 //! What may no longer pass: customers that are being erased, partitions that are being expired, and the gate that
 //! appends go through, so that a verb can wait until those under way are out.
 
+use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::Engine;
 use crate::error::{Error, ErrorKind, Result};

@@ -1,7 +1,7 @@
 //! Forgetting: customer entries that serve nothing any more disappear by a rewrite. Tombstones whose fence has lapsed, and
 //! customers of whom no partition with a key is left.
 
-use std::sync::atomic::Ordering;
+use crate::sync::atomic::Ordering;
 
 use super::visible::covered;
 use super::{Engine, acts, housekeeping};

@@ -1,8 +1,8 @@
 //! The published durable position: how far read-only openers may read while a writer lives. A hint in one small file,
 //! overwritten in place and never synced; recovery does not trust it, and a damaged one only means "nothing yet".
 
+use crate::sync::Arc;
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::env::{Env, File, OpenMode, read_file, write_all_at};
 use crate::format::hint::{HINT_BYTES, Hint};

@@ -1,6 +1,6 @@
 //! The steps that keep a store in shape, one at a time: settle what waits, fold the keyring, slow appenders down.
 
-use std::sync::Arc;
+use crate::sync::Arc;
 
 use super::catalog::JournalFile;
 use super::{Engine, Writer, settle};

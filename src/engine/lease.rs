@@ -5,11 +5,11 @@
 //! looks at the ledger before every call, and its open iterators do once a second. Nothing here is ever synced or trusted
 //! by recovery, and a medium that cannot be written to keeps nobody from reading.
 
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Arc, Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::fence::follow_acts;

@@ -2,8 +2,8 @@
 //!
 //! The ledger fact names what was replaced and by what; the old files are unlinked once no reader holds them.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use crate::sync::Arc;
+use crate::sync::atomic::Ordering;
 
 use super::Engine;
 use super::catalog::{SegmentSlot, Totals};

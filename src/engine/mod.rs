@@ -28,9 +28,9 @@ pub mod sweep;
 pub mod time;
 pub mod visible;
 
+use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use crate::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use ballast::Ballast;
 use catalog::{Catalog, JournalFile};

@@ -2,8 +2,8 @@
 //!
 //! There are as many as streams times windows: thousands, never millions, so all of them stay in memory.
 
+use crate::sync::{Arc, RwLock};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, RwLock};
 
 use crate::error::Result;
 use crate::ident::{PartitionId, PartitionNumber, Stream};

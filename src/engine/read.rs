@@ -3,9 +3,9 @@
 //! Frames are opened but bodies stay compressed until somebody wants them: ordering, time ranges and ids need only the
 //! prefix. The same frame found twice (in a journal and in the segment it was settled into) is one.
 
+use crate::sync::Arc;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
 

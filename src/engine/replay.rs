@@ -1,8 +1,8 @@
 //! Replaying the journal files that an earlier opening left behind: what was, or may have been, acknowledged is
 //! indexed; a torn tail, and groups whose keys never became durable, are cut and counted; damage before that is an error.
 
+use crate::sync::Arc;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::catalog::{Indexed, JournalFile, Place, Totals};
 use crate::env::{Env, OpenMode};

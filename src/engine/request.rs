@@ -4,9 +4,9 @@
 //! twice. What a crash interrupts after the intent is finished by the next opening like any other act; the request itself
 //! is then answered as stale, and whoever asked looks into the ledger.
 
+use crate::sync::atomic::{AtomicU64, Ordering};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Engine, Writer, acts, due, lease};
 use crate::env::{create_dirs, publish_new, read_file};

@@ -1,9 +1,9 @@
 //! Going on from older copies: what ledger, journal and segments lack that were put back under a living keyring, and
 //! the one fact that says so. It decides nothing about keys: what the keyring has lives, what it has not is dead.
 
+use crate::sync::Arc;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::catalog::JournalFile;
 use super::forget::FENCE_DAYS;

@@ -1,8 +1,8 @@
 //! Scrubbing: the frames of dead cells are dropped by settling and merging, and once they are gone the notes that named
 //! them die as well. Nobody can read those frames; scrubbing keeps the promise that the bytes go too.
 
+use crate::sync::{Arc, RwLock};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, RwLock};
 
 use super::catalog::SegmentSlot;
 use super::{Engine, housekeeping, merge};

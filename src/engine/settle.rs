@@ -3,9 +3,9 @@
 //!
 //! Repeatable: until the fact is durable the segments are strangers that the next opening sweeps away.
 
+use crate::sync::Arc;
+use crate::sync::atomic::Ordering;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::catalog::{JournalFile, SegmentSlot};
 use super::merge::{fact, share};

@@ -1,7 +1,7 @@
 //! What a reader may see of a customer: which partitions to look into, and which event times are still shown.
 
+use crate::sync::Arc;
 use std::ops::{Bound, RangeBounds};
-use std::sync::Arc;
 
 use super::Engine;
 use crate::keyring::{CustomerEntry, PartitionEntry};

@@ -1,7 +1,7 @@
 //! Reading a journal file behind its living writer.
 
+use crate::sync::Arc;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::decode_head;
 use super::scan::{PIECE, group_at};

@@ -1,8 +1,8 @@
 //! The journal on a simulated machine: what was synced is there, a group is whole or absent, damage is told from a torn
 //! tail.
 
+use crate::sync::Arc;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::*;
 use crate::env::sim::{Failure, Faults, Plant, Sim};

@@ -1,8 +1,8 @@
 //! Appending to one journal file.
 
+use crate::sync::Arc;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::JOURNAL_FULL;
 use crate::env::{self, Env, File, OpenMode};

@@ -1,10 +1,10 @@
 //! A cache bounded by bytes: second chance, which is nearly least-recently-used and lets readers share a lock. What it
 //! drops wipes itself. It knows nothing of what it keeps.
 
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{PoisonError, RwLock};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock};
 
 const SHARDS: usize = 16;
 

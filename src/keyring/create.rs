@@ -1,8 +1,8 @@
 //! Making a keyring: custodian, log with an empty tree, opening file, and last the root slots, from which moment on
 //! there is one.
 
+use crate::sync::Arc;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::custodian::Custodian;
 use super::fold::{no_randomness, random_key};

@@ -1,9 +1,9 @@
 //! A new root: entries folded into the tree, the whole of it rewritten into a new log file, or entries removed for good.
 //! What arrives meanwhile is sealed anew under the new tree; only a removal destroys older roots.
 
+use crate::sync::Arc;
+use crate::sync::atomic::Ordering;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use zeroize::Zeroizing;
 

@@ -1,7 +1,7 @@
 //! How a reader follows a living writer: the entries appended since, or a whole new root. It writes nothing.
 
+use crate::sync::atomic::Ordering;
 use std::io;
-use std::sync::atomic::Ordering;
 
 use super::cache::Cache;
 use super::log::locked;

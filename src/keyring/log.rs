@@ -1,10 +1,10 @@
 //! One log file of the keyring in all its mirrors: frames are appended in memory, written out and synced on request,
 //! and read back from whichever mirror holds them whole. It knows frames and checksums, no keys.
 
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::env::{self, Env, File, OpenMode};
 use crate::error::{Error, ErrorKind, Result};

@@ -1,9 +1,9 @@
 //! Making a keyring whole again before it is written: the end of the log, mirrors that are missing or behind, and
 //! what interrupted steps left. What is right was decided when it was opened; here it is only written.
 
+use crate::sync::Arc;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::log::{Log, Mirror, log_path};
 use super::open::{Loaded, Site, log_number, open_root};

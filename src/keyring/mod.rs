@@ -27,10 +27,10 @@ mod tree;
 mod verify;
 mod walk;
 
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Arc, Mutex};
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use self::cache::Cache;
 use self::fold::{no_randomness, random_key};

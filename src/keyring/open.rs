@@ -1,9 +1,9 @@
 //! Opening a keyring: the newest root among all slots, the tree under it, the entries behind it from the mirror with the
 //! longest valid chain. What is right is decided here, before anything is mended.
 
+use crate::sync::Arc;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::cache::Cache;
 use super::custodian::Custodian;

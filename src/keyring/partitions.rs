@@ -1,7 +1,7 @@
 //! Partitions of the keyring: their keys and numbers. There are few of them, so those that were asked for stay in memory.
 
+use crate::sync::{Arc, PoisonError, RwLock};
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
 
 use super::fold::random_key;
 use super::log::locked;

@@ -1,8 +1,8 @@
 //! Writing the nodes of a new tree, from the leaves up: those that entries or changes fall into, and everything above
 //! them, each under a fresh key; or, for a compaction, all there are. Nothing here is durable or in force yet.
 
+use crate::sync::Arc;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use super::Keyring;
 use super::fold::{no_randomness, random_key};

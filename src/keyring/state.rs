@@ -1,7 +1,7 @@
 //! What the keyring holds in memory besides caches: the tree in force, and the entries that it does not hold yet.
 
+use crate::sync::Arc;
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 
 use super::tree::Tree;
 use crate::crypto::Nonce;

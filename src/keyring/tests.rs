@@ -185,7 +185,7 @@ fn threads_agree_on_new_customers_while_the_keyring_folds() {
     let sim = Sim::new(4);
     let place = Place::new(&sim, 2);
     let keyring = place.create().unwrap();
-    let secrets: Vec<Vec<[u8; 32]>> = std::thread::scope(|scope| {
+    let secrets: Vec<Vec<[u8; 32]>> = crate::sync::thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
             .map(|thread| {
                 let keyring = &keyring;

@@ -1,7 +1,7 @@
 //! The folded part of the keyring, as one root sees it: immutable, read node by node through a bounded cache. Appended
 //! entries that the root does not hold yet are none of its business.
 
-use std::sync::Arc;
+use crate::sync::Arc;
 
 use zeroize::Zeroizing;
 

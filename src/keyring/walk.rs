@@ -1,7 +1,7 @@
 //! Walking over everything the keyring holds, in order of its keys, in bounded memory: leaves one at a time, with the
 //! unfolded entries merged in.
 
-use std::sync::Arc;
+use crate::sync::Arc;
 
 use super::log::locked;
 use super::state::Unfolded;

@@ -13,9 +13,9 @@ mod state;
 mod tests;
 mod verify;
 
+use crate::sync::Arc;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 pub use verify::verify;
 

@@ -1,7 +1,7 @@
 //! Create: a new, empty store. The mark `FORMAT` is written last: without it a directory is no store.
 
+use crate::sync::Arc;
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::engine::{lease, request};
 use crate::env::{Env, create_dirs, publish_new, random};

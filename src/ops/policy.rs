@@ -1,6 +1,6 @@
 //! Setting the policy: checked as a whole, then a fact of the ledger.
 
-use std::sync::Arc;
+use crate::sync::Arc;
 
 use crate::engine::Engine;
 use crate::error::Result;

@@ -5,9 +5,9 @@
 //! segments keeps the same promise with one mechanism less: what is served was written and synced by this opening,
 //! and nothing is ever appended to a file of an earlier one.
 
+use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+use crate::sync::{Arc, Mutex, RwLock};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
-use std::sync::{Arc, Mutex, RwLock};
 
 use crate::engine::ballast::Ballast;
 use crate::engine::catalog::{Catalog, JournalFile};

@@ -4,9 +4,9 @@
 //! up to the position that the writer published; where no writer lives, up to the end of the valid prefix. It never
 //! writes anything.
 
+use crate::sync::atomic::{AtomicBool, AtomicI64};
+use crate::sync::{Arc, Mutex, RwLock};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI64};
-use std::sync::{Arc, Mutex, RwLock};
 
 use crate::engine::catalog::{Catalog, JournalFile};
 use crate::engine::fence::{Fences, follow_acts};

@@ -3,8 +3,8 @@
 //! Nothing is guessed: before anything is written, the damaged segment's hash is computed as it would be without the
 //! damage, and must be the one in the ledger. What cannot be proved whole is named and left alone.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use crate::sync::Arc;
+use crate::sync::atomic::Ordering;
 
 use crate::engine::catalog::SegmentSlot;
 use crate::engine::{Engine, Writer, merge, restore};

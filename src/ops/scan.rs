@@ -3,8 +3,8 @@
 //! A segment does not know whose its handles are, so a scan walks the keyring for each partition, derives the cells of
 //! the customers whose entry covers it, keeps those that exist and sorts them as the segments are sorted.
 
+use crate::sync::Arc;
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use crate::crypto::CellKey;
 use crate::engine::catalog::Snapshot;

@@ -1,7 +1,7 @@
 //! Timeline, get and grep: one customer's records in the order of events.
 
+use crate::sync::Arc;
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use regex::bytes::Regex;
 

@@ -1,8 +1,8 @@
 //! Verify: every checksum of every file, without keys; with them, every record decrypted and decompressed. It repairs
 //! nothing, and damage in one file does not keep it from the others.
 
+use crate::sync::Arc;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::engine::cells::cell_keys;

@@ -1,7 +1,7 @@
 //! Reading the frames of a segment from front to back, without its index.
 
+use crate::sync::Arc;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use super::unread;
 use crate::env::{File, ReadAhead};

@@ -1,7 +1,7 @@
 //! One open segment: finding the frames of a handle with positioned reads.
 
+use crate::sync::Arc;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::{unread, unreadable};
 use crate::crypto::Digest;

@@ -3,8 +3,8 @@
 //! Everything else in a segment follows from its frames and from what the ledger says of it, but for the salts, which
 //! stand both at its head and at its end. So what was damaged comes out byte for byte as it was, or is not touched.
 
+use crate::sync::Arc;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::cursor::Cursor;
 use super::read::{read_end, read_head};

@@ -1,8 +1,8 @@
 //! Segments on a simulated machine: found, merged, verified and rebuilt against a plain model; no damage goes unseen.
 
+use crate::sync::Arc;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::verify::SegmentCheck;
 use super::*;

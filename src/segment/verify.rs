@@ -1,7 +1,7 @@
 //! Checking a whole segment without a key.
 
+use crate::sync::Arc;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::cursor::Cursor;
 use super::{Segment, unread};

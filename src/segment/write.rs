@@ -1,8 +1,8 @@
 //! Writing one segment, front to back.
 
+use crate::sync::Arc;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crate::crypto::{Digest, Hasher};
 use crate::env::{self, Env, File, OpenMode};

@@ -1,8 +1,8 @@
 //! The promise that a batch becomes durable.
 
+use crate::sync::Arc;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::engine::Engine;

@@ -5,8 +5,8 @@ mod options;
 mod request;
 mod worker;
 
+use crate::sync::Arc;
 use std::ops::RangeBounds;
-use std::sync::Arc;
 
 pub use commit::Commit;
 pub use options::Options;

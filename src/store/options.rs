@@ -1,7 +1,7 @@
 //! How a store is created or opened.
 
+use crate::sync::Arc;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::Store;
 use crate::engine::Tuning;

@@ -94,7 +94,7 @@ impl Store {
                 if left.is_zero() {
                     return Err(request::withdraw(engine, &asked));
                 }
-                std::thread::sleep(PAUSE.min(left));
+                crate::sync::thread::sleep(PAUSE.min(left));
                 left = left.saturating_sub(PAUSE);
             };
             request::check(outcome)?;

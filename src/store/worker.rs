@@ -1,7 +1,7 @@
 //! The store's own thread, for hosts that want one: leads commits that nobody waits for and keeps house.
 
-use std::sync::{Arc, Condvar, Mutex, Weak};
-use std::thread::JoinHandle;
+use crate::sync::thread::JoinHandle;
+use crate::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::Duration;
 
 use crate::engine::{Engine, housekeeping, request};
@@ -28,7 +28,7 @@ impl Worker {
     pub fn start(engine: &Arc<Engine>) -> Self {
         let signal = Arc::new(Signal::default());
         let (theirs, engine) = (signal.clone(), Arc::downgrade(engine));
-        let builder = std::thread::Builder::new().name("tenure".to_owned());
+        let builder = crate::sync::thread::Builder::new().name("tenure".to_owned());
         let thread = builder.spawn(move || work(&theirs, &engine)).ok();
         Worker { signal, thread: Mutex::new(thread) }
     }

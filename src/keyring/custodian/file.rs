@@ -1,9 +1,9 @@
 //! A custodian in one file: a fresh random key for every epoch, facts twice and keys twice, everything overwritten in
 //! place so that destruction reaches the same blocks. It never says `final`: any copy of the file undoes it.
 
+use crate::sync::{Arc, Mutex, MutexGuard};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
 
 use zeroize::Zeroizing;
 

@@ -1,8 +1,8 @@
 //! The file of a custodian: reading all of it, mending its second copies, overwriting in place.
 
+use crate::sync::Arc;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use zeroize::Zeroizing;
 

@@ -1,0 +1,18 @@
+//! Locks, counters and threads, from the one place that lets a test put a scheduler of its own beneath them.
+//!
+//! Ordinarily this is the standard library's. Built with `--cfg shuttle` it is shuttle's, which runs the threads of a
+//! test one at a time and chooses at every lock and counter who goes on: `just schedules` (tests/it/schedules.rs).
+
+pub use std::sync::{Arc, OnceLock, PoisonError, Weak};
+
+#[cfg(not(shuttle))]
+pub use std::{
+    sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
+    thread,
+};
+
+#[cfg(shuttle)]
+pub use shuttle::{
+    sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
+    thread,
+};
