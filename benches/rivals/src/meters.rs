@@ -1,0 +1,72 @@
+//! What the system knows of this process and of directories.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::Result;
+
+fn field(file: &str, name: &str) -> Result<u64> {
+    let text = fs::read_to_string(file)?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).ok_or_else(|| format!("no {name} in {file}"))?;
+    Ok(line.split_whitespace().next().unwrap_or("0").parse()?)
+}
+
+/// Bytes that this process has caused to be written to the disk so far.
+pub fn bytes_written() -> Result<u64> {
+    let cancelled = field("/proc/self/io", "cancelled_write_bytes:")?;
+    Ok(field("/proc/self/io", "write_bytes:")?.saturating_sub(cancelled))
+}
+
+/// Memory by which this process has grown at most since it began to be watched.
+pub struct Memory {
+    before: u64,
+}
+
+impl Memory {
+    /// Forgets the peak so far: the records themselves are in memory by now.
+    pub fn watch() -> Result<Self> {
+        // Where the kernel does not let us, the peak is from the start of the process, which says more than there is.
+        let _ = fs::write("/proc/self/clear_refs", "5");
+        Ok(Memory { before: field("/proc/self/status", "VmRSS:")? * 1024 })
+    }
+
+    pub fn peak(&self) -> Result<u64> {
+        Ok((field("/proc/self/status", "VmHWM:")? * 1024).saturating_sub(self.before))
+    }
+}
+
+/// What Tenure reserves for the day the disk is full: 4 MB in a store of any size, which is no part of any ratio.
+const BALLAST: &str = "ballast";
+
+/// Bytes that a directory and all in it take up on the disk, without the ballast.
+pub fn disk_bytes(dir: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name() == BALLAST {
+            continue;
+        }
+        let metadata = entry.metadata()?;
+        bytes += match metadata.is_dir() {
+            true => disk_bytes(&entry.path())?,
+            false => metadata.blocks() * 512,
+        };
+    }
+    Ok(bytes)
+}
+
+/// Machine and toolchain, for the head of every report.
+pub fn machine() -> String {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown processor");
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split_whitespace().next().unwrap_or("?").to_string();
+    format!(
+        "{} cores of {}, Linux {}, load {load} before",
+        crate::cores(),
+        model.trim_start_matches([' ', '\t', ':']),
+        kernel.trim()
+    )
+}

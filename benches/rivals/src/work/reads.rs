@@ -1,0 +1,147 @@
+//! Reading: opening, timelines of typical and of heavy customers, single records, everything.
+
+use std::time::Instant;
+
+use super::{Material, Outcome, Task, fresh, quantile};
+use crate::Result;
+use crate::corpus::Numbers;
+use crate::meters::{self, Memory};
+use crate::records::{Feed, Pool, Until};
+use crate::subjects::{self, Making, Reader, Seen, Subject};
+
+/// Makes the store and leaves it there, with nothing left to do in the background.
+pub fn fill(task: &Task) -> Result<Outcome> {
+    let material = Material::load(task)?;
+    let (pool, training) = (material.pool(task)?, material.training());
+    let subject = subjects::open(&task.name, fresh(&task.dir)?, material.making(&training))?;
+    subject.ingest(&Feed::new(&pool, 1_000, Until::Once), crate::cores())?;
+    subject.settle()?;
+    subject.tidy()?;
+    let mut outcome = Outcome { settings: subject.settings(), state: subject.state(), ..Outcome::default() };
+    subject.close()?;
+    outcome.set("disk bytes", meters::disk_bytes(&task.dir)? as f64);
+    outcome.set("raw bytes", pool.bytes() as f64);
+    Ok(outcome)
+}
+
+/// Who is asked for, in an order that has nothing to do with how they lie.
+struct Crowd {
+    typical: Vec<u32>,
+    heavy: Vec<u32>,
+}
+
+impl Crowd {
+    fn of(pool: &Pool) -> Self {
+        let counts = pool.counts();
+        let mut some: Vec<u32> = counts.iter().copied().filter(|count| *count > 0).collect();
+        some.sort_unstable();
+        let median = some[some.len() / 2];
+        let with = |wanted: &dyn Fn(u32) -> bool| {
+            let chosen =
+                counts.iter().enumerate().filter(|(_, count)| wanted(**count)).map(|(number, _)| number as u32);
+            let mut chosen: Vec<u32> = chosen.collect();
+            let mut n = Numbers::new(3);
+            (1..chosen.len()).rev().for_each(|last| chosen.swap(last, n.below(last + 1)));
+            chosen
+        };
+        Crowd { typical: with(&|count| count == median), heavy: with(&|count| count >= 30) }
+    }
+}
+
+/// Timelines of these customers, one after another, for so long.
+fn timelines(reader: &mut dyn Reader, pool: &Pool, crowd: &[u32], seconds: f64) -> Result<(f64, f64, f64, f64)> {
+    let counts = pool.counts();
+    let (warm, asked) = crowd.split_at((crowd.len() / 10).min(100));
+    for number in warm {
+        reader.timeline(&pool.names[*number as usize])?;
+    }
+    let (mut micros, mut seen) = (Vec::new(), Seen::default());
+    let began = Instant::now();
+    for number in asked.iter().cycle() {
+        let start = Instant::now();
+        let one = reader.timeline(&pool.names[*number as usize])?;
+        micros.push(start.elapsed().as_secs_f64() * 1e6);
+        if one.records != u64::from(counts[*number as usize]) {
+            return Err(format!("{} records in a timeline of {}", one.records, counts[*number as usize]).into());
+        }
+        seen.add(one);
+        if began.elapsed().as_secs_f64() > seconds {
+            break;
+        }
+    }
+    let took = began.elapsed().as_secs_f64();
+    micros.sort_by(f64::total_cmp);
+    Ok((
+        took * 1e6 / micros.len() as f64,
+        quantile(&micros, 0.5),
+        quantile(&micros, 0.99),
+        seen.bytes as f64 / took / 1e6,
+    ))
+}
+
+fn gets(reader: &mut dyn Reader, pool: &Pool, crowd: &[u32], seconds: f64) -> Result<f64> {
+    let mut wanted = vec![false; pool.names.len()];
+    crowd.iter().take(1_000).for_each(|number| wanted[*number as usize] = true);
+    let chosen = (0..pool.records.len()).filter(|index| wanted[pool.records[*index].customer as usize]);
+    let mut items: Vec<_> = chosen.map(|index| pool.item(index as u64)).collect();
+    items.sort_by_key(|item| item.sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    reader.prepare(&items)?;
+    let began = Instant::now();
+    let mut count = 0_u32;
+    for item in items.iter().cycle() {
+        let seen = reader.get(item)?;
+        if (seen.records, seen.bytes) != (1, item.body.len() as u64) {
+            return Err("a record was not found, or another".into());
+        }
+        count += 1;
+        if began.elapsed().as_secs_f64() > seconds {
+            break;
+        }
+    }
+    Ok(began.elapsed().as_secs_f64() * 1e6 / f64::from(count))
+}
+
+fn scan(subject: &dyn Subject, pool: &Pool, seconds: f64) -> Result<f64> {
+    let all = Seen { records: pool.records.len() as u64, bytes: pool.bytes() };
+    let (mut rounds, began) = (0_u32, Instant::now());
+    while rounds == 0 || began.elapsed().as_secs_f64() < seconds {
+        let seen = subject.scan(crate::cores())?;
+        if seen != all {
+            return Err(format!("a scan saw {seen:?} of {all:?}").into());
+        }
+        rounds += 1;
+    }
+    Ok(all.bytes as f64 * f64::from(rounds) / began.elapsed().as_secs_f64() / 1e6)
+}
+
+pub fn reads(task: &Task, seconds: f64) -> Result<Outcome> {
+    let material = Material::load(task)?;
+    let pool = material.pool(task)?;
+    let is_kernel = task.name.engine == "kernel";
+    let memory = Memory::watch()?;
+    let began = Instant::now();
+    let subject = subjects::open(&task.name, &task.dir, Making { keeps: is_kernel, ..material.making(&[]) })?;
+    let opened = began.elapsed().as_secs_f64() * 1e3;
+    if is_kernel {
+        subject.ingest(&Feed::new(&pool, 1_000, Until::Once), 1)?;
+    }
+    let crowd = Crowd::of(&pool);
+    let mut outcome = Outcome { settings: subject.settings(), state: subject.state(), ..Outcome::default() };
+    let mut reader = subject.reader()?;
+    for (kind, crowd) in [("typical", &crowd.typical), ("heavy", &crowd.heavy)] {
+        let (mean, p50, p99, rate) = timelines(&mut *reader, &pool, crowd, seconds)?;
+        outcome.set(&format!("timeline {kind} us"), mean);
+        outcome.set(&format!("timeline {kind} p50"), p50);
+        outcome.set(&format!("timeline {kind} p99"), p99);
+        outcome.set(&format!("timeline {kind} MB/s"), rate);
+    }
+    if !is_kernel {
+        outcome.set("get us", gets(&mut *reader, &pool, &crowd.typical, seconds)?);
+        outcome.set("open ms", opened);
+    }
+    drop(reader);
+    outcome.set("scan MB/s", scan(&*subject, &pool, seconds)?);
+    outcome.set("peak memory", memory.peak()? as f64);
+    subject.close()?;
+    Ok(outcome)
+}
