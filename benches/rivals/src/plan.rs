@@ -148,9 +148,6 @@ impl Plan {
 
     /// The number of threads with which a subject takes in the most.
     fn best_threads(&self, name: &Name, batch: usize) -> Result<usize> {
-        if *name == kernel() {
-            return Ok(crate::cores());
-        }
         let mut best = (f64::MIN, THREADS[0]);
         for threads in THREADS {
             let outcome = self.one(name, Work::Ingest { threads, batch, seconds: self.probe_seconds })?;
