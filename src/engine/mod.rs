@@ -90,6 +90,8 @@ pub struct Writer {
     pub cells: Cells,
     /// Held while files are settled, merged, folded: one at a time.
     pub housekeeping: Mutex<()>,
+    /// Set when a close begins, under the lock of housekeeping: nobody keeps house or appends after.
+    pub closed: AtomicBool,
     /// Whether the store has a thread of its own.
     pub has_worker: bool,
     /// The number of the next segment. A step that failed leaves its numbers unused.
@@ -110,8 +112,36 @@ pub struct Writer {
 
 impl Writer {
     /// The right to settle, merge or fold, held by one thread at a time.
-    pub fn housekeep(&self) -> MutexGuard<'_, ()> {
-        self.housekeeping.lock().expect("no holder of this lock panics")
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] once the store is closed: another process may be writing to it by now.
+    pub fn housekeep(&self) -> Result<MutexGuard<'_, ()>> {
+        let held = self.housekeeping.lock().expect("no holder of this lock panics");
+        self.check_open()?;
+        Ok(held)
+    }
+
+    /// The same where nobody has it and the store is not closed.
+    pub fn try_housekeep(&self) -> Option<MutexGuard<'_, ()>> {
+        self.housekeeping.try_lock().ok().filter(|_| self.check_open().is_ok())
+    }
+
+    /// Whether the store has not been closed through another handle.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`].
+    pub fn check_open(&self) -> Result<()> {
+        match self.closed.load(Ordering::Acquire) {
+            false => Ok(()),
+            true => {
+                Err(Error::new(ErrorKind::Invalid, "the store has been closed").hint("open it again to write to it"))
+            }
+        }
+    }
+
+    /// Lets nobody keep house or append any more. Housekeeping must be held.
+    pub fn shut_down(&self) {
+        self.closed.store(true, Ordering::Release);
     }
 }
 

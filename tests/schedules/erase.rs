@@ -2,29 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use shuttle::thread;
 use tenure::report::Budget;
 use tenure::{ErrorKind, RecordId, RefusalReason, ScanFilter};
 
-use crate::scene::{ANA, BO, OLD, SOON, Scene, append, id, ids, is_refused, note, schedules};
-
-/// How far the erasure is: not begun, under way, done. A plain counter: looking at it is no choice of the scheduler's.
-#[derive(Default)]
-struct Stage(AtomicU8);
-
-impl Stage {
-    fn get(&self) -> u8 {
-        self.0.load(Ordering::SeqCst)
-    }
-
-    fn around(&self, work: impl FnOnce()) {
-        self.0.store(1, Ordering::SeqCst);
-        work();
-        self.0.store(2, Ordering::SeqCst);
-    }
-}
+use crate::scene::{ANA, BO, OLD, SOON, Scene, Stage, append, id, ids, is_refused, note, schedules};
 
 /// An event from before the erasure is taken in before it, and dies with it, or is refused; a later one may begin a new
 /// life. What was acknowledged after the erasure is there; what others had acknowledged always is.

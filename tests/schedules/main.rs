@@ -8,5 +8,8 @@
 //! A failure writes its schedule to a file and names it. Played again, alone: `TENURE_REPLAY=FILE just schedules`.
 #![cfg(all(shuttle, feature = "simulation"))]
 
+mod commit;
 mod erase;
+mod expire;
+mod keys;
 mod scene;

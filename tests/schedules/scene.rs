@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler, Scheduler};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 use tenure::env::Env;
 use tenure::env::sim::{Sim, Snapshot};
-use tenure::report::VerifyOptions;
+use tenure::report::{Budget, VerifyOptions};
 use tenure::{Error, ErrorKind, FileCustodian, Options, Record, RecordId, RefusalReason, ScanFilter, Store, Timestamp};
 
 const POLICY: &str = "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nwindow = \"month\"\nkeep_at_most = \"P6M\"\n";
@@ -110,6 +111,23 @@ pub fn schedules(scenario: fn(&Scene)) {
     run(PctScheduler::new(5, count / 4), play());
 }
 
+/// How far something is: not begun, under way, done. A plain counter: looking at it is no choice of the scheduler's.
+#[derive(Default)]
+pub struct Stage(AtomicU8);
+
+impl Stage {
+    pub fn get(&self) -> u8 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    pub fn around<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.0.store(1, Ordering::SeqCst);
+        let done = work();
+        self.0.store(2, Ordering::SeqCst);
+        done
+    }
+}
+
 /// One schedule's machine and store.
 pub struct Scene {
     pub sim: Sim,
@@ -133,7 +151,21 @@ impl Scene {
             0 => self.store.clone().close().unwrap(),
             _ => self.sim.restart(),
         }
+        self.again(check);
+    }
+
+    /// The same for a store that is closed by now: another opening has nothing to recover.
+    pub fn afterwards_closed(&self, check: impl Fn(&Store)) {
+        check(&self.store);
+        if thread_rng().gen_range(0..2) == 0 {
+            self.sim.restart();
+        }
+        assert!(self.again(check), "a closed store had to be recovered");
+    }
+
+    fn again(&self, check: impl Fn(&Store)) -> bool {
         let store = options(&self.sim).open().unwrap();
+        let clean = store.recovery().clean;
         check(&store);
         store.settle().unwrap();
         store.scrub().unwrap();
@@ -144,5 +176,7 @@ impl Scene {
         assert_eq!(scanned.iter().collect::<BTreeSet<_>>().len(), scanned.len(), "a record was scanned twice");
         assert_eq!(scanned.len() as u64, verified.records);
         check(&store);
+        store.maintain(Budget::ALL).unwrap();
+        clean
     }
 }
