@@ -276,7 +276,7 @@ pub(super) fn finish(
     let totals = group.runs().iter().map(|run| {
         let span = Some((run.first_day, run.last_day));
         let (raw_bytes, frame_bytes) = (run.raw_bytes, run.frame_bytes);
-        (run.partition, Totals { records: run.count.into(), raw_bytes, frame_bytes, span })
+        (run.partition, Totals { records: run.count.into(), chunks: 0, raw_bytes, frame_bytes, span })
     });
     let totals = totals.collect();
     Ok(Pending { group, needs, indexed: Indexed { frames, totals, sources } })

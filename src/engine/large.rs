@@ -17,12 +17,12 @@ use crate::crypto::{CellKey, Sealer};
 use crate::env::{self, random};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::{FRAME_HEADER_BYTES, FrameContext, FrameHead, FrameKind, FrameView, Origin, Prefix};
-use crate::format::group::GroupBuilder;
+use crate::format::group::{GroupBuilder, SourceMark};
 use crate::format::manifest::{CHUNK_BYTES, Manifest};
-use crate::ident::{Handle, Salt};
+use crate::ident::{Handle, RecordId, Salt};
 use crate::journal;
 use crate::keyring::{CustomerEntry, Found, PartitionEntry};
-use crate::record::{Batch, BodyKind, Record};
+use crate::record::{Batch, BodyKind, Record, SourceOffset};
 use crate::window::Timestamp;
 
 /// Shorter frames are read even where they claim to be chunks: so a damaged kind never hides a record.
@@ -100,11 +100,17 @@ impl Encoder<'_> {
         self.pack(&cell, &partition, record.at, needs, chunks)
     }
 
-    /// The group of the record itself, once its chunks are on their way.
+    /// The group of the record itself, once its chunks are on their way, and the id that it is read back with.
     ///
     /// # Errors
     /// As [`Encoder::chunks`].
-    pub fn whole(&self, record: &Record, target: &Target, manifest: &Manifest) -> Result<Pending> {
+    pub fn whole(
+        &self,
+        record: &Record,
+        target: &Target,
+        manifest: &Manifest,
+        source: Option<&SourceOffset>,
+    ) -> Result<(Pending, RecordId)> {
         let (cell, partition, needs) = self.same_place(record, target)?;
         let body = manifest.encode();
         let prefix = Prefix {
@@ -117,15 +123,21 @@ impl Encoder<'_> {
             large: true,
         };
         let random = self.random()?;
-        let head = self.head(FrameKind::Record, self.sequence.take(1)?, random, &cell);
+        let sequence = self.sequence.take(1)?;
+        let head = self.head(FrameKind::Record, sequence, random, &cell);
         let context =
             FrameContext { store: &self.opening.store, partition: partition.number, salt: &self.opening.salt };
-        let mut group = GroupBuilder::new(1, 0, body.len() + 256);
+        let mut group = GroupBuilder::new(1, 1, body.len() + 256);
+        let mark =
+            source.map(|source| SourceMark { tag: self.keyring.source_tag(&source.name), offset: source.offset });
+        mark.into_iter().for_each(|mark| group.source(mark));
+        let sources = mark.into_iter().map(|mark| (mark.tag, mark.offset)).collect();
         let place = group.push(&context, &cell.sealer, &head, record.at, 0, |out| {
             prefix.encode(out);
             out.extend_from_slice(&body);
         })?;
-        finish(group, std::iter::once((cell.handle, place)), needs, Vec::new())
+        let pending = finish(group, std::iter::once((cell.handle, place)), needs, sources)?;
+        Ok((pending, record.id.unwrap_or(RecordId::given(self.opening.number, sequence))))
     }
 
     /// A group of chunks for `cell`.
@@ -154,7 +166,10 @@ impl Encoder<'_> {
             })?;
             frames.push((cell.handle, place));
         }
-        let pending = finish(group, frames.into_iter(), needs, Vec::new())?;
+        let mut pending = finish(group, frames.into_iter(), needs, Vec::new())?;
+        for (_, totals) in &mut pending.indexed.totals {
+            totals.chunks = totals.records;
+        }
         Ok((pending, Origin { opening: self.opening.number, sequence: first }))
     }
 

@@ -6,7 +6,8 @@ use crate::engine::large::{Chunk, PIECE_BYTES, Target};
 use crate::engine::{Engine, housekeeping};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::manifest::{CHUNK_BYTES, LARGE_BODY_LIMIT, Manifest};
-use crate::record::Record;
+use crate::ident::RecordId;
+use crate::record::{Record, SourceOffset};
 
 /// A large body on its way in. It holds a few MiB in memory, whatever the length.
 pub struct Upload {
@@ -91,20 +92,20 @@ impl Upload {
         housekeeping::keep_up(&self.engine, writer)
     }
 
-    /// Queues the rest and the record, and returns the record's ticket.
+    /// Queues the rest and the record, with the offset of its source, and returns the record's id and ticket.
     ///
     /// # Errors
     /// As [`Upload::add`].
-    pub fn finish(mut self) -> Result<u64> {
+    pub fn finish(mut self, source: Option<&SourceOffset>) -> Result<(RecordId, u64)> {
         self.send()?;
         let writer = self.engine.writer()?;
         let policy = self.engine.policy();
         let passing = self.engine.fences.pass();
         let encoder = self.engine.encoder(writer, &policy, self.engine.now());
-        let pending = encoder.whole(&self.record, &self.target, &self.manifest)?;
+        let (pending, id) = encoder.whole(&self.record, &self.target, &self.manifest, source)?;
         // Tickets become durable in their order, so the record never does before its chunks.
         let ticket = writer.committer.submit(pending)?;
         drop(passing);
-        Ok(ticket)
+        Ok((id, ticket))
     }
 }

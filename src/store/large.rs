@@ -6,7 +6,7 @@ use super::{Commit, Store};
 use crate::error::Result;
 use crate::ident::{CustomerId, RecordId};
 use crate::ops::{self, body::Body};
-use crate::record::Record;
+use crate::record::{Record, SourceOffset};
 
 impl Store {
     /// Begins a record whose body, of up to 4 GiB, is written to what comes back, in pieces of any size. Nothing of it
@@ -19,7 +19,8 @@ impl Store {
     /// let record = tenure::Record::new("c-17", "recording", "EU", "2026-03-01T09:30:00Z".parse()?, "")?;
     /// let mut upload = store.upload(record)?;
     /// std::io::copy(&mut std::fs::File::open("call.wav")?, &mut upload)?;
-    /// upload.finish()?.wait()?;
+    /// let (id, commit) = upload.finish()?;
+    /// commit.wait()?;
     /// # Ok(()) }
     /// ```
     ///
@@ -27,7 +28,7 @@ impl Store {
     /// [`crate::ErrorKind::Refused`] where the record may not come in; [`crate::ErrorKind::Invalid`] where it has a
     /// body already.
     pub fn upload(&self, record: Record) -> Result<Upload> {
-        Ok(Upload { store: self.clone(), inner: ops::upload::upload(&self.0.engine, record)? })
+        Ok(Upload { store: self.clone(), source: None, inner: ops::upload::upload(&self.0.engine, record)? })
     }
 
     /// The body of the record of `customer` with `id`, large or not, to be read as a stream or from any place on.
@@ -45,6 +46,7 @@ impl Store {
 /// read and goes with its partition. Errors of [`io::Write`] carry the [`crate::Error`] inside.
 pub struct Upload {
     store: Store,
+    source: Option<SourceOffset>,
     inner: ops::upload::Upload,
 }
 
@@ -64,13 +66,19 @@ impl Upload {
         self.inner.add(bytes)
     }
 
-    /// Makes the record whole. It is durable, with all of its body, once [`Commit::wait`] returns.
+    /// The same upload with the offset of its source, durable in the same commit as the record.
+    pub fn with_source(self, name: impl Into<String>, offset: u64) -> Self {
+        Upload { source: Some(SourceOffset { name: name.into(), offset }), ..self }
+    }
+
+    /// Makes the record whole, and says what its id is. It is durable, with all of its body, once [`Commit::wait`]
+    /// returns.
     ///
     /// # Errors
     /// As [`Upload::add`].
-    pub fn finish(self) -> Result<Commit> {
-        let ticket = self.inner.finish()?;
-        Ok(self.store.queued(ticket))
+    pub fn finish(self) -> Result<(RecordId, Commit)> {
+        let (id, ticket) = self.inner.finish(self.source.as_ref())?;
+        Ok((id, self.store.queued(ticket)))
     }
 }
 
