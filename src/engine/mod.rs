@@ -30,7 +30,7 @@ pub mod time;
 pub mod visible;
 
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use crate::sync::{Arc, Mutex, MutexGuard, RwLock};
+use crate::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use std::path::PathBuf;
 
 use ballast::Ballast;
@@ -203,6 +203,16 @@ impl Engine {
         self.writer.as_ref().ok_or_else(|| {
             Error::new(ErrorKind::Invalid, "the store was opened for reading only").hint("open it for writing")
         })
+    }
+
+    /// Lets an append pass; held until its group is queued.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] in a read-only opening and once the store is closed.
+    pub fn pass(&self) -> Result<RwLockReadGuard<'_, ()>> {
+        let passing = self.fences.pass();
+        self.writer()?.check_open()?;
+        Ok(passing)
     }
 
     /// Now, never before the ledger's watermark: a clock that was set back neither admits nor shows anything again.

@@ -18,8 +18,7 @@ pub fn append(engine: &Engine, batch: &Batch) -> Result<u64> {
     writer.ballast.require(&*engine.env)?;
     let policy = engine.policy();
     // Held until the group is queued: whoever closes a fence, or the store, waits for it.
-    let passing = engine.fences.pass();
-    writer.check_open()?;
+    let passing = engine.pass()?;
     let pending = engine.encoder(writer, &policy, engine.now()).encode(batch)?;
     let ticket = writer.committer.submit(pending)?;
     drop(passing);
