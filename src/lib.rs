@@ -34,11 +34,11 @@ mod store;
 mod sync;
 mod window;
 
-/// What the crash suite looks at.
+/// What the crash suite and the canary search look at.
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
 pub mod simulation {
-    pub use crate::crypto::seals;
+    pub use crate::crypto::{keys, seals};
 }
 
 pub use error::{Error, ErrorKind, Refusal, RefusalReason, Result};
@@ -47,7 +47,7 @@ pub use keyring::{CommandCustodian, Custodian, Evidence, FileCustodian, OpeningT
 pub use ops::inspect::inspect;
 pub use ops::verify::verify_keyless;
 pub use record::{BODY_LIMIT, Batch, BodyKind, Record, SourceOffset, Stored};
-pub use store::{Commit, ExpireOptions, Options, PolicyInForce, Scan, ScanFilter, Store, Timeline};
+pub use store::{Body, Commit, ExpireOptions, Options, PolicyInForce, Scan, ScanFilter, Store, Timeline, Upload};
 pub use window::{Day, Period, Timestamp, Window, WindowLength};
 
 /// The program in the README, which compiles and runs.

@@ -8,6 +8,8 @@ mod aftermath;
 #[cfg(feature = "simulation")]
 mod attacker;
 mod beside;
+#[cfg(feature = "simulation")]
+mod canary;
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(feature = "simulation")]
@@ -17,6 +19,8 @@ mod crash_letting_go;
 mod custodian;
 #[cfg(feature = "simulation")]
 mod damage;
+#[cfg(feature = "simulation")]
+mod large;
 #[cfg(feature = "simulation")]
 mod letting_go;
 #[cfg(feature = "simulation")]
