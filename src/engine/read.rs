@@ -10,13 +10,13 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::catalog::{Catalog, JournalFile, SegmentSlot, Snapshot};
+use super::partitions::Partition;
 use crate::compress;
 use crate::crypto::{CellKey, Sealer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::{FrameContext, FrameKind, FrameView, Origin, Prefix};
 use crate::ident::{CustomerId, Handle, PartitionNumber, RecordId, Salt, StoreId};
 use crate::journal;
-use crate::keyring::PartitionEntry;
 use crate::record::{BodyKind, Stored};
 use crate::window::Timestamp;
 
@@ -30,7 +30,7 @@ pub struct Hit {
     /// Its id.
     pub id: RecordId,
     /// Its partition.
-    pub partition: Arc<PartitionEntry>,
+    pub partition: Arc<Partition>,
     /// Whether it is no record, but refuses one that was redacted.
     pub gone: bool,
     kind: BodyKind,
@@ -116,7 +116,7 @@ impl<'a> CellReader<'a> {
     /// [`crate::ErrorKind::Corrupt`] naming file and offset of a frame that fails its checksum or does not open.
     pub fn read(
         &self,
-        partition: &Arc<PartitionEntry>,
+        partition: &Arc<Partition>,
         key: &CellKey,
         wanted: &dyn Fn(Timestamp) -> bool,
         hits: &mut Vec<Hit>,
@@ -174,7 +174,7 @@ impl<'a> CellReader<'a> {
 /// A cell while it is read: its data keys by opening.
 struct Cell<'a> {
     store: StoreId,
-    partition: &'a Arc<PartitionEntry>,
+    partition: &'a Arc<Partition>,
     key: &'a CellKey,
     handle: Handle,
     sealers: HashMap<u32, Sealer>,

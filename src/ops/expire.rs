@@ -1,6 +1,6 @@
 //! Expire: partitions whose window and maximum are over lose their keys, together in one rewrite, and then their files.
 
-use crate::engine::{Engine, acts, due};
+use crate::engine::{Engine, due, hold};
 use crate::error::Result;
 use crate::ops::receipt::receipt;
 use crate::report::Expiry;
@@ -24,16 +24,15 @@ pub struct ExpireOptions {
 /// Otherwise the first step that fails: the intent stands, and the next opening finishes it.
 pub fn expire(engine: &Engine, options: ExpireOptions) -> Result<Expiry> {
     let now = options.now.unwrap_or_else(|| engine.trusted.now(&*engine.env));
-    let due = due::due(engine, now);
-    let partitions = due.iter().map(|(_, expiring)| expiring.clone()).collect();
-    let expiry = Expiry { now, partitions, receipt: None };
+    let mut due = due::due(engine, now);
     if options.dry_run || due.is_empty() {
-        return Ok(expiry);
+        hold::held_back(engine, &mut due)?;
+        let partitions = due.into_iter().map(|(_, expiring)| expiring).collect();
+        return Ok(Expiry { now, partitions, receipt: None });
     }
     let writer = engine.writer()?;
     due::judged_by(engine, Some(now), options.confirmed)?;
     let _one_at_a_time = writer.housekeep();
-    let number = acts::intend(engine, due::act(&due, now))?;
-    acts::perform(engine, number, None)?;
-    Ok(Expiry { receipt: receipt(engine, number), ..expiry })
+    let (partitions, number) = due::expire(engine, writer, now)?;
+    Ok(Expiry { now, partitions, receipt: number.and_then(|number| receipt(engine, number)) })
 }

@@ -6,13 +6,16 @@ use std::collections::VecDeque;
 use regex::bytes::Regex;
 
 use crate::engine::cells::cell_keys;
+use crate::engine::partitions::Partition;
 use crate::engine::read::{CellReader, Hit, order};
-use crate::engine::visible::{Range, covered, shown};
-use crate::engine::{Engine, lease};
+use crate::engine::visible::{Range, covered_or_held, shown};
+use crate::engine::{Engine, hold, lease};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ident::{CustomerId, RecordId, SubjectNumber};
 use crate::keyring::CustomerState;
+use crate::policy::HoldScope;
 use crate::record::Stored;
+use crate::window::Timestamp;
 
 /// One customer's records, in the order of events. Bodies are decompressed one at a time.
 pub struct Timeline {
@@ -22,6 +25,8 @@ pub struct Timeline {
     since: u64,
     hits: VecDeque<Hit>,
     pattern: Option<Regex>,
+    /// Whether it shows what is held, whatever has expired.
+    held: bool,
 }
 
 impl std::fmt::Debug for Timeline {
@@ -38,7 +43,7 @@ impl Iterator for Timeline {
             let hit = self.hits.pop_front()?;
             let fences = &self.engine.fences;
             let looked = lease::look(&self.engine);
-            let passed = looked.and_then(|()| fences.check(&self.subject, hit.partition.number));
+            let passed = looked.and_then(|()| check(&self.engine, &self.subject, &hit, self.held));
             if let Err(erased) = passed.and_then(|()| fences.check_part(&self.subject, self.since)) {
                 self.hits.clear();
                 return Some(Err(erased));
@@ -60,7 +65,23 @@ pub fn timeline(engine: &Arc<Engine>, customer: &CustomerId, range: Range) -> Re
     let since = engine.fences.parted();
     let (subject, hits) = hits(engine, customer, range)?;
     let (engine, customer) = (engine.clone(), customer.clone());
-    Ok(Timeline { engine, customer, subject, since, hits: hits.into(), pattern: None })
+    Ok(Timeline { engine, customer, subject, since, hits: hits.into(), pattern: None, held: false })
+}
+
+/// Every record of `customer` that a hold keeps, those included that have expired and nobody else is shown; empty where no
+/// hold stands.
+///
+/// # Errors
+/// As [`timeline`].
+pub fn held(engine: &Arc<Engine>, customer: &CustomerId) -> Result<Timeline> {
+    let since = engine.fences.parted();
+    let subject = engine.keyring.customer(customer)?.map(|found| found.entry.subject).unwrap_or_default();
+    let scopes: Vec<HoldScope> = hold::standing(engine).on(&subject).map(|(_, hold)| hold.scope.clone()).collect();
+    let kept = |partition: &Partition| scopes.iter().any(|scope| scope.meets(&partition.id));
+    let wanted = |partition: &Partition, at| scopes.iter().any(|scope| scope.contains(&partition.id.stream, at));
+    let (subject, hits) = read(engine, customer, &kept, &wanted, true)?;
+    let (engine, customer) = (engine.clone(), customer.clone());
+    Ok(Timeline { engine, customer, subject, since, hits: hits.into(), pattern: None, held: true })
 }
 
 /// The records of a timeline whose body matches `pattern`, a regular expression over bytes.
@@ -84,7 +105,28 @@ pub fn get(engine: &Engine, customer: &CustomerId, id: RecordId) -> Result<Optio
     hits.into_iter().find(|hit| hit.id == id).map(|hit| hit.into_record(customer)).transpose()
 }
 
+/// Whether a record may still be shown.
+fn check(engine: &Engine, subject: &SubjectNumber, hit: &Hit, held: bool) -> Result<()> {
+    let Some(partition) = engine.partitions.numbered(hit.partition.number).filter(|_| held) else {
+        return engine.fences.check(subject, hit.partition.number);
+    };
+    engine.fences.check_held(subject, &partition)
+}
+
 fn hits(engine: &Engine, customer: &CustomerId, range: Range) -> Result<(SubjectNumber, Vec<Hit>)> {
+    let (policy, now) = (engine.policy(), engine.now());
+    let kept = |partition: &Partition| partition.key.is_some() && range.meets(partition);
+    let wanted = |partition: &Partition, at| range.contains(at) && shown(&policy, partition, now)(at);
+    read(engine, customer, &kept, &wanted, false)
+}
+
+fn read(
+    engine: &Engine,
+    customer: &CustomerId,
+    kept: &dyn Fn(&Partition) -> bool,
+    wanted: &dyn Fn(&Partition, Timestamp) -> bool,
+    held: bool,
+) -> Result<(SubjectNumber, Vec<Hit>)> {
     let since = engine.fences.parted();
     let Some(found) = engine.keyring.customer(customer)? else { return Ok(Default::default()) };
     let subject = found.entry.subject;
@@ -93,21 +135,16 @@ fn hits(engine: &Engine, customer: &CustomerId, range: Range) -> Result<(Subject
     }
     let snapshot = engine.catalog.snapshot();
     let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
-    let (policy, now) = (engine.policy(), engine.now());
     let mut hits = Vec::new();
-    for partition in covered(engine, &found.entry) {
-        if !range.meets(&partition) {
-            continue;
-        }
-        let shown = shown(&policy, &partition, now);
+    for partition in covered_or_held(engine, &found.entry).into_iter().filter(|partition| kept(partition)) {
         for key in cell_keys(&engine.store, &found.entry, &partition) {
-            reader.read(&partition, &key, &|at| range.contains(at) && shown(at), &mut hits)?;
+            reader.read(&partition, &key, &|at| wanted(&partition, at), &mut hits)?;
         }
     }
     order(&mut hits);
     engine.fences.check_part(&subject, since)?;
     // What was closed off while it was read is not handed out.
     lease::look(engine)?;
-    hits.retain(|hit| engine.fences.check(&subject, hit.partition.number).is_ok());
+    hits.retain(|hit| check(engine, &subject, hit, held).is_ok());
     Ok((subject, hits))
 }

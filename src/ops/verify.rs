@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::engine::Engine;
 use crate::engine::cells::cell_keys;
+use crate::engine::partitions::Partition;
 use crate::engine::read::CellReader;
 use crate::engine::visible::covers;
 use crate::env::{Env, random};
@@ -13,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::SegmentFact;
 use crate::format::position::Position;
 use crate::journal::{self, Cache, Tail};
-use crate::keyring::{self, PartitionEntry};
+use crate::keyring;
 use crate::ledger::{self, Ledger};
 use crate::ops::recover::mark;
 use crate::report::{Damage, Progress, Verification, VerifyOptions};
@@ -214,7 +215,7 @@ fn deep(engine: &Engine, pass: &mut Pass<'_>) -> Result<()> {
 
 fn cell(
     reader: &CellReader<'_>,
-    partition: &Arc<PartitionEntry>,
+    partition: &Arc<Partition>,
     key: &crate::crypto::CellKey,
     customer: &crate::keyring::CustomerEntry,
 ) -> Result<u64> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{ExpireOptions, Store};
+use crate::engine::hold;
 use crate::error::Result;
 use crate::format::request::{Outcome, Request};
 use crate::ident::{CustomerId, Stream};
@@ -32,7 +33,11 @@ impl Store {
         let subjects = request::living(self.current()?, &ids)?;
         match subjects.is_empty() {
             true => Ok(None),
-            false => self.ask(&Request::Erase { subjects }, timeout),
+            false => {
+                // By the ledger as it is read here; the process that does it looks again.
+                hold::refuse(&self.0.engine, &subjects)?;
+                self.ask(&Request::Erase { subjects }, timeout)
+            }
         }
     }
 
@@ -53,7 +58,10 @@ impl Store {
         let subjects = request::living(self.current()?, &[CustomerId::new(customer)?])?;
         match subjects.first() {
             None => Ok(None),
-            Some(subject) => self.ask(&Request::ErasePart { subject: *subject, stream, until }, timeout),
+            Some(subject) => {
+                hold::refuse(&self.0.engine, &subjects)?;
+                self.ask(&Request::ErasePart { subject: *subject, stream, until }, timeout)
+            }
         }
     }
 

@@ -35,6 +35,9 @@ impl Between {
 pub fn timeline(global: &Global, args: &TimelineArgs, output: &mut Output) -> Outcome {
     let range = args.between.range()?;
     let store = global.open_read_only()?;
+    if args.held {
+        return print_all(store.held(&args.customer)?, false, output);
+    }
     print_all(store.timeline(&args.customer, range)?, false, output)
 }
 

@@ -42,6 +42,8 @@ cases!(
     expire,
     erase,
     erase_part,
+    hold,
+    hold_beside,
     keeper,
 );
 
