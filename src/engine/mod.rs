@@ -17,6 +17,7 @@ pub mod forget;
 pub mod hint;
 pub mod hold;
 pub mod housekeeping;
+pub mod large;
 pub mod lease;
 pub mod merge;
 pub mod partitions;

@@ -11,8 +11,8 @@ use crate::engine::read::{CellReader, Hit, order};
 use crate::engine::visible::{Range, covered_or_held, shown};
 use crate::engine::{Engine, hold, lease};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ident::{CustomerId, RecordId, SubjectNumber};
-use crate::keyring::CustomerState;
+use crate::ident::{CustomerId, PartitionNumber, RecordId, SubjectNumber};
+use crate::keyring::{CustomerEntry, CustomerState};
 use crate::policy::HoldScope;
 use crate::record::Stored;
 use crate::window::Timestamp;
@@ -43,7 +43,7 @@ impl Iterator for Timeline {
             let hit = self.hits.pop_front()?;
             let fences = &self.engine.fences;
             let looked = lease::look(&self.engine);
-            let passed = looked.and_then(|()| check(&self.engine, &self.subject, &hit, self.held));
+            let passed = looked.and_then(|()| check(&self.engine, &self.subject, hit.partition.number, self.held));
             if let Err(erased) = passed.and_then(|()| fences.check_part(&self.subject, self.since)) {
                 self.hits.clear();
                 return Some(Err(erased));
@@ -75,11 +75,7 @@ pub fn timeline(engine: &Arc<Engine>, customer: &CustomerId, range: Range) -> Re
 /// As [`timeline`].
 pub fn held(engine: &Arc<Engine>, customer: &CustomerId) -> Result<Timeline> {
     let since = engine.fences.parted();
-    let subject = engine.keyring.customer(customer)?.map(|found| found.entry.subject).unwrap_or_default();
-    let scopes: Vec<HoldScope> = hold::standing(engine).on(&subject).map(|(_, hold)| hold.scope.clone()).collect();
-    let kept = |partition: &Partition| scopes.iter().any(|scope| scope.meets(&partition.id));
-    let wanted = |partition: &Partition, at| scopes.iter().any(|scope| scope.contains(&partition.id.stream, at));
-    let (subject, hits) = read(engine, customer, &kept, &wanted, true)?;
+    let (subject, hits) = held_hits(engine, customer)?;
     let (engine, customer) = (engine.clone(), customer.clone());
     Ok(Timeline { engine, customer, subject, since, hits: hits.into(), pattern: None, held: true })
 }
@@ -106,11 +102,50 @@ pub fn get(engine: &Engine, customer: &CustomerId, id: RecordId) -> Result<Optio
 }
 
 /// Whether a record may still be shown.
-fn check(engine: &Engine, subject: &SubjectNumber, hit: &Hit, held: bool) -> Result<()> {
-    let Some(partition) = engine.partitions.numbered(hit.partition.number).filter(|_| held) else {
-        return engine.fences.check(subject, hit.partition.number);
+///
+/// # Errors
+/// [`ErrorKind::Erased`].
+pub fn check(engine: &Engine, subject: &SubjectNumber, number: PartitionNumber, held: bool) -> Result<()> {
+    let Some(partition) = engine.partitions.numbered(number).filter(|_| held) else {
+        return engine.fences.check(subject, number);
     };
     engine.fences.check_held(subject, &partition)
+}
+
+/// A record with what opens it.
+pub struct FoundRecord {
+    /// Its customer's entry.
+    pub entry: Arc<CustomerEntry>,
+    /// The record.
+    pub hit: Hit,
+    /// Acts that had let go of a part of a customer before it was looked for.
+    pub since: u64,
+}
+
+/// The record of `customer` with `id`, still closed; `held`, also where nobody else is shown it.
+///
+/// # Errors
+/// As [`timeline`].
+pub fn find(engine: &Engine, customer: &CustomerId, id: RecordId, held: bool) -> Result<Option<FoundRecord>> {
+    let since = engine.fences.parted();
+    let (subject, hits) = match held {
+        true => held_hits(engine, customer)?,
+        false => hits(engine, customer, Range::new(..))?,
+    };
+    let hit = hits.into_iter().find(|hit| hit.id == id);
+    let Some((hit, found)) = hit.zip(engine.keyring.customer(customer)?) else { return Ok(None) };
+    match found.entry.subject == subject {
+        true => Ok(Some(FoundRecord { entry: found.entry, hit, since })),
+        false => Ok(None), // Erased since, and come again as somebody else.
+    }
+}
+
+fn held_hits(engine: &Engine, customer: &CustomerId) -> Result<(SubjectNumber, Vec<Hit>)> {
+    let subject = engine.keyring.customer(customer)?.map(|found| found.entry.subject).unwrap_or_default();
+    let scopes: Vec<HoldScope> = hold::standing(engine).on(&subject).map(|(_, hold)| hold.scope.clone()).collect();
+    let kept = |partition: &Partition| scopes.iter().any(|scope| scope.meets(&partition.id));
+    let wanted = |partition: &Partition, at| scopes.iter().any(|scope| scope.contains(&partition.id.stream, at));
+    read(engine, customer, &kept, &wanted, true)
 }
 
 fn hits(engine: &Engine, customer: &CustomerId, range: Range) -> Result<(SubjectNumber, Vec<Hit>)> {
@@ -145,6 +180,6 @@ fn read(
     engine.fences.check_part(&subject, since)?;
     // What was closed off while it was read is not handed out.
     lease::look(engine)?;
-    hits.retain(|hit| check(engine, &subject, hit, held).is_ok());
+    hits.retain(|hit| check(engine, &subject, hit.partition.number, held).is_ok());
     Ok((subject, hits))
 }

@@ -1,5 +1,6 @@
 //! Legal holds: what they forbid, what survives an expiry because of them, and that it goes with the last of them.
 
+use std::io::Read;
 use std::time::Duration;
 
 use tenure::env::sim::Sim;
@@ -255,4 +256,28 @@ fn holds_survive_an_older_copy() {
     let store = place.options().open().unwrap();
     assert_eq!(unreachable(&store), 0);
     assert!(segments(&place.sim).is_empty(), "{:?}", segments(&place.sim));
+}
+
+#[test]
+fn a_held_recording_is_read_as_a_stream() {
+    let (_place, store) = scene(6);
+    let body: Vec<u8> = (0..3_000_000_u32).flat_map(|number| (number * 7).to_le_bytes()).collect();
+    let id = RecordId::from_bytes([7; 16]);
+    let mut upload = store.upload(note("ana", "recording", "2025-11-05T00:00:00Z", "").with_id(id)).unwrap();
+    body.chunks(1 << 20).for_each(|piece| upload.add(piece).unwrap());
+    upload.finish().unwrap().1.wait().unwrap();
+    store.append(vec![note("bo", "recording", "2025-11-05T00:00:00Z", "short")]).unwrap().wait().unwrap();
+    store.hold("ana", &matter("a call")).unwrap().unwrap();
+    store.expire(june()).unwrap().receipt.unwrap();
+    store.settle().unwrap();
+    store.maintain(Budget::ALL).unwrap();
+    assert!(store.body("ana", id).unwrap().is_none() && store.held_body("bo", id).unwrap().is_none());
+    let mut held = store.held_body("ana", id).unwrap().unwrap();
+    let mut read = Vec::new();
+    held.read_to_end(&mut read).unwrap();
+    assert!(read == body, "it is not what it was");
+    assert_eq!(unreachable(&store), 0);
+    store.release(1).unwrap().unwrap();
+    assert_eq!(held.read_at(0, &mut [0; 8]).unwrap_err().kind(), ErrorKind::Erased);
+    assert!(store.held_body("ana", id).unwrap().is_none());
 }
