@@ -32,7 +32,7 @@ pub fn expire(engine: &Engine, options: ExpireOptions) -> Result<Expiry> {
     }
     let writer = engine.writer()?;
     due::judged_by(engine, Some(now), options.confirmed)?;
-    let _one_at_a_time = writer.housekeep();
+    let _one_at_a_time = writer.housekeep()?;
     let (partitions, number) = due::expire(engine, writer, now)?;
     Ok(Expiry { now, partitions, receipt: number.and_then(|number| receipt(engine, number)) })
 }

@@ -18,7 +18,7 @@ use crate::report::{HoldReport, Receipt};
 pub fn place(engine: &Engine, customer: &CustomerId, hold: &Hold) -> Result<Option<u64>> {
     let writer = engine.writer()?;
     let scope = checked(hold)?;
-    let _one_at_a_time = writer.housekeep();
+    let _one_at_a_time = writer.housekeep()?;
     let Some(found) = engine.keyring.customer(customer)? else { return Ok(None) };
     if found.entry.state != CustomerState::Living {
         return Ok(None);
@@ -72,7 +72,7 @@ fn is_being_let_go(engine: &Engine, subject: &SubjectNumber) -> bool {
 /// The first step that fails. Once the intent is on record it will be done: the next opening finishes it.
 pub fn release(engine: &Engine, number: u64) -> Result<Option<Receipt>> {
     let writer = engine.writer()?;
-    let _one_at_a_time = writer.housekeep();
+    let _one_at_a_time = writer.housekeep()?;
     let Some(act) = hold::lifting(engine, number) else { return Ok(None) };
     let act = acts::intend(engine, act)?;
     acts::perform(engine, act, None)?;
