@@ -1,9 +1,10 @@
-//! What verbs tell: plain data, no behaviour beyond sums. Nothing in it names a customer.
+//! What verbs tell: plain data, no behaviour beyond sums. Nothing in it names a customer, but for a hold, which does not show it.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::ident::PartitionId;
+use crate::ident::{CustomerId, PartitionId};
+use crate::record::Hold;
 use crate::window::{Day, Timestamp};
 
 /// What an opening found and mended.
@@ -192,8 +193,10 @@ pub struct PartitionStats {
     pub span: Option<(Day, Day)>,
     /// When its key is to be destroyed: the window's end plus the maximum; none where the policy keeps for ever.
     pub deadline: Option<Timestamp>,
-    /// Whether that deadline has passed.
+    /// Whether that deadline has passed, and the key is still there.
     pub overdue: bool,
+    /// Customers whose records are held here although the partition has expired; zero where it has not.
+    pub held: u64,
 }
 
 impl PartitionStats {
@@ -248,6 +251,12 @@ pub struct Expiring {
     pub bytes: u64,
     /// Since when it is overdue.
     pub deadline: Timestamp,
+    /// Customers whose records in it are held back, and stay.
+    pub held: u64,
+    /// The numbers of the holds that keep them.
+    pub holds: Vec<u64>,
+    /// Whether it does not expire at all for now, because more is held in it than can be kept apart.
+    pub deferred: bool,
 }
 
 /// What an expiry did, or would do.
@@ -272,6 +281,25 @@ pub enum Verb {
     ErasePart,
     /// One record was destroyed.
     Redact,
+    /// A hold was lifted, and what it alone had kept from an expiry is gone.
+    Release,
+}
+
+/// A hold that stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldReport {
+    /// Its number.
+    pub number: u64,
+    /// On whom.
+    pub customer: CustomerId,
+    /// The customer's random number, by which receipts and ledger name it, in hexadecimal.
+    pub subject: String,
+    /// What is held and why.
+    pub hold: Hold,
+    /// When it was placed.
+    pub placed: Timestamp,
+    /// Expired partitions of which it keeps records.
+    pub kept: u64,
 }
 
 /// The account of a destructive verb: its stages and when each was reached. It names nobody but by subject number.
@@ -283,7 +311,7 @@ pub struct Receipt {
     pub verb: Verb,
     /// Whom it concerned, by subject number in hexadecimal; empty for an expiry.
     pub subjects: Vec<String>,
-    /// How many partitions lost their keys.
+    /// How many partitions lost their keys; of a lifted hold, in how many of them nothing is held for the customer any more.
     pub partitions: u64,
     /// When it was written down to be done; from here on it was done, crash or not.
     pub intended: Timestamp,

@@ -161,7 +161,6 @@ impl CellKey {
     }
 
     /// The key itself, for sealing it into the keyring.
-    #[expect(dead_code, reason = "a held cell outlives its column: the issue of erasure and expiry")]
     pub fn key(&self) -> &Key {
         &self.0
     }

@@ -11,7 +11,7 @@ use super::catalog::{Indexed, Place, Totals};
 use super::cells::{Cell, Cells};
 use super::committer::{Opening, Pending};
 use super::fence::Fences;
-use super::partitions::Partitions;
+use super::partitions::{Partition, Partitions};
 use super::read::Hit;
 use crate::compress;
 use crate::env::{Env, random};
@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Refusal, RefusalReason, Result};
 use crate::format::frame::{FRAME_OVERHEAD, FrameContext, FrameHead, FrameKind, Prefix};
 use crate::format::group::{FramePlace, GroupBuilder, SourceMark};
 use crate::ident::{CustomerId, Handle, PartitionId};
-use crate::keyring::{CustomerEntry, CustomerState, Found, Keyring, PartitionEntry};
+use crate::keyring::{CustomerEntry, CustomerState, Found, Keyring};
 use crate::policy::Policy;
 use crate::record::{BODY_LIMIT, Batch, Record};
 use crate::window::Timestamp;
@@ -64,7 +64,7 @@ pub struct Encoder<'a> {
 /// One record, ready to be framed.
 pub(super) struct Ready<'a> {
     record: &'a Record,
-    pub(super) partition: Arc<PartitionEntry>,
+    pub(super) partition: Arc<Partition>,
     pub(super) cell: Arc<Cell>,
     sequence: u64,
 }

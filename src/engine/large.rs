@@ -10,6 +10,7 @@ use super::catalog::{JournalFile, Place, SegmentSlot, Snapshot};
 use super::cells::{Cell, cell_keys};
 use super::committer::Pending;
 use super::encode::{Encoder, finish};
+use super::partitions::Partition;
 use super::read::Hit;
 use super::{Engine, Writer};
 use crate::compress;
@@ -21,7 +22,7 @@ use crate::format::group::{GroupBuilder, SourceMark};
 use crate::format::manifest::{CHUNK_BYTES, Manifest};
 use crate::ident::{Handle, RecordId, Salt};
 use crate::journal;
-use crate::keyring::{CustomerEntry, Found, PartitionEntry};
+use crate::keyring::{CustomerEntry, Found};
 use crate::record::{Batch, BodyKind, Record, SourceOffset};
 use crate::window::Timestamp;
 
@@ -57,7 +58,7 @@ fn journal_head(journal: &JournalFile, place: Place) -> Result<(FrameHead, u32)>
 /// Where the record of a large body goes, as long as its customer's secret stays what it was.
 #[derive(Clone, Debug)]
 pub struct Target {
-    partition: Arc<PartitionEntry>,
+    partition: Arc<Partition>,
     handle: Handle,
 }
 
@@ -144,7 +145,7 @@ impl Encoder<'_> {
     fn pack(
         &self,
         cell: &Cell,
-        partition: &PartitionEntry,
+        partition: &Partition,
         at: Timestamp,
         needs: u64,
         chunks: &[Chunk],
@@ -173,7 +174,7 @@ impl Encoder<'_> {
         Ok((pending, Origin { opening: self.opening.number, sequence: first }))
     }
 
-    fn same_place(&self, record: &Record, target: &Target) -> Result<(Arc<Cell>, Arc<PartitionEntry>, u64)> {
+    fn same_place(&self, record: &Record, target: &Target) -> Result<(Arc<Cell>, Arc<Partition>, u64)> {
         let (cell, partition, needs) = self.place(record)?;
         match cell.handle == target.handle && partition.number == target.partition.number {
             true => Ok((cell, partition, needs)),
@@ -185,7 +186,7 @@ impl Encoder<'_> {
         }
     }
 
-    fn place(&self, record: &Record) -> Result<(Arc<Cell>, Arc<PartitionEntry>, u64)> {
+    fn place(&self, record: &Record) -> Result<(Arc<Cell>, Arc<Partition>, u64)> {
         let batch = Batch::from([record.clone()]);
         let windows = self.admit(&batch)?;
         let (ready, needs) = self.key(&batch.records, windows)?;
@@ -206,7 +207,7 @@ enum Stand {
 
 /// The chunks of one large body, found.
 pub struct Chunks {
-    partition: Arc<PartitionEntry>,
+    partition: Arc<Partition>,
     key: CellKey,
     manifest: Manifest,
     places: Vec<(Stand, Place)>,

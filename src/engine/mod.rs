@@ -7,6 +7,7 @@ pub mod acts;
 pub mod ballast;
 pub mod catalog;
 pub mod cells;
+pub mod column;
 pub mod committer;
 pub mod due;
 pub mod encode;
@@ -14,6 +15,7 @@ pub mod explode;
 pub mod fence;
 pub mod forget;
 pub mod hint;
+pub mod hold;
 pub mod housekeeping;
 pub mod large;
 pub mod lease;
@@ -65,6 +67,9 @@ pub struct Tuning {
     /// Planted bug: acknowledge without waiting for the keyring.
     #[cfg(feature = "simulation")]
     pub forget_keyring: bool,
+    /// Planted bug: an expiry leaves the keys of partitions in which something is held.
+    #[cfg(feature = "simulation")]
+    pub keep_columns: bool,
 }
 
 impl Default for Tuning {
@@ -75,6 +80,8 @@ impl Default for Tuning {
             ballast_bytes: ballast::USUAL_BYTES,
             #[cfg(feature = "simulation")]
             forget_keyring: false,
+            #[cfg(feature = "simulation")]
+            keep_columns: false,
         }
     }
 }
@@ -178,6 +185,8 @@ pub struct Engine {
     pub scrub: Scrub,
     /// Whether customers may be left of whom nothing is readable: set by an expiry.
     pub forget_due: AtomicBool,
+    /// Whether frames may be left of expired partitions that are not held: set by an expiry and the end of a hold.
+    pub trim_due: AtomicBool,
     /// What destruction may be judged by.
     pub trusted: TrustedTime,
     /// The time of the latest fact, in microseconds: no verb takes it to be earlier.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::catalog::{Catalog, JournalFile, SegmentSlot, Snapshot};
 use super::large;
+use super::partitions::Partition;
 use crate::compress;
 use crate::crypto::{CellKey, Sealer};
 use crate::error::{Error, ErrorKind, Result};
@@ -18,7 +19,6 @@ use crate::format::frame::{FrameContext, FrameKind, FrameView, Origin, Prefix};
 use crate::format::manifest::Manifest;
 use crate::ident::{CustomerId, Handle, PartitionNumber, RecordId, Salt, StoreId};
 use crate::journal;
-use crate::keyring::PartitionEntry;
 use crate::record::{BodyKind, Stored};
 use crate::segment::{Run, Segment};
 use crate::window::Timestamp;
@@ -36,7 +36,7 @@ pub struct Hit {
     /// Its id.
     pub id: RecordId,
     /// Its partition.
-    pub partition: Arc<PartitionEntry>,
+    pub partition: Arc<Partition>,
     /// Whether it is no record, but refuses one that was redacted.
     pub gone: bool,
     kind: BodyKind,
@@ -149,7 +149,7 @@ impl<'a> CellReader<'a> {
     /// [`crate::ErrorKind::Corrupt`] naming file and offset of a frame that fails its checksum or does not open.
     pub fn read(
         &self,
-        partition: &Arc<PartitionEntry>,
+        partition: &Arc<Partition>,
         key: &CellKey,
         wanted: &dyn Fn(Timestamp) -> bool,
         hits: &mut Vec<Hit>,
@@ -235,7 +235,7 @@ fn read_long(
 /// A cell while it is read: its data keys by opening.
 struct Cell<'a> {
     store: StoreId,
-    partition: &'a Arc<PartitionEntry>,
+    partition: &'a Arc<Partition>,
     key: &'a CellKey,
     handle: Handle,
     sealers: HashMap<u32, Sealer>,

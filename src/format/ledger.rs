@@ -6,13 +6,15 @@
 mod act;
 mod fact;
 mod gap;
+mod hold;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 
-pub use act::{Act, ActState, Acts, EVIDENCE_LIMIT, Effect};
+pub use act::{Act, ActState, Acts, EVIDENCE_LIMIT, Effect, HeldCells};
 pub use fact::{Fact, SegmentFact, SegmentRef};
 pub use gap::Gap;
+pub use hold::{Hold, Holds};
 pub use snapshot::{Snapshot, State};
 
 use super::bytes::{Malformed, Reader, Writer};

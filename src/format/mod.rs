@@ -10,6 +10,7 @@ pub mod keyring;
 pub mod keyring_column;
 pub mod keyring_custodian;
 pub mod keyring_entry;
+pub mod keyring_hold;
 pub mod keyring_root;
 #[cfg(test)]
 mod keyring_tests;

@@ -108,6 +108,7 @@ fn look_at_answer(path: &Path, bytes: &[u8], found: &mut Inspection) -> Result<(
         Outcome::Stale => "stale: it may be asked again".into(),
         Outcome::Damaged => "the request could not be read".into(),
         Outcome::Refused => "refused".into(),
+        Outcome::Held => "refused: a hold stands on it".into(),
         Outcome::Failed => "failed on the way".into(),
     };
     found.say("outcome", outcome);

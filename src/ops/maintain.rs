@@ -1,8 +1,9 @@
 //! Maintenance: do what other processes ask, settle full journal files, fold and compact the keyring, merge segments, within a budget.
 
-use crate::engine::{Engine, Writer, forget, housekeeping, lease, merge, request, scrub, settle};
+use crate::engine::{Engine, Writer, column, forget, housekeeping, lease, merge, request, scrub, settle};
 use crate::error::Result;
 use crate::report::{Budget, Maintenance};
+use crate::sync::atomic::Ordering;
 
 /// Does what other processes ask, then what is due, one step after the other, until there is none or `budget` is used up. A step once begun is
 /// finished.
@@ -51,6 +52,10 @@ fn step(engine: &Engine, writer: &Writer, done: &mut Maintenance) -> Result<bool
         scrub::scrub(engine, done)?;
         return Ok(true);
     }
+    if engine.trim_due.load(Ordering::Relaxed) {
+        column::trim(engine, done)?;
+        return Ok(true);
+    }
     match merge::candidate(engine, writer.tuning.merge_at_least) {
         Some((partition, slots)) => merge::merge(engine, partition, slots, done).map(|()| true),
         None => Ok(false),
@@ -73,6 +78,7 @@ pub fn scrub(engine: &Engine) -> Result<Maintenance> {
     let _one_at_a_time = engine.writer()?.housekeep()?;
     let mut done = Maintenance::default();
     scrub::scrub(engine, &mut done)?;
+    column::trim(engine, &mut done)?;
     engine.catalog.sweep()?;
     Ok(done)
 }

@@ -7,6 +7,7 @@ pub mod close;
 pub mod create;
 pub mod erase;
 pub mod expire;
+pub mod hold;
 pub mod inspect;
 pub mod maintain;
 pub mod policy;

@@ -5,7 +5,7 @@
 //! segments keeps the same promise with one mechanism less: what is served was written and synced by this opening,
 //! and nothing is ever appended to a file of an earlier one.
 
-use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, RwLock};
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use crate::engine::fence::{Fences, follow_acts};
 use crate::engine::partitions::Partitions;
 use crate::engine::scrub::Scrub;
 use crate::engine::time::TrustedTime;
-use crate::engine::{Engine, Tuning, Writer, acts, lease, replay, request, restore, settle, sweep};
+use crate::engine::{Engine, Tuning, Writer, acts, hold, lease, replay, request, restore, settle, sweep};
 use crate::env::{Env, Lock, random, read_file};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::Fact;
@@ -151,6 +151,7 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
         watermark,
         fences: Fences::default(),
         forget_due: AtomicBool::new(false),
+        trim_due: AtomicBool::new(false),
         scrub,
         trusted,
         lease: lease::Held::none(env.clone()),
@@ -158,6 +159,8 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
     look_around(&engine, &files, wish.restored, &mut report)?;
     settle_leftovers(&engine, files, &mut report)?;
     report.acts_finished = finish_acts(&engine)?;
+    hold::reconcile(&engine)?;
+    engine.trim_due.store(!engine.partitions.remnants().is_empty(), Ordering::Relaxed);
     report.took = env.monotonic().saturating_sub(began);
     Ok((engine, report))
 }

@@ -83,6 +83,7 @@ fn try_open(
         lease: lease::Held::none(env.clone()),
         fences: Fences::default(),
         forget_due: AtomicBool::new(false),
+        trim_due: AtomicBool::new(false),
         scrub: Scrub::default(),
         trusted: TrustedTime::begin(&**env, watermark, false),
     };

@@ -15,6 +15,11 @@ use crate::report::{PartitionStats, Stats};
 pub fn stats(engine: &Engine) -> Result<Stats> {
     let snapshot = engine.catalog.snapshot();
     let mut sums: BTreeMap<PartitionId, (Totals, u64, u64)> = BTreeMap::new();
+    let remnants = engine.partitions.remnants().into_iter();
+    let held: BTreeMap<PartitionId, u64> = remnants
+        .filter_map(|remnant| engine.partitions.numbered(remnant.number))
+        .map(|partition| (partition.id.clone(), partition.held_cells()))
+        .collect();
     for slot in snapshot.view.segments.values().flatten() {
         let fact = &slot.fact;
         let (totals, stored, segments) = sums.entry(fact.id.clone()).or_default();
@@ -35,6 +40,7 @@ pub fn stats(engine: &Engine) -> Result<Stats> {
     let (policy, now) = (engine.policy(), engine.now());
     let partitions = sums.into_iter().map(|(partition, (totals, stored_bytes, segments))| {
         let deadline = policy.rule(&partition.stream).and_then(|rule| rule.partition_deadline(&partition.window));
+        let held = held.get(&partition).copied().unwrap_or(0);
         PartitionStats {
             partition,
             records: totals.records - totals.chunks,
@@ -43,7 +49,8 @@ pub fn stats(engine: &Engine) -> Result<Stats> {
             segments,
             span: totals.span,
             deadline,
-            overdue: deadline.is_some_and(|deadline| deadline <= now),
+            overdue: held == 0 && deadline.is_some_and(|deadline| deadline <= now),
+            held,
         }
     });
     let partitions = partitions.collect();

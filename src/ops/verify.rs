@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::engine::catalog::Snapshot;
 use crate::engine::cells::cell_keys;
 use crate::engine::large::Chunks;
+use crate::engine::partitions::Partition;
 use crate::engine::read::CellReader;
 use crate::engine::visible::covers;
 use crate::env::{Env, random};
@@ -15,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::SegmentFact;
 use crate::format::position::Position;
 use crate::journal::{self, Cache, Tail};
-use crate::keyring::{self, PartitionEntry};
+use crate::keyring;
 use crate::ledger::{self, Ledger};
 use crate::ops::recover::mark;
 use crate::report::{Damage, Progress, Verification, VerifyOptions};
@@ -218,7 +219,7 @@ fn cell(
     engine: &Engine,
     snapshot: &Snapshot,
     reader: &CellReader<'_>,
-    partition: &Arc<PartitionEntry>,
+    partition: &Arc<Partition>,
     key: &crate::crypto::CellKey,
     customer: &crate::keyring::CustomerEntry,
 ) -> Result<u64> {

@@ -18,9 +18,9 @@ use crate::engine::visible::Range;
 use crate::error::Result;
 use crate::ident::{CustomerId, RecordId, Stream};
 use crate::ops;
-use crate::record::{Batch, Stored};
+use crate::record::{Batch, Hold, Stored};
 use crate::report::{
-    Budget, Expiry, Maintenance, Progress, Receipt, Recovery, Repair, Stats, Verification, VerifyOptions,
+    Budget, Expiry, HoldReport, Maintenance, Progress, Receipt, Recovery, Repair, Stats, Verification, VerifyOptions,
 };
 use crate::window::Timestamp;
 
@@ -188,7 +188,8 @@ impl Store {
     /// where nobody knows any of them.
     ///
     /// # Errors
-    /// The first step that fails; once the intent is on record, the next opening finishes it.
+    /// [`crate::ErrorKind::Held`] where a hold stands on any of them: nothing has happened. Otherwise the first step that
+    /// fails; once the intent is on record, the next opening finishes it.
     pub fn erase(&self, customers: &[&str]) -> Result<Option<Receipt>> {
         let ids: Result<Vec<CustomerId>> = customers.iter().map(|id| CustomerId::new(*id)).collect();
         ops::erase::erase(&self.0.engine, &ids?)
@@ -213,6 +214,42 @@ impl Store {
     /// As [`Store::erase`].
     pub fn redact(&self, customer: &str, id: RecordId) -> Result<Option<Receipt>> {
         ops::erase::redact(&self.0.engine, &CustomerId::new(customer)?, id)
+    }
+
+    /// Places a legal hold on a customer and returns its number: until it is released, nothing of the customer can be
+    /// erased, and what it covers survives the expiry of its partitions, where [`Store::held`] alone shows it. Several may
+    /// overlap. `None` where nobody knows the customer.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] for words that are missing or too long; [`crate::ErrorKind::Erased`] where the
+    /// customer is being erased. After another failure the hold may stand, once the store is opened again.
+    pub fn hold(&self, customer: &str, hold: &Hold) -> Result<Option<u64>> {
+        ops::hold::place(&self.0.engine, &CustomerId::new(customer)?, hold)
+    }
+
+    /// Lifts a hold, and destroys the keys of what it alone has kept from an expiry. `None` where no such hold stands.
+    ///
+    /// # Errors
+    /// The first step that fails; once the intent is on record, the next opening finishes it.
+    pub fn release(&self, number: u64) -> Result<Option<Receipt>> {
+        ops::hold::release(&self.0.engine, number)
+    }
+
+    /// The holds that stand, oldest first.
+    ///
+    /// # Errors
+    /// Damage in the keyring.
+    pub fn holds(&self) -> Result<Vec<HoldReport>> {
+        ops::hold::list(self.current()?)
+    }
+
+    /// Every record of `customer` that a hold keeps, in the order of events, those included that have passed their maximum
+    /// and are shown by nothing else; empty where no hold stands.
+    ///
+    /// # Errors
+    /// As [`Store::timeline`].
+    pub fn held(&self, customer: &str) -> Result<Timeline> {
+        ops::timeline::held(self.current()?, &CustomerId::new(customer)?)
     }
 
     /// Drops the bytes of everything erased so far, at once instead of with the merges to come.

@@ -111,6 +111,14 @@ impl Options {
         self
     }
 
+    /// Planted fault of the attacker's tests: an expiry leaves the keys of partitions in which something is held.
+    #[cfg(feature = "simulation")]
+    #[doc(hidden)]
+    pub fn keep_columns(mut self, keep: bool) -> Self {
+        self.tuning.keep_columns = keep;
+        self
+    }
+
     /// Planted fault of the crash suite: acknowledge without waiting for the keyring.
     #[cfg(feature = "simulation")]
     #[doc(hidden)]

@@ -10,7 +10,7 @@ use crate::failure::{Exit, Outcome};
 use crate::output::{Output, Sheet};
 use crate::words::{bytes, count, counted};
 
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 14] = [
     "class",
     "jurisdiction",
     "window",
@@ -24,6 +24,7 @@ const COLUMNS: [&str; 13] = [
     "deadline",
     "overdue",
     "window_end",
+    "held",
 ];
 
 /// Sums over partitions.
@@ -77,6 +78,7 @@ fn partition_json(p: &PartitionStats) -> Value {
         "last_day": p.span.map(|span| span.1.to_string()),
         "deadline": p.deadline.map(|deadline| deadline.to_string()),
         "overdue": p.overdue,
+        "held": p.held,
     })
 }
 
@@ -191,6 +193,10 @@ fn print_tables(
 
 fn deadline_in_words(partition: &PartitionStats) -> String {
     match (partition.deadline, partition.overdue) {
+        (deadline, _) if partition.held > 0 => {
+            let since = deadline.map_or(String::new(), |deadline| format!("{} ", deadline.day()));
+            format!("{since}held: {}", counted(partition.held, "cell"))
+        }
         (None, _) => "none".into(),
         (Some(deadline), false) => deadline.day().to_string(),
         (Some(deadline), true) => format!("{} OVERDUE", deadline.day()),

@@ -7,6 +7,7 @@ use super::super::position::Known;
 use super::act::Acts;
 use super::fact::{SegmentFact, put_many, put_text, take_many, take_text};
 use super::gap::Gap;
+use super::hold::Holds;
 use crate::crypto::Frontier;
 use crate::ident::{PartitionNumber, StoreId};
 use crate::window::Timestamp;
@@ -43,6 +44,8 @@ pub struct State {
     pub clean: bool,
     /// Everything destructive that was set out to do.
     pub acts: Acts,
+    /// The legal holds.
+    pub holds: Holds,
     /// What was told last of facts that are missing.
     pub gap: Option<Gap>,
 }
@@ -74,6 +77,7 @@ impl Snapshot {
             watermark,
             clean,
             acts,
+            holds,
             gap,
         } = &self.state;
         let mut out = Vec::new();
@@ -99,6 +103,7 @@ impl Snapshot {
         let segments: Vec<_> = segments.values().collect();
         put_many(&mut out, &segments, |out, segment| segment.encode(out));
         acts.encode(&mut out);
+        holds.encode(&mut out);
         put_many(&mut out, gap.as_slice(), |out, gap| gap.encode(out));
         out
     }
@@ -128,6 +133,7 @@ impl Snapshot {
             sources: BTreeMap::new(),
             segments: BTreeMap::new(),
             acts: Acts::default(),
+            holds: Holds::default(),
             gap: None,
         };
         for (tag, offset) in take_many(&mut from, |from| Ok((from.array()?, from.u64()?)))? {
@@ -144,6 +150,7 @@ impl Snapshot {
             state.segments.insert(key, segment);
         }
         state.acts = Acts::decode(&mut from)?;
+        state.holds = Holds::decode(&mut from)?;
         let mut gap = take_many(&mut from, Gap::decode)?;
         state.gap = gap.pop();
         if !gap.is_empty() {
