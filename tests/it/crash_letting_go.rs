@@ -185,6 +185,7 @@ fn one_failure(seed: u64, arrive: u64) -> bool {
         opened.unwrap_or_else(|error| panic!("{when}: {why}: {error:?}"))
     };
     let store = reopened("after the failure");
+    life.model.adopt_holds(&store);
     check(&life, &store, &when);
     let found = timelines(&store);
     store.close().unwrap();
