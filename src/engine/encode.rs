@@ -248,7 +248,7 @@ impl Encoder<'_> {
             };
             let place = group.push(&context, &cell.sealer, &head, record.at, raw_length, |out| {
                 prefix.encode_with(out, |out| {
-                    let compressed = compress::compress_into(&record.body, out);
+                    let compressed = compress::compress_into(&record.body, None, out);
                     if !compressed {
                         out.extend_from_slice(&record.body);
                     }

@@ -66,10 +66,12 @@ impl Hit {
     pub fn into_record(self, customer: &CustomerId) -> Result<Stored> {
         let body = match self.compressed {
             false => self.body,
-            true => compress::decompress(&self.body, self.raw_length as usize).map(Bytes::from).map_err(|_| {
-                let what = format!("a body in partition {} does not decompress", self.partition.id);
-                Error::new(ErrorKind::Corrupt, what).hint("run `tenure verify --deep` and report this")
-            })?,
+            true => {
+                compress::decompress(&self.body, self.raw_length as usize, None).map(Bytes::from).map_err(|_| {
+                    let what = format!("a body in partition {} does not decompress", self.partition.id);
+                    Error::new(ErrorKind::Corrupt, what).hint("run `tenure verify --deep` and report this")
+                })?
+            }
         };
         Ok(Stored {
             customer: customer.clone(),
