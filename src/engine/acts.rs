@@ -4,8 +4,8 @@
 use crate::sync::atomic::Ordering;
 use std::collections::HashSet;
 
-use super::explode;
 use super::{Engine, Writer, housekeeping, lease, scrub};
+use super::{dictionaries, explode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::{Act, EVIDENCE_LIMIT, Effect, Fact};
 use crate::ident::{CustomerId, PartitionNumber, SubjectNumber};
@@ -126,9 +126,11 @@ fn expire(engine: &Engine, number: u64, dead: &HashSet<PartitionNumber>) -> Resu
             slots.extend(view.segments.remove(partition).unwrap_or_default());
         }
     });
-    let directories: HashSet<_> = slots.iter().filter_map(|slot| slot.path.parent().map(ToOwned::to_owned)).collect();
+    let mut directories: HashSet<_> =
+        slots.iter().filter_map(|slot| slot.path.parent().map(ToOwned::to_owned)).collect();
     engine.catalog.doom(slots);
     engine.catalog.sweep()?;
+    directories.extend(dictionaries::unlink(engine, dead)?);
     for directory in directories {
         // A reader may still hold a segment there; then the directory goes with the next sweep after a restart.
         let _ = engine.env.remove_dir(&directory);

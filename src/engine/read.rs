@@ -10,7 +10,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::catalog::{Catalog, JournalFile, SegmentSlot, Snapshot};
-use crate::compress;
+use crate::compress::{self, Dictionary};
 use crate::crypto::{CellKey, Sealer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::{FrameContext, FrameKind, FrameView, Origin, Prefix};
@@ -37,9 +37,16 @@ pub struct Hit {
     raw_length: u32,
     compressed: bool,
     body: Bytes,
+    /// The id in the frame, and what it names where the body is compressed.
+    dictionary: (u32, Option<Arc<Dictionary>>),
 }
 
 impl Hit {
+    /// The id of the dictionary that the body as stored is compressed with; zero is none.
+    pub fn dictionary(&self) -> u32 {
+        self.dictionary.0
+    }
+
     /// The body as stored.
     pub fn stored(&self) -> &[u8] {
         &self.body
@@ -67,7 +74,8 @@ impl Hit {
         let body = match self.compressed {
             false => self.body,
             true => {
-                compress::decompress(&self.body, self.raw_length as usize, None).map(Bytes::from).map_err(|_| {
+                let body = compress::decompress(&self.body, self.raw_length as usize, self.dictionary.1.as_deref());
+                body.map(Bytes::from).map_err(|_| {
                     let what = format!("a body in partition {} does not decompress", self.partition.id);
                     Error::new(ErrorKind::Corrupt, what).hint("run `tenure verify --deep` and report this")
                 })?
@@ -124,7 +132,9 @@ impl<'a> CellReader<'a> {
         hits: &mut Vec<Hit>,
     ) -> Result<()> {
         let handle = key.handle();
-        let mut cell = Cell { store: self.store, partition, key, handle, sealers: HashMap::new(), scratch: Vec::new() };
+        let (store, catalog) = (self.store, self.catalog);
+        let (sealers, scratch) = (HashMap::new(), Vec::new());
+        let mut cell = Cell { store, catalog, partition, key, handle, sealers, scratch, dictionary: None };
         for slot in self.snapshot.segments(partition.number) {
             self.read_segment(slot, &mut cell, wanted, hits)?;
         }
@@ -179,8 +189,30 @@ struct Cell<'a> {
     partition: &'a Arc<PartitionEntry>,
     key: &'a CellKey,
     handle: Handle,
+    catalog: &'a Catalog,
     sealers: HashMap<u32, Sealer>,
     scratch: Vec<u8>,
+    /// The dictionary that its latest frame named.
+    dictionary: Option<(u32, Arc<Dictionary>)>,
+}
+
+/// What a frame names, for a cell that was found; one cell seldom names more than one.
+fn named(
+    cell: &mut Option<(u32, Arc<Dictionary>)>,
+    id: u32,
+    find: impl FnOnce() -> Result<Arc<Dictionary>>,
+) -> Result<Option<Arc<Dictionary>>> {
+    if id == 0 {
+        return Ok(None);
+    }
+    match cell {
+        Some((known, dictionary)) if *known == id => Ok(Some(dictionary.clone())),
+        _ => {
+            let dictionary = find()?;
+            *cell = Some((id, dictionary.clone()));
+            Ok(Some(dictionary))
+        }
+    }
 }
 
 impl Cell<'_> {
@@ -207,6 +239,12 @@ impl Cell<'_> {
         if !wanted(plain.at) {
             return Ok(());
         }
+        let dictionary = match plain.compressed {
+            true => named(&mut self.dictionary, head.dictionary, || {
+                self.catalog.dictionary(self.partition, head.dictionary)
+            })?,
+            false => None,
+        };
         hits.push(Hit {
             at: plain.at,
             origin: plain.origin(&head),
@@ -217,6 +255,7 @@ impl Cell<'_> {
             raw_length: plain.raw_length,
             compressed: plain.compressed,
             body: Bytes::copy_from_slice(plain.body),
+            dictionary: (head.dictionary, dictionary),
         });
         Ok(())
     }

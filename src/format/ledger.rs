@@ -4,6 +4,7 @@
 //! reader tell an append that never finished (nothing follows it) from damage (a later commit does).
 
 mod act;
+mod dictionary;
 mod fact;
 mod gap;
 mod snapshot;
@@ -11,6 +12,7 @@ mod snapshot;
 mod tests;
 
 pub use act::{Act, ActState, Acts, EVIDENCE_LIMIT, Effect};
+pub use dictionary::DictionaryFact;
 pub use fact::{Fact, SegmentFact, SegmentRef};
 pub use gap::Gap;
 pub use snapshot::{Snapshot, State};

@@ -18,6 +18,7 @@ impl State {
             opening: 0,
             epoch: 0,
             segments: BTreeMap::new(),
+            dictionaries: BTreeMap::new(),
             next_segment: 1,
             settled_through: 0,
             next_journal: 1,
@@ -90,6 +91,13 @@ impl State {
                 }
                 new.iter().try_for_each(|new| self.check_segment(new))
             }
+            Fact::Dictionary(new) => match self.dictionaries.get(&new.partition) {
+                _ if new.partition.0 == 0 => Err(Malformed("a dictionary has no partition")),
+                Some(known) if known.iter().any(|known| known.dictionary == new.dictionary) => {
+                    Err(Malformed("a dictionary is named twice"))
+                }
+                _ => Ok(()),
+            },
             Fact::Gap(gap)
                 if gap.settled_through > self.settled_through
                     || gap.next_journal < self.next_journal
@@ -161,6 +169,7 @@ impl State {
                 }
             }
             Fact::Gap(gap) => self.leap(gap),
+            Fact::Dictionary(new) => self.dictionaries.entry(new.partition).or_default().push(new.clone()),
             Fact::FenceLapsed { erased } => self.acts.lapsed_fence = self.acts.lapsed_fence.max(Some(*erased)),
             Fact::StoreCreated { .. } | Fact::Watermark | Fact::ClockTrusted { .. } | Fact::SnapshotTaken { .. } => {}
         }
@@ -200,6 +209,7 @@ impl State {
                     // Their segments are ciphertext without a key: invisible from here on.
                     let dead: HashSet<_> = partitions.iter().map(|(partition, ..)| *partition).collect();
                     self.segments.retain(|(partition, _), _| !dead.contains(partition));
+                    self.dictionaries.retain(|partition, _| !dead.contains(partition));
                 }
             }
         }
@@ -218,6 +228,7 @@ impl State {
             *until = (*until).max(*end);
         }
         self.segments.retain(|(partition, _), _| !gap.expired.contains(partition));
+        self.dictionaries.retain(|partition, _| !gap.expired.contains(partition));
         self.gap = Some(gap.clone());
     }
 

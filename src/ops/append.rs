@@ -1,8 +1,11 @@
 //! Append: admit, encrypt on the caller's thread, queue; the commit makes it durable.
 
-use crate::engine::{Engine, housekeeping, request};
+use crate::engine::{Engine, Writer, dictionaries, housekeeping, request};
 use crate::error::Result;
+use crate::keyring::PartitionEntry;
+use crate::policy::Rule;
 use crate::record::Batch;
+use crate::sync::Arc;
 
 /// Journal files that may wait to be settled before an appender settles one itself.
 const WAITING_FILES: usize = 2;
@@ -21,12 +24,17 @@ pub fn append(engine: &Engine, batch: &Batch) -> Result<u64> {
         return Ok(0);
     }
     writer.ballast.require(&*engine.env)?;
-    let policy = engine.policy();
-    // Held until the group is queued: whoever closes a fence waits for it.
-    let passing = engine.fences.pass();
-    let pending = engine.encoder(writer, &policy, engine.now()).encode(batch)?;
-    let ticket = writer.committer.submit(pending)?;
-    drop(passing);
+    let ticket = match submit(engine, writer, batch, true)? {
+        Submitted::Queued(ticket) => ticket,
+        // Once for each new partition, and while nothing is held that other appends need.
+        Submitted::Lacking(partitions) => {
+            dictionaries::spread(engine, &partitions)?;
+            match submit(engine, writer, batch, false)? {
+                Submitted::Queued(ticket) => ticket,
+                Submitted::Lacking(_) => 0,
+            }
+        }
+    };
     if writer.committer.is_crowded() {
         writer.committer.wait(ticket, &engine.tools(writer))?;
     }
@@ -38,4 +46,31 @@ pub fn append(engine: &Engine, batch: &Batch) -> Result<u64> {
         request::serve_in_passing(engine, writer);
     }
     Ok(ticket)
+}
+
+/// What came of a batch.
+enum Submitted {
+    /// It waits for a commit, under this ticket.
+    Queued(u64),
+    /// Nothing was queued: these partitions have no dictionary yet, and their streams have one.
+    Lacking(Vec<Arc<PartitionEntry>>),
+}
+
+/// Encodes and queues `batch`, unless it is `patient` and a partition may have a dictionary first.
+fn submit(engine: &Engine, writer: &Writer, batch: &Batch, patient: bool) -> Result<Submitted> {
+    let policy = engine.policy();
+    // Held until the group is queued: whoever closes a fence waits for it.
+    let _passing = engine.fences.pass();
+    let pending = engine.encoder(writer, &policy, engine.now()).encode(batch)?;
+    if patient {
+        let numbers = pending.indexed.totals.iter().map(|(number, _)| *number);
+        let partitions = numbers.filter_map(|number| engine.partitions.numbered(number));
+        let wanted = |entry: &PartitionEntry| policy.rule(&entry.id.stream).is_some_and(Rule::dictionary);
+        let dictionaries = &engine.catalog.dictionaries;
+        let lacking: Vec<_> = partitions.filter(|entry| wanted(entry) && dictionaries.lacks(entry)).collect();
+        if !lacking.is_empty() {
+            return Ok(Submitted::Lacking(lacking));
+        }
+    }
+    writer.committer.submit(pending).map(Submitted::Queued)
 }

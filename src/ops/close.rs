@@ -4,6 +4,7 @@ use crate::engine::{Engine, housekeeping};
 use crate::error::Result;
 use crate::format::ledger::Fact;
 use crate::format::position::Known;
+use crate::sync::atomic::Ordering;
 
 /// Leaves the store such that the next opening has nothing to recover, and damage anywhere is seen as damage.
 ///
@@ -14,6 +15,8 @@ pub fn close(engine: &Engine) -> Result<()> {
         engine.lease.give_back();
         return Ok(());
     };
+    // A training is not waited for.
+    writer.closing.store(true, Ordering::Relaxed);
     housekeeping::settle_all(engine)?;
     let entry = engine.keyring.sync()?;
     let known = Known { journal: writer.committer.durable(), entry };

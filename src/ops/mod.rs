@@ -17,4 +17,5 @@ pub mod request;
 pub mod scan;
 pub mod stats;
 pub mod timeline;
+pub mod train;
 pub mod verify;

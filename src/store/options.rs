@@ -135,6 +135,14 @@ impl Options {
         self
     }
 
+    /// For the suites on the simulated machine: train a stream once it has so many records of so many customers.
+    #[cfg(feature = "simulation")]
+    #[doc(hidden)]
+    pub fn train_at(mut self, records: u64, customers: usize) -> Self {
+        self.tuning.train_at = crate::engine::train::Threshold { records, raw_bytes: u64::MAX, customers };
+        self
+    }
+
     /// For the crash suite: fold the keyring once this many entries wait for it.
     #[cfg(feature = "simulation")]
     #[doc(hidden)]

@@ -12,7 +12,7 @@ use super::codec::compress_into;
 use super::dictionary::Dictionary;
 use text::{SEPARATOR, Text};
 
-pub use prove::{Unproved, prove};
+pub use prove::prove;
 
 /// One record of a training.
 #[derive(Clone, Copy)]

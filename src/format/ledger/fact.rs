@@ -3,6 +3,7 @@
 use super::super::bytes::{Malformed, Reader, Writer};
 use super::super::position::Known;
 use super::act::{Act, Effect};
+use super::dictionary::DictionaryFact;
 use super::gap::Gap;
 use crate::crypto::Digest;
 use crate::ident::{PartitionId, PartitionNumber, Salt, StoreId, Stream};
@@ -94,6 +95,8 @@ pub enum Fact {
         /// What it said.
         clock: Timestamp,
     },
+    /// A partition has a dictionary more: from here on frames may name it, and new ones do.
+    Dictionary(DictionaryFact),
     /// A new file began with this snapshot. Written by the ledger itself, as the first leaf of every file but the
     /// first: so the tree vouches for the state that openings start from.
     SnapshotTaken {
@@ -164,6 +167,7 @@ impl Fact {
             Fact::FenceLapsed { .. } => 24,
             Fact::Gap(_) => 21,
             Fact::ClockTrusted { .. } => 25,
+            Fact::Dictionary(_) => 26,
         }
     }
 
@@ -211,6 +215,7 @@ impl Fact {
             }
             Fact::Done { number } => out.put_u64(*number),
             Fact::Gap(gap) => gap.encode(out),
+            Fact::Dictionary(dictionary) => dictionary.encode(out),
             Fact::FenceLapsed { erased: at } | Fact::ClockTrusted { clock: at } => out.put_i64(at.as_micros()),
             Fact::SnapshotTaken { file, hash } => {
                 out.put_u64(*file);
@@ -251,6 +256,7 @@ impl Fact {
             21 => Fact::Gap(Gap::decode(&mut from)?),
             24 => Fact::FenceLapsed { erased: super::time(from.i64()?)? },
             25 => Fact::ClockTrusted { clock: super::time(from.i64()?)? },
+            26 => Fact::Dictionary(DictionaryFact::decode(&mut from)?),
             _ => return Ok(None),
         };
         from.finish()?;
