@@ -16,6 +16,7 @@ pub mod fence;
 pub mod forget;
 pub mod hint;
 pub mod housekeeping;
+pub mod large;
 pub mod lease;
 pub mod merge;
 pub mod partitions;
@@ -107,6 +108,8 @@ pub struct Writer {
     pub ballast: Ballast,
     /// What was tried to train.
     pub trained: Mutex<train::Tried>,
+    /// Held while a dictionary is trained; no append ever waits for it.
+    pub training: Mutex<()>,
     /// Whether nobody waits for a training any more.
     pub closing: AtomicBool,
     /// When background work is due.

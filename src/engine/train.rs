@@ -58,7 +58,7 @@ impl Default for Threshold {
 
 impl Threshold {
     fn is_met(&self, totals: &Totals) -> bool {
-        totals.records >= self.records || totals.raw_bytes >= self.raw_bytes
+        totals.records - totals.chunks >= self.records || totals.raw_bytes >= self.raw_bytes
     }
 }
 
@@ -79,6 +79,16 @@ pub struct Tried {
     /// By target: how many bytes of bodies there were.
     at: HashMap<PartitionNumber, u64>,
     looked: Option<Duration>,
+}
+
+/// Trains the stream that is due next; `None` where none is. `stop` is asked now and then.
+///
+/// # Errors
+/// As [`train`].
+pub fn next(engine: &Engine, stop: &dyn Fn() -> bool) -> Result<Option<Option<Report>>> {
+    // One that is under way is waited for: it may be all there is to do.
+    drop(engine.writer()?.training.lock().expect("no holder of this lock panics"));
+    due(engine, true).map(|due| train(engine, &due, stop)).transpose()
 }
 
 /// The stream that is to be trained next. Looks at most once a second, unless it `must`.
@@ -139,7 +149,8 @@ fn totals(engine: &Engine, snapshot: &Snapshot) -> HashMap<PartitionNumber, Tota
     for slot in snapshot.view.segments.values().flatten() {
         let fact = &slot.fact;
         let span = Some((fact.first_day, fact.last_day));
-        let totals = Totals { records: fact.records, raw_bytes: fact.raw_bytes, frame_bytes: fact.bytes, span };
+        let (records, chunks, raw_bytes) = (fact.records, fact.chunks, fact.raw_bytes);
+        let totals = Totals { records, chunks, raw_bytes, frame_bytes: fact.bytes, span };
         sums.entry(fact.partition).or_default().add(&totals);
     }
     for journal in &snapshot.view.journals {
@@ -172,6 +183,7 @@ fn expected(id: &PartitionId, totals: &Totals) -> u64 {
 /// # Errors
 /// What the operating system, the keyring or the ledger answers when it is published.
 pub fn train(engine: &Engine, due: &Due, stop: &dyn Fn() -> bool) -> Result<Option<Report>> {
+    let _one_at_a_time = engine.writer()?.training.lock().expect("no holder of this lock panics");
     let known = |state: &State| (state.acts.next(), state.policy.0);
     let before = known(engine.ledger().state());
     let stale = |state: &State| known(state) != before;
@@ -219,7 +231,7 @@ fn train_stream(
     for (record, id) in records {
         let span = Some((record.at.day(), record.at.day()));
         let raw_bytes = record.body.len() as u64;
-        partitions.entry(id).or_default().add(&Totals { records: 1, raw_bytes, frame_bytes: 0, span });
+        partitions.entry(id).or_default().add(&Totals { records: 1, chunks: 0, raw_bytes, frame_bytes: 0, span });
         let next = numbers.len() as u64;
         let customer = *numbers.entry(&record.customer).or_insert(next);
         samples.push(Sample { customer, body: &record.body });
@@ -351,6 +363,8 @@ fn of_customer(
     order(&mut hits);
     let mut left = CUSTOMER_BYTES;
     let bodies = hits.into_iter().filter_map(|hit| hit.into_record(&customer.id).ok()).map(|record| record.body);
+    // A large body stays where it is.
+    let bodies = bodies.filter(|body| !body.is_empty());
     bodies
         .take_while(|body| {
             let fits = body.len() <= left;

@@ -7,11 +7,6 @@ use crate::policy::Rule;
 use crate::record::Batch;
 use crate::sync::Arc;
 
-/// Journal files that may wait to be settled before an appender settles one itself.
-const WAITING_FILES: usize = 2;
-/// The same where the store has a thread of its own for it.
-const WAITING_FILES_WITH_WORKER: usize = 4;
-
 /// Queues `batch` and returns its ticket, zero for an empty batch.
 ///
 /// # Errors
@@ -24,24 +19,19 @@ pub fn append(engine: &Engine, batch: &Batch) -> Result<u64> {
         return Ok(0);
     }
     writer.ballast.require(&*engine.env)?;
-    let ticket = match submit(engine, writer, batch, true)? {
-        Submitted::Queued(ticket) => ticket,
-        // Once for each new partition, and while nothing is held that other appends need.
-        Submitted::Lacking(partitions) => {
-            dictionaries::spread(engine, &partitions)?;
-            match submit(engine, writer, batch, false)? {
-                Submitted::Queued(ticket) => ticket,
-                Submitted::Lacking(_) => 0,
-            }
+    let mut patient = true;
+    let ticket = loop {
+        match submit(engine, writer, batch, patient)? {
+            Submitted::Queued(ticket) => break ticket,
+            // Once for each new partition, and while nothing is held that other appends need.
+            Submitted::Lacking(partitions) => dictionaries::spread(engine, &partitions)?,
         }
+        patient = false;
     };
     if writer.committer.is_crowded() {
         writer.committer.wait(ticket, &engine.tools(writer))?;
     }
-    let limit = if writer.has_worker { WAITING_FILES_WITH_WORKER } else { WAITING_FILES };
-    if housekeeping::waiting(engine).len() > limit {
-        housekeeping::relieve(engine, limit)?;
-    }
+    housekeeping::keep_up(engine, writer)?;
     if !writer.has_worker {
         request::serve_in_passing(engine, writer);
     }

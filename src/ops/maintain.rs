@@ -17,16 +17,19 @@ pub fn maintain(engine: &Engine, budget: Budget) -> Result<Maintenance> {
     keep_house(engine, writer, budget, &mut done)?;
     let within = || engine.env.monotonic().saturating_sub(began) < budget.time;
     // Nobody is kept waiting for seconds of training.
+    let stop = || writer.closing.load(Ordering::Relaxed) || !within();
     while !done.more && within() {
-        let Some(due) = train::due(engine, true) else { break };
-        let stop = || writer.closing.load(Ordering::Relaxed) || !within();
-        done.dictionaries_trained += u64::from(train::train(engine, &due, &stop)?.is_some());
+        let Some(trained) = train::next(engine, &stop)? else { break };
+        done.dictionaries_trained += u64::from(trained.is_some());
     }
     Ok(done)
 }
 
 /// Everything but training, one thread at a time.
-fn keep_house(engine: &Engine, writer: &Writer, budget: Budget, done: &mut Maintenance) -> Result<()> {
+///
+/// # Errors
+/// As [`maintain`].
+pub fn keep_house(engine: &Engine, writer: &Writer, budget: Budget, done: &mut Maintenance) -> Result<()> {
     let _one_at_a_time = writer.housekeep();
     let began = engine.env.monotonic();
     request::serve(engine, writer)?;

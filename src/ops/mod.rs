@@ -2,6 +2,7 @@
 //! none calls another to do its work.
 
 pub mod append;
+pub mod body;
 pub mod close;
 pub mod create;
 pub mod erase;
@@ -18,4 +19,5 @@ pub mod scan;
 pub mod stats;
 pub mod timeline;
 pub mod train;
+pub mod upload;
 pub mod verify;

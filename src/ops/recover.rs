@@ -202,6 +202,7 @@ fn writer(
         fencing: lease::Fencing::default(),
         looked: request::Looked::default(),
         trained: Mutex::default(),
+        training: Mutex::default(),
         closing: AtomicBool::new(false),
         ballast,
         next_segment: AtomicU64::new(state.next_segment),

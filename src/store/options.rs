@@ -66,7 +66,8 @@ impl Options {
         self
     }
 
-    /// Gives the store a thread of its own, which commits what nobody waits for and keeps house.
+    /// Gives the store a thread of its own, which commits what nobody waits for and keeps house; and a second one for the
+    /// seconds in which a dictionary is trained.
     pub fn worker(mut self) -> Self {
         self.worker = true;
         self

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tenure::env::sim::{Sim, Snapshot};
 use tenure::report::{Budget, Remedy, VerifyOptions};
@@ -388,4 +389,27 @@ fn an_older_ledger_takes_dictionaries_in_again_and_nobody_gets_those_of_the_dead
     let store = options(&sim).restored("a test").open().unwrap();
     assert_eq!(store.dictionaries().unwrap().len(), 1);
     assert_eq!(dictionaries(&sim).len(), 1);
+}
+
+#[test]
+fn a_store_with_a_worker_trains_by_itself_and_closes_in_the_middle_of_it() {
+    let sim = Sim::new(9);
+    let store = options(&sim).policy(POLICY).worker().create().unwrap();
+    let first = records(1, 7, 240, 100);
+    append(&store, &first);
+    while dictionaries(&sim).is_empty() {
+        sim.advance(Duration::from_secs(2));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let second = records(2, 10, 40, 40);
+    append(&store, &second);
+    assert_eq!(dictionaries(&sim).len(), 2);
+    check(&store, &[&first[..], &second].concat());
+    store.close().unwrap();
+    let sim = Sim::new(10);
+    let store = options(&sim).policy(POLICY).worker().create().unwrap();
+    append(&store, &first);
+    sim.advance(Duration::from_secs(2));
+    store.close().unwrap();
+    check(&options(&sim).open().unwrap(), &first);
 }

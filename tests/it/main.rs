@@ -20,6 +20,8 @@ mod damage;
 #[cfg(feature = "simulation")]
 mod dictionary;
 #[cfg(feature = "simulation")]
+mod large;
+#[cfg(feature = "simulation")]
 mod letting_go;
 #[cfg(feature = "simulation")]
 mod life;
