@@ -9,11 +9,28 @@ use crate::error::Result;
 use crate::format::ledger::Fact;
 use crate::report::Maintenance;
 
+/// Journal files that may wait to be settled before an appender settles one itself.
+const WAITING_FILES: usize = 2;
+/// The same where the store has a thread of its own for it.
+const WAITING_FILES_WITH_WORKER: usize = 4;
+
 /// Journal files of which nothing more will be written, oldest first.
 pub fn waiting(engine: &Engine) -> Vec<Arc<JournalFile>> {
     let growing = engine.writer.as_ref().and_then(|writer| writer.committer.growing());
     let snapshot = engine.catalog.snapshot();
     snapshot.view.journals.iter().filter(|file| Some(file.number) != growing).cloned().collect()
+}
+
+/// Settles where more journal files wait than an appender may leave behind.
+///
+/// # Errors
+/// The first step that fails.
+pub fn keep_up(engine: &Engine, writer: &Writer) -> Result<()> {
+    let limit = if writer.has_worker { WAITING_FILES_WITH_WORKER } else { WAITING_FILES };
+    match waiting(engine).len() > limit {
+        true => relieve(engine, limit),
+        false => Ok(()),
+    }
 }
 
 /// Settles until at most `limit` journal files wait: how appenders are slowed down to what the disk can take.

@@ -15,6 +15,7 @@ pub mod fence;
 pub mod forget;
 pub mod hint;
 pub mod housekeeping;
+pub mod large;
 pub mod lease;
 pub mod merge;
 pub mod partitions;

@@ -4,11 +4,6 @@ use crate::engine::{Engine, housekeeping, request};
 use crate::error::Result;
 use crate::record::Batch;
 
-/// Journal files that may wait to be settled before an appender settles one itself.
-const WAITING_FILES: usize = 2;
-/// The same where the store has a thread of its own for it.
-const WAITING_FILES_WITH_WORKER: usize = 4;
-
 /// Queues `batch` and returns its ticket, zero for an empty batch.
 ///
 /// # Errors
@@ -30,10 +25,7 @@ pub fn append(engine: &Engine, batch: &Batch) -> Result<u64> {
     if writer.committer.is_crowded() {
         writer.committer.wait(ticket, &engine.tools(writer))?;
     }
-    let limit = if writer.has_worker { WAITING_FILES_WITH_WORKER } else { WAITING_FILES };
-    if housekeeping::waiting(engine).len() > limit {
-        housekeeping::relieve(engine, limit)?;
-    }
+    housekeeping::keep_up(engine, writer)?;
     if !writer.has_worker {
         request::serve_in_passing(engine, writer);
     }
