@@ -72,7 +72,7 @@ impl Chunk {
     /// Compresses a chunk.
     pub fn new(body: &[u8]) -> Self {
         let mut bytes = Vec::new();
-        let compressed = compress::compress_into(body, &mut bytes);
+        let compressed = compress::compress_into(body, None, &mut bytes);
         if !compressed {
             bytes.extend_from_slice(body);
         }
@@ -260,7 +260,7 @@ impl Chunks {
         let chunk = self.stored(engine, index)?;
         let body = match chunk.compressed {
             false => Ok(chunk.bytes),
-            true => compress::decompress(&chunk.bytes, chunk.raw_length as usize),
+            true => compress::decompress(&chunk.bytes, chunk.raw_length as usize, None),
         };
         body.ok().filter(|body| body.len() as u64 == expected).ok_or_else(|| {
             let what = format!("chunk {index} of a large body in partition {} does not decompress", self.partition.id);
