@@ -5,9 +5,13 @@ mod codec;
 mod dictionary;
 mod train;
 
+#[cfg(feature = "simulation")]
+pub use codec::Malformed;
 pub use codec::{compress_into, decompress};
 pub use dictionary::Dictionary;
 pub use train::{Sample, Training, train};
+#[cfg(feature = "simulation")]
+pub use train::{Trained, Unproved, prove};
 
 /// The level that bodies are compressed at: zstd's own default, measured as the best trade for chats.
 pub const LEVEL: i32 = 3;

@@ -1,6 +1,7 @@
 //! Training a dictionary that holds only what many customers share.
 
 mod choose;
+mod header;
 mod prove;
 mod runs;
 mod shared;
@@ -10,8 +11,13 @@ mod text;
 
 use super::codec::compress_into;
 use super::dictionary::Dictionary;
-use text::{SEPARATOR, Text};
+use choose::choose;
+use header::header;
+use shared::shared;
+use text::Text;
 
+#[cfg(feature = "simulation")]
+pub use prove::Unproved;
 pub use prove::prove;
 
 /// One record of a training.
@@ -48,23 +54,32 @@ pub struct Trained {
 /// One customer of so many is held out of the choice, for the measurement.
 const HELD_OUT: u64 = 8;
 
-/// Trains a dictionary on `samples`; nothing where `stop` says so, where too few customers share anything, or where the
-/// proof fails.
+/// Trains a dictionary on `samples`: the same ones give the same bytes. Nothing where `stop` says so, where too few
+/// customers share anything, or where the proof fails. It needs about 15 times as much memory as the samples.
 pub fn train(samples: &[Sample<'_>], training: &Training, stop: &dyn Fn() -> bool) -> Option<Trained> {
     let (held_out, taken): (Vec<&Sample>, Vec<&Sample>) =
         samples.iter().partition(|sample| is_held_out(sample.customer));
-    let text = Text::of(taken.into_iter());
-    let shared = shared::shared(&text, training.k, stop)?;
-    let chosen = choose::choose(&text, &shared, training.size, stop)?;
-    let mut bytes = Vec::with_capacity(training.size);
-    for part in chosen.iter().rev() {
-        bytes.push(SEPARATOR);
-        bytes.extend_from_slice(&text.bytes[part.at as usize..][..part.length as usize]);
-    }
+    let bytes = make(&Text::of(taken.into_iter())?, training, stop)?;
     prove(&bytes, samples, training.k).ok()?;
     let dictionary = Dictionary::at_level(bytes, training.level).ok()?;
     let (plain_bytes, with_bytes) = measure(&held_out, &dictionary);
     Some(Trained { dictionary, plain_bytes, with_bytes })
+}
+
+/// The finished bytes: header and content.
+fn make(text: &Text, training: &Training, stop: &dyn Fn() -> bool) -> Option<Vec<u8>> {
+    if training.k < 2 {
+        return None;
+    }
+    let pool = shared(text, training.k, stop)?;
+    if pool.pieces.is_empty() {
+        return None;
+    }
+    // Content alone will do where zstd finds too little to count.
+    let mut bytes = header(text, &pool, training.size).unwrap_or_default();
+    let content = choose(text, &pool, training.size.checked_sub(bytes.len())?, stop)?;
+    bytes.extend_from_slice(&content);
+    (!content.is_empty()).then_some(bytes)
 }
 
 fn is_held_out(customer: u64) -> bool {

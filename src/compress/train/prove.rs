@@ -1,13 +1,15 @@
 //! The proof that a dictionary holds nobody's words: of the finished bytes, against the records themselves.
 
-use super::super::dictionary::MAGIC;
 use super::Sample;
+use super::header::header_length;
 use super::runs::{RUN, Runs, runs};
-use super::text::{SEPARATOR, Text};
+use super::text::{SEPARATOR, Text, masked};
 
 /// What is wrong with a dictionary: where, and no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unproved {
+    /// Samples of 4 GiB or more.
+    TooMuch,
     /// A header that cannot be read.
     Header,
     /// A digit other than the one that stands for all.
@@ -31,34 +33,38 @@ pub enum Unproved {
 
 /// Proves that every run of eight bytes of `dictionary` occurs, digits masked, in records of at least `k` customers.
 ///
+/// The content is cut at its separators. What is between two of them has no digit but the one that stands for all, is
+/// at least one run long, and every run in it has its `k` customers. The header holds counts and no text, so its runs
+/// need not occur at all; but one that does, in the records of fewer than `k` customers, is refused as well.
+///
 /// # Errors
 /// The first place of which that is not so.
 pub fn prove(dictionary: &[u8], samples: &[Sample<'_>], k: usize) -> Result<(), Unproved> {
-    if dictionary.starts_with(&MAGIC) {
-        return Err(Unproved::Header);
-    }
-    prove_content(dictionary, 0, &Text::of(samples.iter()), k)
-}
-
-fn prove_content(content: &[u8], offset: usize, text: &Text, k: usize) -> Result<(), Unproved> {
-    let mut numbers = Runs::for_at_most(content.len());
+    let text = Text::of(samples.iter()).ok_or(Unproved::TooMuch)?;
+    let (header, content) = dictionary.split_at(header_length(dictionary).ok_or(Unproved::Header)?);
+    let mut numbers = Runs::for_at_most(dictionary.len());
     let mut places = Vec::new();
-    let mut at = 0;
+    let mut at = header.len();
     for piece in content.split(|byte| *byte == SEPARATOR) {
-        if let Some(digit) = piece.iter().position(|byte| (b'1'..=b'9').contains(byte)) {
-            return Err(Unproved::Digit { at: offset + at + digit });
+        if let Some(digit) = piece.iter().position(|byte| *byte != masked(*byte)) {
+            return Err(Unproved::Digit { at: at + digit });
         }
         if !piece.is_empty() && piece.len() < RUN {
-            return Err(Unproved::Short { at: offset + at });
+            return Err(Unproved::Short { at });
         }
         places.extend(runs(piece).enumerate().map(|(place, run)| (at + place, numbers.number(run))));
         at += piece.len() + 1;
     }
-    let customers = customers(&numbers, text);
-    match places.into_iter().find(|(_, number)| (customers[*number as usize] as usize) < k) {
-        Some((at, number)) => Err(Unproved::Rare { at: offset + at, customers: customers[number as usize] as usize }),
-        None => Ok(()),
-    }
+    let header: Vec<u8> = header.iter().map(|byte| masked(*byte)).collect();
+    let tables: Vec<_> = runs(&header).enumerate().map(|(at, run)| (at, numbers.number(run))).collect();
+    let customers = customers(&numbers, &text);
+    let rare = |(at, number): &(usize, u32)| {
+        let customers = customers[*number as usize] as usize;
+        (customers < k).then_some(Unproved::Rare { at: *at, customers })
+    };
+    let nobodys = |(_, number): &&(usize, u32)| customers[*number as usize] == 0;
+    let found = tables.iter().filter(|one| !nobodys(one)).chain(&places).find_map(rare);
+    found.map_or(Ok(()), Err)
 }
 
 /// How many customers have each run.

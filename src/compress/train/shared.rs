@@ -9,11 +9,31 @@ use super::text::{SEPARATOR, Text};
 pub const SHORTEST: usize = 8;
 const LONGEST: usize = 512;
 
-/// A string that at least k customers share: its first place in the text, and its length.
+/// A string somewhere in a text.
 #[derive(Clone, Copy, Debug)]
-pub struct Shared {
+pub struct Piece {
     pub at: u32,
     pub length: u32,
+}
+
+impl Piece {
+    /// Its bytes.
+    pub fn of<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.at as usize..][..self.length as usize]
+    }
+}
+
+/// The strings that at least k customers share, one after the other: each once, none that only stands inside another.
+pub struct Pool {
+    pub bytes: Vec<u8>,
+    pub pieces: Vec<Piece>,
+}
+
+impl Pool {
+    fn push(&mut self, string: &[u8]) {
+        self.pieces.push(Piece { at: self.bytes.len() as u32, length: string.len() as u32 });
+        self.bytes.extend_from_slice(string);
+    }
 }
 
 /// A place where a word starts: its first bytes for a quick comparison, and whose it is.
@@ -65,8 +85,8 @@ fn common(text: &Text, a: u32, b: u32) -> u32 {
     a.iter().zip(b).take_while(|(a, b)| a == b && **a != SEPARATOR).count() as u32
 }
 
-/// The longest shared strings at all words of the text, in their order by bytes, each once.
-pub fn shared(text: &Text, k: usize, stop: &dyn Fn() -> bool) -> Option<Vec<Shared>> {
+/// The longest shared strings at all words of the text, but for those inside a longer one.
+pub fn shared(text: &Text, k: usize, stop: &dyn Fn() -> bool) -> Option<Pool> {
     let mut starts = starts(text);
     if stop() {
         return None;
@@ -80,17 +100,48 @@ pub fn shared(text: &Text, k: usize, stop: &dyn Fn() -> bool) -> Option<Vec<Shar
     let mut alike: Vec<u32> = vec![0];
     alike.extend(starts.windows(2).map(|pair| common(text, pair[0].at, pair[1].at)));
     let lengths = lengths(&starts, &alike, text.customers as usize, k);
-    let mut found: Vec<Shared> = Vec::new();
-    let mut least = 0;
-    for ((start, length), alike) in starts.iter().zip(lengths).zip(alike) {
-        least = alike.min(least);
-        let again = found.last().is_some_and(|last| last.length == length && least >= length);
-        if length as usize >= SHORTEST && !again {
-            found.push(Shared { at: start.at, length });
-            least = u32::MAX;
+    let inner = inner(text, &starts, &lengths);
+    let mut pool = Pool { bytes: Vec::new(), pieces: Vec::new() };
+    // Equal strings are neighbours, all but for longer ones between them: the last one, what all since have in common
+    // with it, and whether any of them stands inside another string.
+    let (mut last, mut least, mut last_inner) = (Piece { at: 0, length: 0 }, 0, true);
+    for (place, start) in starts.iter().enumerate() {
+        least = least.min(alike[place]);
+        let length = lengths[place];
+        if (length as usize) < SHORTEST {
+            continue;
+        }
+        if length == last.length && least >= length {
+            last_inner |= inner[place];
+            continue;
+        }
+        if !last_inner {
+            pool.push(last.of(&text.bytes));
+        }
+        (last, least, last_inner) = (Piece { at: start.at, length }, u32::MAX, inner[place]);
+    }
+    if !last_inner {
+        pool.push(last.of(&text.bytes));
+    }
+    Some(pool)
+}
+
+/// Which of the strings lie inside another one, where they stand.
+fn inner(text: &Text, starts: &[Start], lengths: &[u32]) -> Vec<bool> {
+    let mut length_at = vec![0; text.bytes.len()];
+    for (start, length) in starts.iter().zip(lengths) {
+        length_at[start.at as usize] = *length;
+    }
+    let mut inner = vec![false; text.bytes.len()];
+    for line in &text.records {
+        let mut end = 0;
+        for at in line.start..line.end {
+            let own = at + length_at[at as usize];
+            inner[at as usize] = own <= end;
+            end = end.max(own);
         }
     }
-    Some(found)
+    starts.iter().map(|start| inner[start.at as usize]).collect()
 }
 
 /// For every start, the longest prefix that k different customers share. Of every run of neighbours that just so many

@@ -12,9 +12,12 @@ pub fn masked(byte: u8) -> u8 {
     if byte.is_ascii_digit() { b'0' } else { byte }
 }
 
-/// The masked records one after the other, those of each customer together.
+/// The records one after the other, those of each customer together.
 pub struct Text {
+    /// Masked.
     pub bytes: Vec<u8>,
+    /// As they came.
+    pub raw: Vec<u8>,
     pub records: Vec<Line>,
     pub customers: u32,
 }
@@ -28,25 +31,35 @@ pub struct Line {
 }
 
 impl Text {
-    pub fn of<'a>(samples: impl Iterator<Item = &'a Sample<'a>>) -> Self {
+    /// The text of some samples; none where they are 4 GiB or more.
+    pub fn of<'a>(samples: impl Iterator<Item = &'a Sample<'a>>) -> Option<Self> {
         let mut of_customer: BTreeMap<u64, Vec<&[u8]>> = BTreeMap::new();
+        let mut length = 0;
         for sample in samples {
             of_customer.entry(sample.customer).or_default().push(sample.body);
+            length += sample.body.len() + 1;
         }
-        let mut text = Text { bytes: Vec::new(), records: Vec::new(), customers: of_customer.len() as u32 };
+        u32::try_from(length).ok()?;
+        let mut text = Text {
+            bytes: Vec::with_capacity(length),
+            raw: Vec::with_capacity(length),
+            records: Vec::new(),
+            customers: of_customer.len() as u32,
+        };
         for (customer, bodies) in of_customer.into_values().enumerate() {
             for body in bodies {
-                let start = text.bytes.len() as u32;
-                text.bytes.extend(body.iter().map(|byte| masked(*byte)));
-                text.bytes.push(SEPARATOR);
-                let end = text.bytes.len() as u32 - 1;
-                text.records.push(Line { start, end, customer: customer as u32 });
+                let start = text.raw.len() as u32;
+                text.raw.extend_from_slice(body);
+                let line = Line { start, end: text.raw.len() as u32, customer: customer as u32 };
+                text.raw.push(SEPARATOR);
+                text.records.push(line);
             }
         }
-        text
+        text.bytes.extend(text.raw.iter().map(|byte| masked(*byte)));
+        Some(text)
     }
 
-    /// The bytes of a record.
+    /// The masked bytes of a record.
     pub fn line(&self, line: &Line) -> &[u8] {
         &self.bytes[line.start as usize..line.end as usize]
     }
