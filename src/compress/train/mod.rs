@@ -16,7 +16,7 @@ use header::header;
 use shared::shared;
 use text::Text;
 
-#[cfg(feature = "simulation")]
+#[cfg(any(test, feature = "simulation"))]
 pub use prove::Unproved;
 pub use prove::prove;
 
