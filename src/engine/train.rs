@@ -190,7 +190,7 @@ pub fn train(engine: &Engine, due: &Due, stop: &dyn Fn() -> bool) -> Result<Opti
     let stop = || stop() || engine.fences.has_partition(due.target.number);
     let Some(bodies) = sample(engine, due, &stop) else { return Ok(None) };
     let samples: Vec<Sample<'_>> = bodies.iter().map(|(customer, body)| Sample { customer: *customer, body }).collect();
-    make(engine, &due.target, &samples, due.size, (&stop, &stale))
+    make(engine, &due.target, &samples, due.size, &stop, &stale)
 }
 
 /// Trains the streams of `records`, which are not in the store yet, where they have no dictionary: each for the partition
@@ -242,7 +242,7 @@ fn train_stream(
     let known = |state: &State| (state.acts.next(), state.policy.0);
     let before = known(engine.ledger().state());
     let (target, _) = engine.partitions.use_partition(&engine.keyring, id)?;
-    make(engine, &target, &samples, size, (stop, &|state| known(state) != before))
+    make(engine, &target, &samples, size, stop, &|state| known(state) != before)
 }
 
 /// Whether a customer has not been erased, as far as anybody knows.
@@ -259,7 +259,8 @@ fn make(
     target: &PartitionEntry,
     samples: &[Sample<'_>],
     size: usize,
-    (stop, stale): (&dyn Fn() -> bool, &dyn Fn(&State) -> bool),
+    stop: &dyn Fn() -> bool,
+    stale: &dyn Fn(&State) -> bool,
 ) -> Result<Option<Report>> {
     let threshold = engine.writer()?.tuning.train_at;
     let customers: HashSet<u64> = samples.iter().map(|sample| sample.customer).collect();

@@ -234,7 +234,7 @@ fn what_is_appended_again_keeps_its_dictionary() {
     store.close().unwrap();
     let store = options(&sim).open().unwrap();
     check(&store, &all);
-    assert_eq!(damage(&store), [PathBuf::new(); 0]);
+    assert!(damage(&store).is_empty());
 }
 
 #[test]
@@ -322,7 +322,7 @@ fn a_power_cut_at_any_change_around_a_training_loses_nothing() {
         cuts += 1;
         sim.restart();
         let store = options(&sim).open().unwrap();
-        assert_eq!(damage(&store), [PathBuf::new(); 0], "cut {cuts}");
+        assert!(damage(&store).is_empty(), "cut {cuts}");
         let named: usize = store.stats().unwrap().partitions.iter().map(|one| one.dictionaries.len()).sum();
         assert_eq!(dictionaries(&sim).len(), named, "cut {cuts}: strangers are swept");
         // Whole or not at all, and nothing that was acknowledged is missing.
@@ -377,7 +377,7 @@ fn an_older_ledger_takes_dictionaries_in_again_and_nobody_gets_those_of_the_dead
     let store = options(&sim).restored("a test").open().unwrap();
     assert_eq!(store.recovery().restored.as_ref().unwrap().dictionaries_found, 2);
     check(&store, &all);
-    assert_eq!(damage(&store), [PathBuf::new(); 0]);
+    assert!(damage(&store).is_empty());
     expire(&store);
     assert_eq!(dictionaries(&sim).len(), 1);
     store.close().unwrap();
