@@ -19,6 +19,7 @@ use crate::format::ledger::{DictionaryFact, Fact, State};
 use crate::ident::{PartitionNumber, Stream};
 use crate::keyring::PartitionEntry;
 use crate::segment;
+use crate::sync::atomic::Ordering;
 use crate::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 /// Prepared dictionaries kept in memory, each of about half a megabyte.
@@ -325,7 +326,8 @@ pub fn publish(
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(false),
         published => published.map_err(|error| Error::io("write a dictionary", &path, error))?,
     }
-    let gone = |state: &State| state.acts.expired.contains(&number) || stale(state);
+    let closing = || engine.writer.as_ref().is_none_or(|writer| writer.closing.load(Ordering::Acquire));
+    let gone = |state: &State| closing() || state.acts.expired.contains(&number) || stale(state);
     let known = || engine.catalog.dictionaries.add(&fact);
     if engine.record_unless(&[Fact::Dictionary(fact.clone())], &gone, known)? {
         return Ok(true);

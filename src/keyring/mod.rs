@@ -225,11 +225,23 @@ impl Keyring {
     /// # Errors
     /// [`ErrorKind::Corrupt`] where the part of the tree that would hold it cannot be read: nothing is guessed.
     pub fn customer(&self, id: &CustomerId) -> Result<Option<Found<CustomerEntry>>> {
-        let tag = customer_tag(&self.lookup, id.expose());
-        let found = match self.customers.get(&tag) {
+        self.customer_under(&self.tag_of(id))
+    }
+
+    /// The tag under which the entry of a customer is kept: the same under every root, and nothing without the keyring.
+    pub fn tag_of(&self, id: &CustomerId) -> [u8; 16] {
+        customer_tag(&self.lookup, id.expose())
+    }
+
+    /// The entry that is kept under `tag`.
+    ///
+    /// # Errors
+    /// As [`Keyring::customer`].
+    pub fn customer_under(&self, tag: &[u8; 16]) -> Result<Option<Found<CustomerEntry>>> {
+        let found = match self.customers.get(tag) {
             Some(found) => Some(found),
             None => {
-                let key = TreeKey::new(EntryKind::Customer, &tag);
+                let key = TreeKey::new(EntryKind::Customer, tag);
                 let _stripe = locked(self.stripe(&key));
                 self.load_customer(&key)?
             }
@@ -253,7 +265,7 @@ impl Keyring {
         now: Timestamp,
         not_before: Option<Timestamp>,
     ) -> Result<Found<CustomerEntry>> {
-        let tag = customer_tag(&self.lookup, id.expose());
+        let tag = self.tag_of(id);
         let enough = |entry: &CustomerEntry| entry.state == CustomerState::Living && entry.covers(stream, window);
         if let Some((entry, number)) = self.customers.get(&tag)
             && enough(&entry)
@@ -381,7 +393,7 @@ impl Keyring {
 
     /// Where the entry of a customer stands, for [`Keyring::shred`].
     pub fn customer_key(&self, id: &CustomerId) -> TreeKey {
-        TreeKey::new(EntryKind::Customer, &customer_tag(&self.lookup, id.expose()))
+        TreeKey::new(EntryKind::Customer, &self.tag_of(id))
     }
 
     /// Where the entry of a partition stands, for [`Keyring::shred`].

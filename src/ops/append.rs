@@ -11,7 +11,7 @@ use crate::sync::Arc;
 ///
 /// # Errors
 /// [`crate::ErrorKind::Refused`] with every refused record: nothing was written. [`crate::ErrorKind::Poisoned`] after a
-/// failed write or sync.
+/// failed write or sync. [`crate::ErrorKind::Invalid`] once the store is closed.
 pub fn append(engine: &Engine, batch: &Batch) -> Result<u64> {
     let writer = engine.writer()?;
     writer.committer.check()?;
@@ -49,8 +49,8 @@ enum Submitted {
 /// Encodes and queues `batch`, unless it is `patient` and a partition may have a dictionary first.
 fn submit(engine: &Engine, writer: &Writer, batch: &Batch, patient: bool) -> Result<Submitted> {
     let policy = engine.policy();
-    // Held until the group is queued: whoever closes a fence waits for it.
-    let _passing = engine.fences.pass();
+    // Held until the group is queued: whoever closes a fence, or the store, waits for it.
+    let _passing = engine.pass()?;
     let pending = engine.encoder(writer, &policy, engine.now()).encode(batch)?;
     if patient {
         let numbers = pending.indexed.totals.iter().map(|(number, _)| *number);

@@ -30,7 +30,7 @@ pub fn maintain(engine: &Engine, budget: Budget) -> Result<Maintenance> {
 /// # Errors
 /// As [`maintain`].
 pub fn keep_house(engine: &Engine, writer: &Writer, budget: Budget, done: &mut Maintenance) -> Result<()> {
-    let _one_at_a_time = writer.housekeep();
+    let _one_at_a_time = writer.housekeep()?;
     let began = engine.env.monotonic();
     request::serve(engine, writer)?;
     while step(engine, writer, done)? {
@@ -87,7 +87,7 @@ pub fn settle(engine: &Engine) -> Result<Maintenance> {
 /// # Errors
 /// The first step that fails; doing it again goes on from there.
 pub fn scrub(engine: &Engine) -> Result<Maintenance> {
-    let _one_at_a_time = engine.writer()?.housekeep();
+    let _one_at_a_time = engine.writer()?.housekeep()?;
     let mut done = Maintenance::default();
     scrub::scrub(engine, &mut done)?;
     engine.catalog.sweep()?;
