@@ -34,10 +34,13 @@ mod store;
 mod sync;
 mod window;
 
-/// What the crash suite and the canary search look at.
+/// What the crash suite, the canary search and the benchmarks look at.
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
 pub mod simulation {
+    pub use crate::compress::{
+        Dictionary, Malformed, Sample, Trained, Training, Unproved, compress_into, decompress, prove, train,
+    };
     pub use crate::crypto::{keys, seals};
 }
 

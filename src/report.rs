@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::ident::{CustomerId, PartitionId};
+use crate::ident::{CustomerId, PartitionId, Stream};
 use crate::record::Hold;
 use crate::window::{Day, Timestamp};
 
@@ -49,6 +49,8 @@ pub struct Restored {
     pub partitions_gone: u64,
     /// Segments that lay there unheard of by the older ledger, taken in again.
     pub segments_found: u64,
+    /// Dictionaries likewise.
+    pub dictionaries_found: u64,
     /// Segments that the ledger names and that are not there. What reads their partitions is an error until they are
     /// brought back, or given up by a repair.
     pub missing: Vec<PathBuf>,
@@ -155,6 +157,25 @@ impl Budget {
     pub const ALL: Budget = Budget { time: Duration::MAX };
 }
 
+/// A dictionary that was trained and is in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Training {
+    /// The stream it is for.
+    pub stream: Stream,
+    /// The partition it was trained for; others of the stream get copies.
+    pub partition: PartitionId,
+    /// Its length.
+    pub bytes: u64,
+    /// Customers in the sample.
+    pub customers: u64,
+    /// Records in the sample.
+    pub records: u64,
+    /// What records of customers who were held out compress to without it, in bytes.
+    pub plain_bytes: u64,
+    /// And with it.
+    pub with_bytes: u64,
+}
+
 /// What a maintenance call did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Maintenance {
@@ -172,6 +193,8 @@ pub struct Maintenance {
     pub customers_forgotten: u64,
     /// Whether the keyring's log was rewritten because most of it was dead.
     pub keyring_compacted: bool,
+    /// Dictionaries that were trained and came into use.
+    pub dictionaries_trained: u64,
     /// Whether there is more to do that the budget did not reach.
     pub more: bool,
 }
@@ -197,6 +220,31 @@ pub struct PartitionStats {
     pub overdue: bool,
     /// Customers whose records are held here although the partition has expired; zero where it has not.
     pub held: u64,
+    /// What new records are compressed with, and what those before were, oldest first.
+    pub dictionaries: Vec<DictionaryStats>,
+}
+
+/// A dictionary of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DictionaryStats {
+    /// Its id, as file names have it: eight hexadecimal digits.
+    pub id: String,
+    /// Length of its file.
+    pub bytes: u64,
+    /// When it was trained.
+    pub trained: Timestamp,
+    /// What records of customers who were held out of the training compressed to without it, in bytes.
+    pub plain_bytes: u64,
+    /// And with it.
+    pub with_bytes: u64,
+}
+
+impl DictionaryStats {
+    /// The share of the bytes that it takes off records, 0 to 1, as measured when it was trained.
+    pub fn gain(&self) -> f64 {
+        let (plain, with) = (self.plain_bytes, self.with_bytes);
+        if plain == 0 { 0.0 } else { plain.saturating_sub(with) as f64 / plain as f64 }
+    }
 }
 
 impl PartitionStats {

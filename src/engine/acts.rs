@@ -3,9 +3,8 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::column;
-use super::explode;
 use super::{Engine, Writer, housekeeping, lease, scrub};
+use super::{column, explode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::{Act, EVIDENCE_LIMIT, Effect, Fact};
 use crate::ident::{CustomerId, PartitionNumber, SubjectNumber};

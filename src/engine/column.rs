@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::cells::cell_key;
 use super::partitions::Partition;
 use super::read::CellReader;
-use super::{Engine, Writer, acts, merge};
+use super::{Engine, Writer, acts, dictionaries, merge};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::{Act, HeldCells};
 use crate::ident::{PartitionNumber, Stream, SubjectNumber};
@@ -107,6 +107,10 @@ fn take_out(
         // In front: writers use the newest, which is the last.
         secrets.append(&mut row.secrets);
         row.secrets = secrets;
+    }
+    for fact in engine.catalog.dictionaries.of(number) {
+        let key = dictionaries::key(partition, &fact)?;
+        remnant.dictionaries.push((fact.dictionary, key.key().duplicate()));
     }
     Ok((!remnant.held.is_empty()).then(|| Arc::new(remnant)))
 }
@@ -219,9 +223,12 @@ pub fn show(engine: &Engine, left: &Left) -> Result<()> {
             slots.extend(view.segments.remove(partition).unwrap_or_default());
         }
     });
-    let directories: HashSet<_> = slots.iter().filter_map(|slot| slot.path.parent().map(ToOwned::to_owned)).collect();
+    let mut directories: HashSet<_> =
+        slots.iter().filter_map(|slot| slot.path.parent().map(ToOwned::to_owned)).collect();
     engine.catalog.doom(slots);
     engine.catalog.sweep()?;
+    let gone = left.iter().filter(|(_, remnant)| remnant.is_none()).map(|(partition, _)| *partition);
+    directories.extend(dictionaries::unlink(engine, &gone.collect())?);
     for directory in directories {
         // A reader may still hold a segment there; then the directory goes with the next sweep after a restart.
         let _ = engine.env.remove_dir(&directory);

@@ -73,7 +73,7 @@ impl Chunk {
     /// Compresses a chunk.
     pub fn new(body: &[u8]) -> Self {
         let mut bytes = Vec::new();
-        let compressed = compress::compress_into(body, &mut bytes);
+        let compressed = compress::compress_into(body, None, &mut bytes);
         if !compressed {
             bytes.extend_from_slice(body);
         }
@@ -125,7 +125,7 @@ impl Encoder<'_> {
         };
         let random = self.random()?;
         let sequence = self.sequence.take(1)?;
-        let head = self.head(FrameKind::Record, sequence, random, &cell);
+        let head = self.head(FrameKind::Record, sequence, random, &cell, 0);
         let context =
             FrameContext { store: &self.opening.store, partition: partition.number, salt: &self.opening.salt };
         let mut group = GroupBuilder::new(1, 1, body.len() + 256);
@@ -157,7 +157,7 @@ impl Encoder<'_> {
         let mut group = GroupBuilder::new(1, 0, chunks.iter().map(|chunk| chunk.bytes.len() + 128).sum());
         let mut frames = Vec::with_capacity(chunks.len());
         for (chunk, sequence) in chunks.iter().zip(first..) {
-            let head = self.head(FrameKind::Chunk, sequence, random, cell);
+            let head = self.head(FrameKind::Chunk, sequence, random, cell, 0);
             let (raw_length, compressed) = (chunk.raw_length, chunk.compressed);
             let prefix =
                 Prefix { at, raw_length, kind: BodyKind::Bytes, id: None, original: None, compressed, large: false };
@@ -261,7 +261,7 @@ impl Chunks {
         let chunk = self.stored(engine, index)?;
         let body = match chunk.compressed {
             false => Ok(chunk.bytes),
-            true => compress::decompress(&chunk.bytes, chunk.raw_length as usize),
+            true => compress::decompress(&chunk.bytes, chunk.raw_length as usize, None),
         };
         body.ok().filter(|body| body.len() as u64 == expected).ok_or_else(|| {
             let what = format!("chunk {index} of a large body in partition {} does not decompress", self.partition.id);

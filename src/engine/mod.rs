@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod cells;
 pub mod column;
 pub mod committer;
+pub mod dictionaries;
 pub mod due;
 pub mod encode;
 pub mod explode;
@@ -29,6 +30,7 @@ pub mod scrub;
 pub mod settle;
 pub mod sweep;
 pub mod time;
+pub mod train;
 pub mod visible;
 
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -47,7 +49,7 @@ use time::TrustedTime;
 
 use crate::env::{Env, Lock};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::ledger::Fact;
+use crate::format::ledger::{Fact, State};
 use crate::ident::{PartitionId, PartitionNumber, StoreId};
 use crate::journal::Follower;
 use crate::keyring::Keyring;
@@ -64,6 +66,8 @@ pub struct Tuning {
     pub fold_at: u64,
     /// Bytes to reserve for a full disk.
     pub ballast_bytes: u64,
+    /// Train a stream once it has so much.
+    pub train_at: train::Threshold,
     /// Planted bug: acknowledge without waiting for the keyring.
     #[cfg(feature = "simulation")]
     pub forget_keyring: bool,
@@ -78,6 +82,7 @@ impl Default for Tuning {
             merge_at_least: 8,
             fold_at: 16_384,
             ballast_bytes: ballast::USUAL_BYTES,
+            train_at: train::Threshold::default(),
             #[cfg(feature = "simulation")]
             forget_keyring: false,
             #[cfg(feature = "simulation")]
@@ -110,6 +115,12 @@ pub struct Writer {
     pub looked: request::Looked,
     /// What is reserved for a full disk.
     pub ballast: Ballast,
+    /// What was tried to train.
+    pub trained: Mutex<train::Tried>,
+    /// Held while a dictionary is trained; no append ever waits for it.
+    pub training: Mutex<()>,
+    /// Whether nobody waits for a training any more.
+    pub closing: AtomicBool,
     /// When background work is due.
     pub tuning: Tuning,
     /// Whether somebody says that the store was put back from an older copy, so that what is missing may be given up.
@@ -240,6 +251,22 @@ impl Engine {
         Ok(())
     }
 
+    /// As [`Engine::record`], unless by now the state makes the facts `stale`: then nothing is written, and the answer is
+    /// `false`. What is done `with` them is done before anybody can record anything else.
+    ///
+    /// # Errors
+    /// As [`Engine::record`].
+    pub fn record_unless(&self, facts: &[Fact], stale: &dyn Fn(&State) -> bool, with: impl FnOnce()) -> Result<bool> {
+        let mut ledger = self.ledger();
+        if stale(ledger.state()) {
+            return Ok(false);
+        }
+        ledger.append(self.trusted.now(&*self.env), facts)?;
+        self.watermark.fetch_max(ledger.state().watermark.as_micros(), Ordering::Relaxed);
+        with();
+        Ok(true)
+    }
+
     /// What a leader writes with.
     pub fn tools<'a>(&'a self, writer: &'a Writer) -> Tools<'a> {
         Tools {
@@ -257,6 +284,8 @@ impl Engine {
     pub fn encoder<'a>(&'a self, writer: &'a Writer, policy: &'a Policy, now: Timestamp) -> Encoder<'a> {
         Encoder {
             env: &*self.env,
+            root: &self.root,
+            dictionaries: &self.catalog.dictionaries,
             opening: writer.opening,
             sequence: &writer.sequence,
             keyring: &self.keyring,

@@ -6,7 +6,7 @@
 use crate::sync::{Arc, RwLock};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::crypto::PartitionKey;
+use crate::crypto::{DictionaryKey, PartitionKey};
 use crate::error::Result;
 use crate::ident::{Handle, PartitionId, PartitionNumber, Stream, SubjectNumber};
 use crate::keyring::{Column, Keyring, PartitionEntry, Remnant};
@@ -36,6 +36,15 @@ impl Partition {
         let (number, id) = (remnant.number, remnant.id.clone());
         let kept = remnant.held.iter().map(|(handle, _)| *handle).collect();
         Arc::new(Partition { number, id, key: None, remnant: Some(remnant), kept })
+    }
+
+    /// The key of its dictionary with this id: under its own key, or kept with what is held. None where neither is.
+    pub fn dictionary_key(&self, id: u32) -> Option<DictionaryKey> {
+        let kept = || {
+            let mut kept = self.remnant.iter().flat_map(|remnant| &remnant.dictionaries);
+            kept.find(|(known, _)| *known == id).map(|(_, key)| DictionaryKey::from_key(key.duplicate()))
+        };
+        self.key.as_ref().map(|key| key.dictionary(id)).or_else(kept)
     }
 
     /// Whether frames under `handle` may be read by anybody.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::catalog::JournalFile;
+use super::dictionaries;
 use super::forget::FENCE_DAYS;
 use super::partitions::Partitions;
 use super::scrub::Scrub;
@@ -67,7 +68,16 @@ pub fn account(scene: &Scene<'_>, leaves: u64) -> Result<(Restored, Vec<Fact>)> 
     let unheard = unheard(scene)?;
     restored.segments_found = unheard.len() as u64;
     let first = scene.journals.iter().map(|file| file.number.saturating_sub(1)).min().unwrap_or(u64::MAX);
-    let whole = !scene.missed && dead.is_empty() && restored.missing.is_empty() && unheard.is_empty();
+    let dictionaries = dictionaries::unheard(&**scene.env, scene.root, (state, scene.partitions))?;
+    restored.dictionaries_found = dictionaries.len() as u64;
+    for fact in state.dictionaries.values().flatten().filter(|fact| !dead.contains(&fact.partition)) {
+        let path = dictionaries::path(scene.root, fact);
+        if is_missing(&**scene.env, &path)? {
+            restored.missing.push(path);
+        }
+    }
+    let found = unheard.len() + dictionaries.len();
+    let whole = !scene.missed && dead.is_empty() && restored.missing.is_empty() && found == 0;
     if whole {
         return Ok((restored, Vec::new()));
     }
@@ -87,7 +97,7 @@ pub fn account(scene: &Scene<'_>, leaves: u64) -> Result<(Restored, Vec<Fact>)> 
         lapsed_fence: scene.now.plus_seconds(-FENCE_DAYS * 86_400),
         held: held(scene),
     };
-    let mut facts = Vec::new();
+    let mut facts: Vec<Fact> = dictionaries.into_iter().map(Fact::Dictionary).collect();
     if !unheard.is_empty() {
         let (journals, sources) = (Vec::new(), Vec::new());
         facts.push(Fact::Settled { journals, segments: unheard, sources, known: state.known });
@@ -125,7 +135,8 @@ fn dead(scene: &Scene<'_>) -> BTreeSet<PartitionNumber> {
     let of_segments = scene.state.segments.keys().map(|(partition, _)| *partition);
     let of_journals = scene.journals.iter().flat_map(|file| file.totals().into_keys());
     let of_holds = scene.state.acts.held.keys().copied();
-    let named: BTreeSet<_> = of_segments.chain(of_journals).chain(of_holds).collect();
+    let of_dictionaries = scene.state.dictionaries.keys().copied();
+    let named: BTreeSet<_> = of_segments.chain(of_journals).chain(of_holds).chain(of_dictionaries).collect();
     named.into_iter().filter(|partition| scene.partitions.numbered(*partition).is_none()).collect()
 }
 

@@ -4,6 +4,7 @@
 //! reader tell an append that never finished (nothing follows it) from damage (a later commit does).
 
 mod act;
+mod dictionary;
 mod fact;
 mod gap;
 mod hold;
@@ -12,6 +13,7 @@ mod snapshot;
 mod tests;
 
 pub use act::{Act, ActState, Acts, EVIDENCE_LIMIT, Effect, HeldCells};
+pub use dictionary::DictionaryFact;
 pub use fact::{Fact, SegmentFact, SegmentRef};
 pub use gap::Gap;
 pub use hold::{Hold, Holds};

@@ -2,6 +2,7 @@
 //! anything is allocated, checksums checked before anything is parsed. docs/format.md is its specification.
 
 pub mod bytes;
+pub mod dictionary;
 pub mod frame;
 pub mod group;
 pub mod hint;

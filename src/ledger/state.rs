@@ -18,6 +18,7 @@ impl State {
             opening: 0,
             epoch: 0,
             segments: BTreeMap::new(),
+            dictionaries: BTreeMap::new(),
             next_segment: 1,
             settled_through: 0,
             next_journal: 1,
@@ -91,6 +92,13 @@ impl State {
                 }
                 new.iter().try_for_each(|new| self.check_segment(new))
             }
+            Fact::Dictionary(new) => match self.dictionaries.get(&new.partition) {
+                _ if new.partition.0 == 0 => Err(Malformed("a dictionary has no partition")),
+                Some(known) if known.iter().any(|known| known.dictionary == new.dictionary) => {
+                    Err(Malformed("a dictionary is named twice"))
+                }
+                _ => Ok(()),
+            },
             Fact::Gap(gap)
                 if gap.settled_through > self.settled_through
                     || gap.next_journal < self.next_journal
@@ -173,6 +181,7 @@ impl State {
                 self.holds.standing.insert(*number, hold.clone());
             }
             Fact::HoldReleased { number } => drop(self.holds.standing.remove(number)),
+            Fact::Dictionary(new) => self.dictionaries.entry(new.partition).or_default().push(new.clone()),
             Fact::FenceLapsed { erased } => self.acts.lapsed_fence = self.acts.lapsed_fence.max(Some(*erased)),
             Fact::StoreCreated { .. } | Fact::Watermark | Fact::ClockTrusted { .. } | Fact::SnapshotTaken { .. } => {}
         }
@@ -239,6 +248,7 @@ impl State {
         dead.retain(|partition| !self.acts.held.contains_key(partition) && self.acts.expired.contains(partition));
         if !dead.is_empty() {
             self.segments.retain(|(partition, _), _| !dead.contains(partition));
+            self.dictionaries.retain(|partition, _| !dead.contains(partition));
         }
     }
 
@@ -261,6 +271,8 @@ impl State {
         }
         let held = &acts.held;
         self.segments.retain(|(partition, _), _| !gap.expired.contains(partition) || held.contains_key(partition));
+        let held = &self.acts.held;
+        self.dictionaries.retain(|partition, _| !gap.expired.contains(partition) || held.contains_key(partition));
         self.gap = Some(gap.clone());
     }
 

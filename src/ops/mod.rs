@@ -19,5 +19,6 @@ pub mod request;
 pub mod scan;
 pub mod stats;
 pub mod timeline;
+pub mod train;
 pub mod upload;
 pub mod verify;

@@ -168,6 +168,7 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
 /// Takes in what ledger and journal say, and what other processes left behind; after an unclean end, sweeps.
 fn look_around(engine: &Engine, files: &[Arc<JournalFile>], restored: bool, report: &mut Recovery) -> Result<()> {
     follow_acts(engine, &engine.ledger());
+    engine.catalog.dictionaries.follow(engine.ledger().state());
     show(engine, files);
     lease::begin(engine, engine.writer()?);
     match request::sweep(engine, true) {
@@ -204,6 +205,9 @@ fn writer(
         has_worker: wish.has_worker,
         fencing: lease::Fencing::default(),
         looked: request::Looked::default(),
+        trained: Mutex::default(),
+        training: Mutex::default(),
+        closing: AtomicBool::new(false),
         ballast,
         next_segment: AtomicU64::new(state.next_segment),
         tuning: wish.tuning,

@@ -121,6 +121,7 @@ fn follow(engine: &Engine) -> Result<()> {
     let ledger = engine.ledger();
     let settled_through = ledger.state().settled_through;
     let facts: Vec<_> = ledger.state().segments.values().cloned().collect();
+    engine.catalog.dictionaries.follow(ledger.state());
     drop(ledger);
     engine.keyring.refresh()?;
     engine.partitions.reload(&engine.keyring)?;

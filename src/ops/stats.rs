@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::engine::catalog::Totals;
 use crate::error::Result;
 use crate::ident::PartitionId;
-use crate::report::{PartitionStats, Stats};
+use crate::report::{DictionaryStats, PartitionStats, Stats};
 
 /// The state of the store.
 ///
@@ -38,11 +38,24 @@ pub fn stats(engine: &Engine) -> Result<Stats> {
         }
     }
     let (policy, now) = (engine.policy(), engine.now());
+    let mut dictionaries: BTreeMap<PartitionId, Vec<DictionaryStats>> = BTreeMap::new();
+    for fact in engine.ledger().state().dictionaries.values().flatten() {
+        let stats = DictionaryStats {
+            id: format!("{:08x}", fact.dictionary),
+            bytes: fact.bytes,
+            trained: fact.provenance.trained,
+            plain_bytes: fact.provenance.plain_bytes,
+            with_bytes: fact.provenance.with_bytes,
+        };
+        dictionaries.entry(fact.id.clone()).or_default().push(stats);
+        // A file like any other, also where nothing has been written with it yet.
+        sums.entry(fact.id.clone()).or_default().1 += fact.bytes;
+    }
     let partitions = sums.into_iter().map(|(partition, (totals, stored_bytes, segments))| {
         let deadline = policy.rule(&partition.stream).and_then(|rule| rule.partition_deadline(&partition.window));
         let held = held.get(&partition).copied().unwrap_or(0);
         PartitionStats {
-            partition,
+            partition: partition.clone(),
             records: totals.records - totals.chunks,
             raw_bytes: totals.raw_bytes,
             stored_bytes,
@@ -51,6 +64,7 @@ pub fn stats(engine: &Engine) -> Result<Stats> {
             deadline,
             overdue: held == 0 && deadline.is_some_and(|deadline| deadline <= now),
             held,
+            dictionaries: dictionaries.remove(&partition).unwrap_or_default(),
         }
     });
     let partitions = partitions.collect();

@@ -66,7 +66,8 @@ impl Options {
         self
     }
 
-    /// Gives the store a thread of its own, which commits what nobody waits for and keeps house.
+    /// Gives the store a thread of its own, which commits what nobody waits for and keeps house; and a second one for the
+    /// seconds in which a dictionary is trained.
     pub fn worker(mut self) -> Self {
         self.worker = true;
         self
@@ -140,6 +141,14 @@ impl Options {
     #[doc(hidden)]
     pub fn ballast_bytes(mut self, bytes: u64) -> Self {
         self.tuning.ballast_bytes = bytes;
+        self
+    }
+
+    /// For the suites on the simulated machine: train a stream once it has so many records of so many customers.
+    #[cfg(feature = "simulation")]
+    #[doc(hidden)]
+    pub fn train_at(mut self, records: u64, customers: usize) -> Self {
+        self.tuning.train_at = crate::engine::train::Threshold { records, raw_bytes: u64::MAX, customers };
         self
     }
 

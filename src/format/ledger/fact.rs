@@ -3,6 +3,7 @@
 use super::super::bytes::{Malformed, Reader, Writer};
 use super::super::position::Known;
 use super::act::{Act, Effect};
+use super::dictionary::DictionaryFact;
 use super::gap::Gap;
 use super::hold::Hold;
 use crate::crypto::Digest;
@@ -107,6 +108,8 @@ pub enum Fact {
         /// What it said.
         clock: Timestamp,
     },
+    /// A partition has a dictionary more: from here on frames may name it, and new ones do.
+    Dictionary(DictionaryFact),
     /// A new file began with this snapshot. Written by the ledger itself, as the first leaf of every file but the
     /// first: so the tree vouches for the state that openings start from.
     SnapshotTaken {
@@ -181,6 +184,7 @@ impl Fact {
             Fact::HoldPlaced { .. } => 22,
             Fact::HoldReleased { .. } => 26,
             Fact::ClockTrusted { .. } => 25,
+            Fact::Dictionary(_) => 27,
         }
     }
 
@@ -232,6 +236,7 @@ impl Fact {
                 hold.encode(out);
             }
             Fact::Gap(gap) => gap.encode(out),
+            Fact::Dictionary(dictionary) => dictionary.encode(out),
             Fact::FenceLapsed { erased: at } | Fact::ClockTrusted { clock: at } => out.put_i64(at.as_micros()),
             Fact::SnapshotTaken { file, hash } => {
                 out.put_u64(*file);
@@ -274,6 +279,7 @@ impl Fact {
             24 => Fact::FenceLapsed { erased: super::time(from.i64()?)? },
             25 => Fact::ClockTrusted { clock: super::time(from.i64()?)? },
             26 => Fact::HoldReleased { number: from.u64()? },
+            27 => Fact::Dictionary(DictionaryFact::decode(&mut from)?),
             _ => return Ok(None),
         };
         from.finish()?;

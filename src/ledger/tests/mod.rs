@@ -11,7 +11,8 @@ use super::proof::{Continuation, Inclusion};
 use super::verify::LedgerCheck;
 use super::*;
 use crate::env::sim::Sim;
-use crate::format::ledger::Hold;
+use crate::format::dictionary::Provenance;
+use crate::format::ledger::{DictionaryFact, Hold};
 use crate::format::position::{Known, Position};
 use crate::ident::{PartitionId, PartitionNumber, Salt, Stream, SubjectNumber};
 use crate::policy::HoldScope;
@@ -56,8 +57,25 @@ fn segment(partition: u64, number: u64) -> SegmentFact {
     }
 }
 
+fn dictionary(partition: u64, id: u32) -> DictionaryFact {
+    let provenance =
+        Provenance { trained: at(60), origin: PartitionNumber(partition), plain_bytes: 9_000, with_bytes: 6_000 };
+    DictionaryFact {
+        partition: PartitionNumber(partition),
+        id: segment(partition, 1).id,
+        dictionary: id,
+        hash: [id as u8; 32],
+        bytes: 1_000,
+        provenance,
+    }
+}
+
 fn known(file: u64, offset: u64, entry: u64) -> Known {
     Known { journal: Position { file, offset }, entry }
+}
+
+fn policy(round: u64) -> Fact {
+    Fact::PolicySet { version: round as u32, text: format!("# policy {round}\n") }
 }
 
 /// What a store writes down as it lives: append number `step` of it.
@@ -65,7 +83,8 @@ fn life(step: u64) -> Vec<Fact> {
     let round = step / 6 + 1;
     match step % 6 {
         0 => vec![Fact::Opened { opening: round as u32, salt: Salt::from_bytes([round as u8; 16]) }],
-        1 => vec![Fact::PolicySet { version: round as u32, text: format!("# policy {round}\n") }, Fact::Watermark],
+        1 if round % 2 == 1 => vec![policy(round), Fact::Dictionary(dictionary(round, 77))],
+        1 => vec![policy(round), Fact::Watermark],
         2 => vec![Fact::Settled {
             journals: vec![(2 * round - 1, 9_000)],
             segments: vec![segment(1, 3 * round - 2), segment(1, 3 * round - 1)],
