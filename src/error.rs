@@ -21,6 +21,8 @@ pub enum ErrorKind {
     /// Policy, a fence or a missing confirmation forbids it; [`Error::refusals`] names each refused record.
     /// Nothing was written.
     Refused,
+    /// A legal hold stands against it: release that first. Nothing was done.
+    Held,
     /// There is no store (or no such record or file) where one was named.
     NotFound,
     /// Somebody else holds the store open for writing: wait, or go through them.

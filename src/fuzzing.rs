@@ -14,6 +14,7 @@ use crate::format::journal::{JOURNAL_HEAD_BYTES, JOURNAL_MAGIC, JournalHead};
 use crate::format::keyring::{EntryBody, LogFrame, LogHead};
 use crate::format::keyring_column::{AgendaItem, Column, NOTE_CELLS_LIMIT, ScrubNote};
 use crate::format::keyring_entry::CustomerEntry;
+use crate::format::keyring_hold::HoldEntry;
 use crate::format::keyring_root::{OpeningIntent, RootRecord, RootSlot};
 use crate::format::keyring_tree::{Crown, decode_inner, decode_leaf, encode_inner, encode_leaf};
 use crate::format::lease::Lease;
@@ -265,6 +266,9 @@ pub fn keyring_entry(data: &[u8]) {
     }
     if let Ok(column) = Column::decode(data) {
         assert_eq!(column.encode().as_deref(), Some(data));
+    }
+    if let Ok(hold) = HoldEntry::decode(data) {
+        assert_eq!(&*hold.encode(), data);
     }
     if let Ok(note) = ScrubNote::decode(data)
         && note.cells.len() <= NOTE_CELLS_LIMIT

@@ -34,10 +34,13 @@ mod store;
 mod sync;
 mod window;
 
-/// What the crash suite and the canary search look at.
+/// What the crash suite, the canary search and the benchmarks look at.
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
 pub mod simulation {
+    pub use crate::compress::{
+        Dictionary, Malformed, Sample, Trained, Training, Unproved, compress_into, decompress, prove, train,
+    };
     pub use crate::crypto::{keys, seals};
 }
 
@@ -46,7 +49,7 @@ pub use ident::{CUSTOMER_ID_LIMIT, CustomerId, PartitionId, RecordId, StoreId, S
 pub use keyring::{CommandCustodian, Custodian, Evidence, FileCustodian, OpeningToken, Registration};
 pub use ops::inspect::inspect;
 pub use ops::verify::verify_keyless;
-pub use record::{BODY_LIMIT, Batch, BodyKind, Record, SourceOffset, Stored};
+pub use record::{BODY_LIMIT, Batch, BodyKind, Hold, Record, SourceOffset, Stored};
 pub use store::{Body, Commit, ExpireOptions, Options, PolicyInForce, Scan, ScanFilter, Store, Timeline, Upload};
 pub use window::{Day, Period, Timestamp, Window, WindowLength};
 

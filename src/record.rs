@@ -163,3 +163,24 @@ impl fmt::Debug for Stored {
         write!(f, "Stored({}, {}, {} bytes)", self.stream, self.at, self.length())
     }
 }
+
+/// A legal hold on a customer: what of it, and why. `Debug` shows neither matter nor reason.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Hold {
+    /// The matter it belongs to: a case, a request. 1 to 256 bytes.
+    pub matter: String,
+    /// Why. 1 to 4,096 bytes.
+    pub reason: String,
+    /// Only this stream.
+    pub stream: Option<Stream>,
+    /// Only events at or after this time. What stands in the same window is kept beside them.
+    pub from: Option<Timestamp>,
+    /// Only events before this time. What stands in the same window is kept beside them.
+    pub until: Option<Timestamp>,
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hold({:?}, from {:?} until {:?})", self.stream, self.from, self.until)
+    }
+}

@@ -1,9 +1,10 @@
-//! What verbs tell: plain data, no behaviour beyond sums. Nothing in it names a customer.
+//! What verbs tell: plain data, no behaviour beyond sums. Nothing in it names a customer, but for a hold, which does not show it.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::ident::PartitionId;
+use crate::ident::{CustomerId, PartitionId, Stream};
+use crate::record::Hold;
 use crate::window::{Day, Timestamp};
 
 /// What an opening found and mended.
@@ -48,6 +49,8 @@ pub struct Restored {
     pub partitions_gone: u64,
     /// Segments that lay there unheard of by the older ledger, taken in again.
     pub segments_found: u64,
+    /// Dictionaries likewise.
+    pub dictionaries_found: u64,
     /// Segments that the ledger names and that are not there. What reads their partitions is an error until they are
     /// brought back, or given up by a repair.
     pub missing: Vec<PathBuf>,
@@ -154,6 +157,25 @@ impl Budget {
     pub const ALL: Budget = Budget { time: Duration::MAX };
 }
 
+/// A dictionary that was trained and is in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Training {
+    /// The stream it is for.
+    pub stream: Stream,
+    /// The partition it was trained for; others of the stream get copies.
+    pub partition: PartitionId,
+    /// Its length.
+    pub bytes: u64,
+    /// Customers in the sample.
+    pub customers: u64,
+    /// Records in the sample.
+    pub records: u64,
+    /// What records of customers who were held out compress to without it, in bytes.
+    pub plain_bytes: u64,
+    /// And with it.
+    pub with_bytes: u64,
+}
+
 /// What a maintenance call did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Maintenance {
@@ -171,6 +193,8 @@ pub struct Maintenance {
     pub customers_forgotten: u64,
     /// Whether the keyring's log was rewritten because most of it was dead.
     pub keyring_compacted: bool,
+    /// Dictionaries that were trained and came into use.
+    pub dictionaries_trained: u64,
     /// Whether there is more to do that the budget did not reach.
     pub more: bool,
 }
@@ -192,8 +216,35 @@ pub struct PartitionStats {
     pub span: Option<(Day, Day)>,
     /// When its key is to be destroyed: the window's end plus the maximum; none where the policy keeps for ever.
     pub deadline: Option<Timestamp>,
-    /// Whether that deadline has passed.
+    /// Whether that deadline has passed, and the key is still there.
     pub overdue: bool,
+    /// Customers whose records are held here although the partition has expired; zero where it has not.
+    pub held: u64,
+    /// What new records are compressed with, and what those before were, oldest first.
+    pub dictionaries: Vec<DictionaryStats>,
+}
+
+/// A dictionary of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DictionaryStats {
+    /// Its id, as file names have it: eight hexadecimal digits.
+    pub id: String,
+    /// Length of its file.
+    pub bytes: u64,
+    /// When it was trained.
+    pub trained: Timestamp,
+    /// What records of customers who were held out of the training compressed to without it, in bytes.
+    pub plain_bytes: u64,
+    /// And with it.
+    pub with_bytes: u64,
+}
+
+impl DictionaryStats {
+    /// The share of the bytes that it takes off records, 0 to 1, as measured when it was trained.
+    pub fn gain(&self) -> f64 {
+        let (plain, with) = (self.plain_bytes, self.with_bytes);
+        if plain == 0 { 0.0 } else { plain.saturating_sub(with) as f64 / plain as f64 }
+    }
 }
 
 impl PartitionStats {
@@ -248,6 +299,12 @@ pub struct Expiring {
     pub bytes: u64,
     /// Since when it is overdue.
     pub deadline: Timestamp,
+    /// Customers whose records in it are held back, and stay.
+    pub held: u64,
+    /// The numbers of the holds that keep them.
+    pub holds: Vec<u64>,
+    /// Whether it does not expire at all for now, because more is held in it than can be kept apart.
+    pub deferred: bool,
 }
 
 /// What an expiry did, or would do.
@@ -272,6 +329,25 @@ pub enum Verb {
     ErasePart,
     /// One record was destroyed.
     Redact,
+    /// A hold was lifted, and what it alone had kept from an expiry is gone.
+    Release,
+}
+
+/// A hold that stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldReport {
+    /// Its number.
+    pub number: u64,
+    /// On whom.
+    pub customer: CustomerId,
+    /// The customer's random number, by which receipts and ledger name it, in hexadecimal.
+    pub subject: String,
+    /// What is held and why.
+    pub hold: Hold,
+    /// When it was placed.
+    pub placed: Timestamp,
+    /// Expired partitions of which it keeps records.
+    pub kept: u64,
 }
 
 /// The account of a destructive verb: its stages and when each was reached. It names nobody but by subject number.
@@ -283,7 +359,7 @@ pub struct Receipt {
     pub verb: Verb,
     /// Whom it concerned, by subject number in hexadecimal; empty for an expiry.
     pub subjects: Vec<String>,
-    /// How many partitions lost their keys.
+    /// How many partitions lost their keys; of a lifted hold, in how many of them nothing is held for the customer any more.
     pub partitions: u64,
     /// When it was written down to be done; from here on it was done, crash or not.
     pub intended: Timestamp,

@@ -13,7 +13,7 @@ use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::aead::Sealer;
+use super::aead::{Nonce, Sealer};
 use super::key::Key;
 use crate::ident::{Handle, LABEL_LIMIT, PartitionId, PartitionNumber, Salt, StoreId, Stream};
 
@@ -142,6 +142,15 @@ impl PartitionKey {
         mac.update(secret.0.expose());
         CellKey(finish(mac))
     }
+
+    /// The key of the partition's dictionary with this id.
+    pub fn dictionary(&self, id: u32) -> DictionaryKey {
+        let mut mac = self.mac.clone();
+        mac.update(&label("tenure/v1/dictionary"));
+        mac.update(&id.to_le_bytes());
+        mac.update(&[1]);
+        DictionaryKey(finish(mac))
+    }
 }
 
 impl std::fmt::Debug for PartitionKey {
@@ -161,7 +170,6 @@ impl CellKey {
     }
 
     /// The key itself, for sealing it into the keyring.
-    #[expect(dead_code, reason = "a held cell outlives its column: the issue of erasure and expiry")]
     pub fn key(&self) -> &Key {
         &self.0
     }
@@ -175,6 +183,38 @@ impl CellKey {
     /// The key that encrypts the cell's records of one opening.
     pub fn sealer(&self, salt: &Salt) -> Sealer {
         Sealer::new(&expand(&self.0, "tenure/v1/dek", salt.as_bytes()))
+    }
+}
+
+/// The key of one dictionary of one partition.
+#[derive(Debug)]
+pub struct DictionaryKey(Key);
+
+impl DictionaryKey {
+    /// One that was kept in the keyring (of a partition with held cells).
+    pub fn from_key(key: Key) -> Self {
+        DictionaryKey(key)
+    }
+
+    /// The key itself, for sealing it into the keyring.
+    pub fn key(&self) -> &Key {
+        &self.0
+    }
+
+    /// What the dictionary is sealed with.
+    pub fn sealer(&self) -> Sealer {
+        Sealer::new(&expand(&self.0, "tenure/v1/dict-dek", &[]))
+    }
+
+    /// The nonce for sealing `plain` with `associated`, which is of fixed width: another one for whatever else is
+    /// sealed under this key.
+    pub fn nonce(&self, associated: &[u8], plain: &[u8]) -> Nonce {
+        let mut mac = keyed(&self.0);
+        mac.update(&label("tenure/v1/dict-nonce"));
+        mac.update(associated);
+        mac.update(plain);
+        let full = finish(mac);
+        std::array::from_fn(|index| full.expose()[index])
     }
 }
 
@@ -229,6 +269,16 @@ mod tests {
     #[test]
     fn the_derivation_is_the_documented_one() {
         assert_eq!(cell(1, 2, 3).handle().to_string(), include_str!("../../tests/vectors/handle.txt").trim());
+    }
+
+    /// As above, by tests/vectors/derive.py.
+    #[test]
+    fn the_key_of_a_dictionary_is_the_documented_one() {
+        let dictionary = PartitionKey::new(key(2)).dictionary(7);
+        let hex: String = dictionary.key().expose().iter().map(|byte| format!("{byte:02x}")).collect();
+        let nonce: String = dictionary.nonce(&[5; 80], b"words").iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(format!("{hex} {nonce}"), include_str!("../../tests/vectors/dictionary.txt").trim());
+        assert_ne!(PartitionKey::new(key(2)).dictionary(8).key(), dictionary.key());
     }
 
     #[test]

@@ -1,11 +1,10 @@
 //! Destructive acts, step by step: intent, fence, drain, shred, what follows from it, done. Every step can be repeated,
 //! so that recovery finishes what a crash interrupted by doing it again.
 
-use crate::sync::atomic::Ordering;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
-use super::explode;
 use super::{Engine, Writer, housekeeping, lease, scrub};
+use super::{column, explode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::{Act, EVIDENCE_LIMIT, Effect, Fact};
 use crate::ident::{CustomerId, PartitionNumber, SubjectNumber};
@@ -36,12 +35,11 @@ pub fn perform(engine: &Engine, number: u64, ids: Option<&[CustomerId]>) -> Resu
         _ => return Ok(()),
     };
     match &act {
-        Act::Expire { partitions, .. } => {
+        Act::Expire { partitions, held, .. } => {
             engine.fences.close_partitions(partitions);
-            drain(engine, writer)?;
-            let dead: HashSet<PartitionNumber> = partitions.iter().map(|(partition, ..)| *partition).collect();
-            expire(engine, number, &dead)?;
+            column::expire(engine, writer, number, partitions, held)?;
         }
+        Act::Release { .. } => column::release(engine, writer, number, &act)?,
         Act::Erase { subjects, at } => {
             engine.fences.close_subjects(subjects);
             drain(engine, writer)?;
@@ -110,32 +108,6 @@ pub fn shred(engine: &Engine, number: u64, changes: &Changes) -> Result<()> {
     engine.record(&[Fact::Effected { number, effect }])
 }
 
-fn expire(engine: &Engine, number: u64, dead: &HashSet<PartitionNumber>) -> Result<()> {
-    let mut changes = Changes::new();
-    for partition in engine.partitions.all() {
-        if dead.contains(&partition.number) {
-            changes.insert(engine.keyring.partition_key(&partition.id), None);
-        }
-    }
-    shred(engine, number, &changes)?;
-    engine.partitions.remove(dead);
-    engine.forget_due.store(true, Ordering::Relaxed);
-    let mut slots = Vec::new();
-    engine.catalog.change(|view| {
-        for partition in dead {
-            slots.extend(view.segments.remove(partition).unwrap_or_default());
-        }
-    });
-    let directories: HashSet<_> = slots.iter().filter_map(|slot| slot.path.parent().map(ToOwned::to_owned)).collect();
-    engine.catalog.doom(slots);
-    engine.catalog.sweep()?;
-    for directory in directories {
-        // A reader may still hold a segment there; then the directory goes with the next sweep after a restart.
-        let _ = engine.env.remove_dir(&directory);
-    }
-    Ok(())
-}
-
 fn erase(engine: &Engine, number: u64, customers: &[CustomerEntry], at: Timestamp) -> Result<()> {
     let mut changes = Changes::new();
     let mut cells = Vec::new();
@@ -146,9 +118,26 @@ fn erase(engine: &Engine, number: u64, customers: &[CustomerEntry], at: Timestam
         changes.insert(engine.keyring.customer_key(&customer.id), Some(payload));
     }
     note(&mut changes, number, &cells);
+    // Cells that are held no longer may still be there, where a hold was lifted only just now.
+    let subjects = customers.iter().map(|customer| customer.subject).collect();
+    let left = column::strike(engine, &mut changes, &held_parts(engine, &subjects), &subjects)?;
     shred(engine, number, &changes)?;
     engine.scrub.add(number, &cells);
-    Ok(())
+    column::show(engine, &left)
+}
+
+/// The expired partitions in which cells of these customers are left, by ledger or keyring.
+fn held_parts(engine: &Engine, subjects: &BTreeSet<SubjectNumber>) -> Vec<PartitionNumber> {
+    let mut parts: BTreeSet<PartitionNumber> = BTreeSet::new();
+    for remnant in engine.partitions.remnants() {
+        if remnant.held.iter().any(|(_, subject)| subjects.contains(subject)) {
+            parts.insert(remnant.number);
+        }
+    }
+    let ledger = engine.ledger();
+    let held = ledger.state().acts.held.iter().filter(|(_, held)| !held.is_disjoint(subjects));
+    parts.extend(held.map(|(partition, _)| *partition));
+    parts.into_iter().collect()
 }
 
 /// Adds the notes that let merges drop the frames of dead cells.

@@ -8,6 +8,9 @@ use crate::sync::{Arc, Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use super::dictionaries::Dictionaries;
+use super::partitions::Partition;
+use crate::compress::Dictionary;
 use crate::env::{Env, File};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::SegmentFact;
@@ -195,6 +198,8 @@ pub struct Catalog {
     state: RwLock<Snapshot>,
     open: Mutex<OpenSegments>,
     doomed: Mutex<Vec<Arc<SegmentSlot>>>,
+    /// What bodies are compressed with.
+    pub dictionaries: Dictionaries,
 }
 
 impl Catalog {
@@ -207,6 +212,7 @@ impl Catalog {
             state: RwLock::new(Snapshot { view: Arc::default(), published: Position::default() }),
             open: Mutex::new(OpenSegments { files: HashMap::new(), clock: 0 }),
             doomed: Mutex::default(),
+            dictionaries: Dictionaries::default(),
         }
     }
 
@@ -265,6 +271,14 @@ impl Catalog {
             oldest.map(|key| open.files.remove(&key));
         }
         Ok(segment)
+    }
+
+    /// The dictionary that a frame of `partition` names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] where there is none of that id, or it is damaged.
+    pub fn dictionary(&self, partition: &Partition, id: u32) -> Result<Arc<Dictionary>> {
+        self.dictionaries.named(&*self.env, &self.root, partition, id)
     }
 
     /// Remembers segments that no new snapshot names, until [`Catalog::sweep`] may unlink them.

@@ -6,9 +6,10 @@
 use crate::sync::{Arc, Mutex};
 use std::collections::HashMap;
 
-use crate::crypto::{CellKey, CellSecret, Key, Sealer, YearKey, stream_key};
+use super::partitions::Partition;
+use crate::crypto::{CellKey, CellSecret, Sealer, YearKey, stream_key};
 use crate::ident::{Handle, PartitionNumber, Salt, StoreId, SubjectNumber};
-use crate::keyring::{CustomerEntry, PartitionEntry, SecretScope};
+use crate::keyring::{CustomerEntry, Secret, SecretScope};
 
 const SHARDS: usize = 16;
 /// Cells per shard: with about 200 bytes each, the whole cache stays below 16 MiB.
@@ -39,14 +40,16 @@ impl Cells {
     }
 
     /// The cell of `customer` in `partition`, under the customer's newest whole secret.
-    pub fn get(&self, customer: &CustomerEntry, partition: &PartitionEntry) -> Arc<Cell> {
+    pub fn get(&self, customer: &CustomerEntry, partition: &Partition) -> Arc<Cell> {
         let key = (customer.subject, partition.number);
         let shard = &self.shards[usize::from(customer.subject.as_bytes()[0]) % SHARDS];
         if let Some(cell) = shard.lock().expect("no holder of this lock panics").get(&key) {
             return cell.clone();
         }
-        let secret = customer.secret().expect("an admitted customer has a secret to write under");
-        let cell_key = whole(&self.store, secret, partition);
+        // The newest secret that covers everything; a partition that is written to has its own key.
+        let whole = customer.secrets.iter().rev().find(|secret| secret.scope == SecretScope::Whole);
+        let cell_key = whole.and_then(|secret| cell_key(&self.store, secret, partition));
+        let cell_key = cell_key.expect("an admitted customer has a secret to write under");
         let cell = Arc::new(Cell { handle: cell_key.handle(), sealer: cell_key.sealer(&self.salt) });
         let mut shard = shard.lock().expect("no holder of this lock panics");
         if shard.len() >= SHARD_LIMIT {
@@ -64,28 +67,30 @@ impl Cells {
     }
 }
 
-/// The cell key of `partition` under a customer's whole secret.
-fn whole(store: &StoreId, secret: &Key, partition: &PartitionEntry) -> CellKey {
-    let (stream, year) = (&partition.id.stream, partition.id.window.year());
-    let year = YearKey::derive(store, &stream_key(store, secret, stream), year);
-    partition.key.cell(&year.cell_secret(partition.number))
+/// Every cell key under which `customer` may have records in `partition`, in the order of its secrets.
+pub fn cell_keys(store: &StoreId, customer: &CustomerEntry, partition: &Partition) -> Vec<CellKey> {
+    let keys = customer.secrets.iter().filter_map(|secret| cell_key(store, secret, partition));
+    keys.collect()
 }
 
-/// Every cell key under which `customer` may have records in `partition`, in the order of its secrets.
-pub fn cell_keys(store: &StoreId, customer: &CustomerEntry, partition: &PartitionEntry) -> Vec<CellKey> {
-    let (stream, year) = (&partition.id.stream, partition.id.window.year());
-    let number = partition.number;
-    let under = |year: YearKey| partition.key.cell(&year.cell_secret(number));
-    let keys = customer.secrets.iter().filter_map(|secret| match &secret.scope {
-        SecretScope::Whole => Some(whole(store, &secret.key, partition)),
+/// The key of the cell that a customer's secret reaches in `partition`, if it reaches one: under a partition's own key, or
+/// held, where that was destroyed.
+pub fn cell_key(store: &StoreId, secret: &Secret, partition: &Partition) -> Option<CellKey> {
+    if let SecretScope::Cell(one) = &secret.scope {
+        return (*one == partition.number).then(|| CellKey::from_key(secret.key.duplicate()));
+    }
+    let (stream, year, number) = (&partition.id.stream, partition.id.window.year(), partition.number);
+    let column = partition.key.as_ref()?;
+    let under = |year: YearKey| column.cell(&year.cell_secret(number));
+    match &secret.scope {
+        SecretScope::Whole => Some(under(YearKey::derive(store, &stream_key(store, &secret.key, stream), year))),
         SecretScope::Stream(one) => (one == stream).then(|| under(YearKey::derive(store, &secret.key, year))),
         SecretScope::Year(one, covered) => {
             (one == stream && *covered == year).then(|| under(YearKey::from_key(secret.key.duplicate())))
         }
         SecretScope::Window(one) => {
-            (*one == number).then(|| partition.key.cell(&CellSecret::from_key(secret.key.duplicate())))
+            (*one == number).then(|| column.cell(&CellSecret::from_key(secret.key.duplicate())))
         }
-        SecretScope::Cell(one) => (*one == number).then(|| CellKey::from_key(secret.key.duplicate())),
-    });
-    keys.collect()
+        SecretScope::Cell(_) => None,
+    }
 }

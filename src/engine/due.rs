@@ -1,8 +1,8 @@
 //! What is due: partitions whose window and maximum are over, and the time that this may be judged by.
 
-use super::Engine;
+use super::{Engine, Writer, acts, hold};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::ledger::Act;
+use crate::format::ledger::{Act, HeldCells};
 use crate::ident::PartitionNumber;
 use crate::report::Expiring;
 use crate::window::Timestamp;
@@ -21,13 +21,49 @@ pub fn judged_by(engine: &Engine, named: Option<Timestamp>, confirmed: bool) -> 
     }
 }
 
-/// The expiry of `due` as the ledger will have it.
-pub fn act(due: &[(PartitionNumber, Expiring)], now: Timestamp) -> Act {
-    let partitions = due.iter().map(|(number, expiring)| {
-        let id = &expiring.partition;
-        (*number, id.stream.clone(), id.window.end().day())
-    });
-    Act::Expire { partitions: partitions.collect(), now }
+/// Expires what is due at `now`, which the caller has judged. Housekeeping must be held. Returns what was due, and the
+/// number of the act, none where nothing was to be done.
+///
+/// # Errors
+/// The first step that fails. Once the intent is on record it will be done: the next opening finishes it.
+pub fn expire(engine: &Engine, writer: &Writer, now: Timestamp) -> Result<(Vec<Expiring>, Option<u64>)> {
+    let mut due = due(engine, now);
+    let shut = engine.fences.shut();
+    // Nobody writes between the look for held cells and the intent that names them; without holds nobody need wait.
+    let shut = (!hold::standing(engine).standing.is_empty()).then_some(shut);
+    if shut.is_some() {
+        acts::flush(engine, writer)?;
+    }
+    let held = hold::held_back(engine, &mut due)?;
+    let number = intend(engine, &due, held, now)?;
+    drop(shut);
+    if let Some(number) = number {
+        acts::perform(engine, number, None)?;
+    }
+    Ok((due.into_iter().map(|(_, expiring)| expiring).collect(), number))
+}
+
+/// Puts the expiry on record and closes off what goes; nothing where all there is has to wait.
+fn intend(
+    engine: &Engine,
+    due: &[(PartitionNumber, Expiring)],
+    held: HeldCells,
+    now: Timestamp,
+) -> Result<Option<u64>> {
+    let goes = due.iter().filter(|(_, expiring)| !expiring.deferred);
+    let mut partitions: Vec<_> = goes
+        .map(|(number, expiring)| {
+            let id = &expiring.partition;
+            (*number, id.stream.clone(), id.window.end().day())
+        })
+        .collect();
+    if partitions.is_empty() {
+        return Ok(None);
+    }
+    partitions.sort_unstable_by_key(|(number, ..)| *number);
+    let number = acts::intend(engine, Act::Expire { partitions: partitions.clone(), now, held })?;
+    engine.fences.close_partitions(&partitions);
+    Ok(Some(number))
 }
 
 /// The partitions whose deadline has passed at `now`, by number.
@@ -35,11 +71,19 @@ pub fn due(engine: &Engine, now: Timestamp) -> Vec<(PartitionNumber, Expiring)> 
     let policy = engine.policy();
     let snapshot = engine.catalog.snapshot();
     let mut due = Vec::new();
-    for partition in engine.partitions.all() {
+    for partition in engine.partitions.all().into_iter().filter(|partition| partition.key.is_some()) {
         let rule = policy.rule(&partition.id.stream);
         let deadline = rule.and_then(|rule| rule.partition_deadline(&partition.id.window));
         let Some(deadline) = deadline.filter(|deadline| *deadline <= now) else { continue };
-        let mut expiring = Expiring { partition: partition.id.clone(), records: 0, bytes: 0, deadline };
+        let mut expiring = Expiring {
+            partition: partition.id.clone(),
+            records: 0,
+            bytes: 0,
+            deadline,
+            held: 0,
+            holds: Vec::new(),
+            deferred: false,
+        };
         for slot in snapshot.segments(partition.number) {
             expiring.records += slot.fact.records;
             expiring.bytes += slot.fact.bytes;

@@ -6,21 +6,23 @@
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use std::collections::HashMap;
+use std::path::Path;
 
 use super::catalog::{Indexed, Place, Totals};
 use super::cells::{Cell, Cells};
 use super::committer::{Opening, Pending};
+use super::dictionaries::{Dictionaries, Named};
 use super::fence::Fences;
-use super::partitions::Partitions;
+use super::partitions::{Partition, Partitions};
 use super::read::Hit;
 use crate::compress;
 use crate::env::{Env, random};
 use crate::error::{Error, ErrorKind, Refusal, RefusalReason, Result};
 use crate::format::frame::{FRAME_OVERHEAD, FrameContext, FrameHead, FrameKind, Prefix};
 use crate::format::group::{FramePlace, GroupBuilder, SourceMark};
-use crate::ident::{CustomerId, Handle, PartitionId};
-use crate::keyring::{CustomerEntry, CustomerState, Found, Keyring, PartitionEntry};
-use crate::policy::Policy;
+use crate::ident::{CustomerId, Handle, PartitionId, PartitionNumber};
+use crate::keyring::{CustomerEntry, CustomerState, Found, Keyring};
+use crate::policy::{Policy, Rule};
 use crate::record::{BODY_LIMIT, Batch, Record};
 use crate::window::Timestamp;
 
@@ -45,6 +47,10 @@ pub struct Encoder<'a> {
     pub env: &'a dyn Env,
     /// Who writes.
     pub opening: Opening,
+    /// The store's directory.
+    pub root: &'a Path,
+    /// What bodies are compressed with.
+    pub dictionaries: &'a Dictionaries,
     /// The opening's sequence.
     pub sequence: &'a Sequence,
     /// The keys.
@@ -64,7 +70,7 @@ pub struct Encoder<'a> {
 /// One record, ready to be framed.
 pub(super) struct Ready<'a> {
     record: &'a Record,
-    pub(super) partition: Arc<PartitionEntry>,
+    pub(super) partition: Arc<Partition>,
     pub(super) cell: Arc<Cell>,
     sequence: u64,
 }
@@ -113,7 +119,8 @@ impl Encoder<'_> {
             let cell = self.cells.get(&customer.entry, &hit.partition);
             let context =
                 FrameContext { store: &self.opening.store, partition: hit.partition.number, salt: &self.opening.salt };
-            let head = self.head(kind, sequence, random, &cell);
+            let dictionary = if kind == FrameKind::Record { hit.dictionary() } else { 0 };
+            let head = self.head(kind, sequence, random, &cell, dictionary);
             let body = if kind == FrameKind::Record { hit.stored() } else { &[] };
             let prefix = hit.prefix(kind == FrameKind::Record);
             let place = group.push(&context, &cell.sealer, &head, hit.at, prefix.raw_length, |out| {
@@ -125,9 +132,16 @@ impl Encoder<'_> {
         finish(group, frames.into_iter(), customer.number, Vec::new()).map(Some)
     }
 
-    pub(super) fn head(&self, kind: FrameKind, sequence: u64, random: [u8; 6], cell: &Cell) -> FrameHead {
+    pub(super) fn head(
+        &self,
+        kind: FrameKind,
+        sequence: u64,
+        random: [u8; 6],
+        cell: &Cell,
+        dictionary: u32,
+    ) -> FrameHead {
         let (opening, handle) = (self.opening.number, cell.handle);
-        FrameHead { kind, flags: 0, opening, sequence, random, handle, dictionary: 0 }
+        FrameHead { kind, flags: 0, opening, sequence, random, handle, dictionary }
     }
 
     /// The partition that each record belongs to, or every reason why one may not come in.
@@ -226,6 +240,12 @@ impl Encoder<'_> {
         Ok((found.entry, found.number))
     }
 
+    /// What new records of `partition` are compressed with.
+    fn dictionary(&self, partition: &Partition) -> Option<Named> {
+        let wanted = self.policy.rule(&partition.id.stream).is_some_and(Rule::dictionary);
+        self.dictionaries.current(self.env, self.root, partition).filter(|_| wanted)
+    }
+
     /// Seals every record where it will be written from.
     fn seal(&self, ready: &[Ready<'_>]) -> Result<(GroupBuilder, Vec<FramePlace>)> {
         let random = random(self.env).map_err(|error| Error::io("draw random bytes", "the system".as_ref(), error))?;
@@ -233,10 +253,15 @@ impl Encoder<'_> {
         let runs = ready.chunk_by(|a, b| a.partition.number == b.partition.number).count();
         let mut group = GroupBuilder::new(runs, 1, raw);
         let mut places = Vec::with_capacity(ready.len());
+        let mut with = (PartitionNumber(0), None);
         for Ready { record, partition, cell, sequence } in ready {
+            if with.0 != partition.number {
+                with = (partition.number, self.dictionary(partition));
+            }
+            let (id, dictionary) = with.1.as_ref().map_or((0, None), |(id, dictionary)| (*id, Some(&**dictionary)));
             let context =
                 FrameContext { store: &self.opening.store, partition: partition.number, salt: &self.opening.salt };
-            let head = self.head(FrameKind::Record, *sequence, random, cell);
+            let head = self.head(FrameKind::Record, *sequence, random, cell, id);
             let raw_length = record.body.len() as u32;
             let prefix = Prefix {
                 at: record.at,
@@ -249,7 +274,7 @@ impl Encoder<'_> {
             };
             let place = group.push(&context, &cell.sealer, &head, record.at, raw_length, |out| {
                 prefix.encode_with(out, |out| {
-                    let compressed = compress::compress_into(&record.body, out);
+                    let compressed = compress::compress_into(&record.body, dictionary, out);
                     if !compressed {
                         out.extend_from_slice(&record.body);
                     }

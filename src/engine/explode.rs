@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashSet};
 use super::acts::{find, note, shred};
 use super::cells::cell_keys;
 use super::large;
+use super::partitions::Partition;
 use super::read::{CellReader, Hit};
 use super::scrub::DeadCell;
 use super::visible::covered;
@@ -16,7 +17,7 @@ use crate::crypto::{Key, YearKey, stream_key};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::Act;
 use crate::ident::{CustomerId, PartitionNumber, Stream};
-use crate::keyring::{Changes, CustomerEntry, PartitionEntry, Secret, SecretScope};
+use crate::keyring::{Changes, CustomerEntry, Secret, SecretScope};
 
 /// Which of a customer's records an act destroys.
 struct Scope {
@@ -88,7 +89,7 @@ fn explode(engine: &Engine, writer: &Writer, number: u64, act: &Act, customer: &
 }
 
 /// The cells of `customer` in the partitions that `wanted` names.
-pub fn cells_of(engine: &Engine, customer: &CustomerEntry, wanted: &dyn Fn(&PartitionEntry) -> bool) -> Vec<DeadCell> {
+pub fn cells_of(engine: &Engine, customer: &CustomerEntry, wanted: &dyn Fn(&Partition) -> bool) -> Vec<DeadCell> {
     let partitions = covered(engine, customer).into_iter().filter(|partition| wanted(partition));
     partitions
         .flat_map(|partition| {
@@ -105,7 +106,7 @@ fn scope(engine: &Engine, act: &Act, customer: &CustomerEntry) -> Scope {
             let touched = |one: &Stream| stream.as_ref().is_none_or(|stream| stream == one);
             let streams: Vec<Stream> =
                 customer.streams.iter().map(|used| used.stream.clone()).filter(|one| touched(one)).collect();
-            let dies = |partition: &PartitionEntry| {
+            let dies = |partition: &Partition| {
                 touched(&partition.id.stream) && until.is_none_or(|until| partition.id.window.start() < until)
             };
             let cells = partitions.iter().filter(|partition| dies(partition)).map(|partition| partition.number);
@@ -224,7 +225,7 @@ fn split_year(
     if scope.whole.contains(stream) {
         return Vec::new();
     }
-    let partitions: Vec<Arc<PartitionEntry>> = engine.partitions.of_stream(stream);
+    let partitions: Vec<Arc<Partition>> = engine.partitions.of_stream(stream);
     let mut windows = partitions.iter().filter(|partition| partition.id.window.year() == year).peekable();
     if windows.peek().is_none() {
         return Vec::new(); // Nothing was ever written there; what will be stands under the fresh secret.

@@ -5,6 +5,7 @@ use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::Engine;
+use super::partitions::Partition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::Act;
 use crate::ident::{PartitionNumber, Stream, SubjectNumber};
@@ -19,7 +20,9 @@ pub fn follow_acts(engine: &Engine, ledger: &Ledger) {
         closed.followed = *number;
         match &state.act {
             Act::Erase { subjects, .. } => closed.subjects.extend(subjects),
-            Act::ErasePart { subject, .. } | Act::Redact { subject, .. } => closed.part(*subject),
+            Act::ErasePart { subject, .. } | Act::Redact { subject, .. } | Act::Release { subject, .. } => {
+                closed.part(*subject);
+            }
             Act::Expire { .. } => {}
         }
     }
@@ -135,6 +138,17 @@ impl Fences {
     pub fn has_expired(&self, stream: &Stream, at: Timestamp) -> bool {
         let closed = self.closed.read().expect("no holder of this lock panics");
         closed.expired_until.get(stream).is_some_and(|until| at < until.start())
+    }
+
+    /// Refuses to go on with what is held where it was closed off meanwhile. That its partition has expired does not.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Erased`].
+    pub fn check_held(&self, subject: &SubjectNumber, partition: &Partition) -> Result<()> {
+        match !self.has_subject(subject) && partition.holds(subject) {
+            true => Ok(()),
+            false => self.check(subject, partition.number),
+        }
     }
 
     /// Refuses to go on with what has been closed off meanwhile.

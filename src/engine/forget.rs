@@ -2,12 +2,13 @@
 //! customers of whom no partition with a key is left.
 
 use crate::sync::atomic::Ordering;
+use std::collections::HashSet;
 
 use super::visible::covered;
-use super::{Engine, acts, housekeeping};
+use super::{Engine, acts, hold, housekeeping};
 use crate::error::Result;
 use crate::format::ledger::{Act, Fact};
-use crate::ident::CustomerId;
+use crate::ident::{CustomerId, SubjectNumber};
 use crate::keyring::{Changes, CustomerEntry, CustomerState, Secret, SecretScope};
 use crate::window::Timestamp;
 
@@ -32,10 +33,11 @@ pub fn forget(engine: &Engine) -> Result<u64> {
         engine.record(&[Fact::FenceLapsed { erased }])?;
         engine.fences.lapse(erased);
     }
+    let held: HashSet<SubjectNumber> = hold::standing(engine).standing.values().map(|hold| hold.subject).collect();
     let mut candidates = Vec::new();
     let mut more = false;
     engine.keyring.walk_customers(&mut |customer| {
-        if serves_nothing(engine, customer, until) {
+        if serves_nothing(engine, customer, until) && !held.contains(&customer.subject) {
             match candidates.len() < AT_ONCE {
                 true => candidates.push(customer.id.clone()),
                 false => more = true,

@@ -10,6 +10,7 @@ use super::catalog::{JournalFile, Place, SegmentSlot, Snapshot};
 use super::cells::{Cell, cell_keys};
 use super::committer::Pending;
 use super::encode::{Encoder, finish};
+use super::partitions::Partition;
 use super::read::Hit;
 use super::{Engine, Writer};
 use crate::compress;
@@ -21,7 +22,7 @@ use crate::format::group::{GroupBuilder, SourceMark};
 use crate::format::manifest::{CHUNK_BYTES, Manifest};
 use crate::ident::{Handle, RecordId, Salt};
 use crate::journal;
-use crate::keyring::{CustomerEntry, Found, PartitionEntry};
+use crate::keyring::{CustomerEntry, Found};
 use crate::record::{Batch, BodyKind, Record, SourceOffset};
 use crate::window::Timestamp;
 
@@ -57,7 +58,7 @@ fn journal_head(journal: &JournalFile, place: Place) -> Result<(FrameHead, u32)>
 /// Where the record of a large body goes, as long as its customer's secret stays what it was.
 #[derive(Clone, Debug)]
 pub struct Target {
-    partition: Arc<PartitionEntry>,
+    partition: Arc<Partition>,
     handle: Handle,
 }
 
@@ -72,7 +73,7 @@ impl Chunk {
     /// Compresses a chunk.
     pub fn new(body: &[u8]) -> Self {
         let mut bytes = Vec::new();
-        let compressed = compress::compress_into(body, &mut bytes);
+        let compressed = compress::compress_into(body, None, &mut bytes);
         if !compressed {
             bytes.extend_from_slice(body);
         }
@@ -124,7 +125,7 @@ impl Encoder<'_> {
         };
         let random = self.random()?;
         let sequence = self.sequence.take(1)?;
-        let head = self.head(FrameKind::Record, sequence, random, &cell);
+        let head = self.head(FrameKind::Record, sequence, random, &cell, 0);
         let context =
             FrameContext { store: &self.opening.store, partition: partition.number, salt: &self.opening.salt };
         let mut group = GroupBuilder::new(1, 1, body.len() + 256);
@@ -144,7 +145,7 @@ impl Encoder<'_> {
     fn pack(
         &self,
         cell: &Cell,
-        partition: &PartitionEntry,
+        partition: &Partition,
         at: Timestamp,
         needs: u64,
         chunks: &[Chunk],
@@ -156,7 +157,7 @@ impl Encoder<'_> {
         let mut group = GroupBuilder::new(1, 0, chunks.iter().map(|chunk| chunk.bytes.len() + 128).sum());
         let mut frames = Vec::with_capacity(chunks.len());
         for (chunk, sequence) in chunks.iter().zip(first..) {
-            let head = self.head(FrameKind::Chunk, sequence, random, cell);
+            let head = self.head(FrameKind::Chunk, sequence, random, cell, 0);
             let (raw_length, compressed) = (chunk.raw_length, chunk.compressed);
             let prefix =
                 Prefix { at, raw_length, kind: BodyKind::Bytes, id: None, original: None, compressed, large: false };
@@ -173,7 +174,7 @@ impl Encoder<'_> {
         Ok((pending, Origin { opening: self.opening.number, sequence: first }))
     }
 
-    fn same_place(&self, record: &Record, target: &Target) -> Result<(Arc<Cell>, Arc<PartitionEntry>, u64)> {
+    fn same_place(&self, record: &Record, target: &Target) -> Result<(Arc<Cell>, Arc<Partition>, u64)> {
         let (cell, partition, needs) = self.place(record)?;
         match cell.handle == target.handle && partition.number == target.partition.number {
             true => Ok((cell, partition, needs)),
@@ -185,7 +186,7 @@ impl Encoder<'_> {
         }
     }
 
-    fn place(&self, record: &Record) -> Result<(Arc<Cell>, Arc<PartitionEntry>, u64)> {
+    fn place(&self, record: &Record) -> Result<(Arc<Cell>, Arc<Partition>, u64)> {
         let batch = Batch::from([record.clone()]);
         let windows = self.admit(&batch)?;
         let (ready, needs) = self.key(&batch.records, windows)?;
@@ -206,7 +207,7 @@ enum Stand {
 
 /// The chunks of one large body, found.
 pub struct Chunks {
-    partition: Arc<PartitionEntry>,
+    partition: Arc<Partition>,
     key: CellKey,
     manifest: Manifest,
     places: Vec<(Stand, Place)>,
@@ -260,7 +261,7 @@ impl Chunks {
         let chunk = self.stored(engine, index)?;
         let body = match chunk.compressed {
             false => Ok(chunk.bytes),
-            true => compress::decompress(&chunk.bytes, chunk.raw_length as usize),
+            true => compress::decompress(&chunk.bytes, chunk.raw_length as usize, None),
         };
         body.ok().filter(|body| body.len() as u64 == expected).ok_or_else(|| {
             let what = format!("chunk {index} of a large body in partition {} does not decompress", self.partition.id);

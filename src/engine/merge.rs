@@ -10,7 +10,7 @@ use super::catalog::{SegmentSlot, Totals};
 use crate::error::Result;
 use crate::format::ledger::{Fact, SegmentFact};
 use crate::format::segment::SegmentHead;
-use crate::ident::{PartitionId, PartitionNumber};
+use crate::ident::{Handle, PartitionId, PartitionNumber};
 use crate::report::Maintenance;
 use crate::segment::{self, Segment, SegmentSummary, SegmentWriter};
 
@@ -60,7 +60,11 @@ pub fn merge(
     let salts = segment::merged_salts(&sources)?;
     let head = SegmentHead { store: engine.store, partition, id: id.clone(), number, salts };
     let mut writer = SegmentWriter::create(engine.env.clone(), &path, head)?;
-    let merged = segment::merge(&sources, &|handle| !engine.scrub.is_dead(partition, handle), &mut writer)?;
+    let known = engine.partitions.numbered(partition);
+    let keeps = |handle: &Handle| {
+        !engine.scrub.is_dead(partition, handle) && known.as_ref().is_none_or(|known| known.keeps(handle))
+    };
+    let merged = segment::merge(&sources, &keeps, &mut writer)?;
     let mut totals = Totals::default();
     for slot in &slots {
         let fact = &slot.fact;

@@ -7,13 +7,16 @@ pub mod acts;
 pub mod ballast;
 pub mod catalog;
 pub mod cells;
+pub mod column;
 pub mod committer;
+pub mod dictionaries;
 pub mod due;
 pub mod encode;
 pub mod explode;
 pub mod fence;
 pub mod forget;
 pub mod hint;
+pub mod hold;
 pub mod housekeeping;
 pub mod large;
 pub mod lease;
@@ -27,6 +30,7 @@ pub mod scrub;
 pub mod settle;
 pub mod sweep;
 pub mod time;
+pub mod train;
 pub mod visible;
 
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -45,7 +49,7 @@ use time::TrustedTime;
 
 use crate::env::{Env, Lock};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::ledger::Fact;
+use crate::format::ledger::{Fact, State};
 use crate::ident::{PartitionId, PartitionNumber, StoreId};
 use crate::journal::Follower;
 use crate::keyring::Keyring;
@@ -62,9 +66,14 @@ pub struct Tuning {
     pub fold_at: u64,
     /// Bytes to reserve for a full disk.
     pub ballast_bytes: u64,
+    /// Train a stream once it has so much.
+    pub train_at: train::Threshold,
     /// Planted bug: acknowledge without waiting for the keyring.
     #[cfg(feature = "simulation")]
     pub forget_keyring: bool,
+    /// Planted bug: an expiry leaves the keys of partitions in which something is held.
+    #[cfg(feature = "simulation")]
+    pub keep_columns: bool,
 }
 
 impl Default for Tuning {
@@ -73,8 +82,11 @@ impl Default for Tuning {
             merge_at_least: 8,
             fold_at: 16_384,
             ballast_bytes: ballast::USUAL_BYTES,
+            train_at: train::Threshold::default(),
             #[cfg(feature = "simulation")]
             forget_keyring: false,
+            #[cfg(feature = "simulation")]
+            keep_columns: false,
         }
     }
 }
@@ -103,6 +115,12 @@ pub struct Writer {
     pub looked: request::Looked,
     /// What is reserved for a full disk.
     pub ballast: Ballast,
+    /// What was tried to train.
+    pub trained: Mutex<train::Tried>,
+    /// Held while a dictionary is trained; no append ever waits for it.
+    pub training: Mutex<()>,
+    /// Whether nobody waits for a training any more.
+    pub closing: AtomicBool,
     /// When background work is due.
     pub tuning: Tuning,
     /// Whether somebody says that the store was put back from an older copy, so that what is missing may be given up.
@@ -178,6 +196,8 @@ pub struct Engine {
     pub scrub: Scrub,
     /// Whether customers may be left of whom nothing is readable: set by an expiry.
     pub forget_due: AtomicBool,
+    /// Whether frames may be left of expired partitions that are not held: set by an expiry and the end of a hold.
+    pub trim_due: AtomicBool,
     /// What destruction may be judged by.
     pub trusted: TrustedTime,
     /// The time of the latest fact, in microseconds: no verb takes it to be earlier.
@@ -231,6 +251,22 @@ impl Engine {
         Ok(())
     }
 
+    /// As [`Engine::record`], unless by now the state makes the facts `stale`: then nothing is written, and the answer is
+    /// `false`. What is done `with` them is done before anybody can record anything else.
+    ///
+    /// # Errors
+    /// As [`Engine::record`].
+    pub fn record_unless(&self, facts: &[Fact], stale: &dyn Fn(&State) -> bool, with: impl FnOnce()) -> Result<bool> {
+        let mut ledger = self.ledger();
+        if stale(ledger.state()) {
+            return Ok(false);
+        }
+        ledger.append(self.trusted.now(&*self.env), facts)?;
+        self.watermark.fetch_max(ledger.state().watermark.as_micros(), Ordering::Relaxed);
+        with();
+        Ok(true)
+    }
+
     /// What a leader writes with.
     pub fn tools<'a>(&'a self, writer: &'a Writer) -> Tools<'a> {
         Tools {
@@ -248,6 +284,8 @@ impl Engine {
     pub fn encoder<'a>(&'a self, writer: &'a Writer, policy: &'a Policy, now: Timestamp) -> Encoder<'a> {
         Encoder {
             env: &*self.env,
+            root: &self.root,
+            dictionaries: &self.catalog.dictionaries,
             opening: writer.opening,
             sequence: &writer.sequence,
             keyring: &self.keyring,

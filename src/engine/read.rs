@@ -11,14 +11,14 @@ use bytes::Bytes;
 
 use super::catalog::{Catalog, JournalFile, SegmentSlot, Snapshot};
 use super::large;
-use crate::compress;
+use super::partitions::Partition;
+use crate::compress::{self, Dictionary};
 use crate::crypto::{CellKey, Sealer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::{FrameContext, FrameKind, FrameView, Origin, Prefix};
 use crate::format::manifest::Manifest;
 use crate::ident::{CustomerId, Handle, PartitionNumber, RecordId, Salt, StoreId};
 use crate::journal;
-use crate::keyring::PartitionEntry;
 use crate::record::{BodyKind, Stored};
 use crate::segment::{Run, Segment};
 use crate::window::Timestamp;
@@ -36,7 +36,7 @@ pub struct Hit {
     /// Its id.
     pub id: RecordId,
     /// Its partition.
-    pub partition: Arc<PartitionEntry>,
+    pub partition: Arc<Partition>,
     /// Whether it is no record, but refuses one that was redacted.
     pub gone: bool,
     kind: BodyKind,
@@ -44,9 +44,16 @@ pub struct Hit {
     compressed: bool,
     large: bool,
     body: Bytes,
+    /// The id in the frame, and what it names where the body is compressed.
+    dictionary: (u32, Option<Arc<Dictionary>>),
 }
 
 impl Hit {
+    /// The id of the dictionary that the body as stored is compressed with; zero is none.
+    pub fn dictionary(&self) -> u32 {
+        self.dictionary.0
+    }
+
     /// The body as stored.
     pub fn stored(&self) -> &[u8] {
         &self.body
@@ -98,10 +105,13 @@ impl Hit {
         let body = match self.compressed {
             _ if self.large => Bytes::new(),
             false => self.body,
-            true => compress::decompress(&self.body, self.raw_length as usize).map(Bytes::from).map_err(|_| {
-                let what = format!("a body in partition {} does not decompress", self.partition.id);
-                Error::new(ErrorKind::Corrupt, what).hint("run `tenure verify --deep` and report this")
-            })?,
+            true => {
+                let body = compress::decompress(&self.body, self.raw_length as usize, self.dictionary.1.as_deref());
+                body.map(Bytes::from).map_err(|_| {
+                    let what = format!("a body in partition {} does not decompress", self.partition.id);
+                    Error::new(ErrorKind::Corrupt, what).hint("run `tenure verify --deep` and report this")
+                })?
+            }
         };
         Ok(Stored {
             customer: customer.clone(),
@@ -149,13 +159,15 @@ impl<'a> CellReader<'a> {
     /// [`crate::ErrorKind::Corrupt`] naming file and offset of a frame that fails its checksum or does not open.
     pub fn read(
         &self,
-        partition: &Arc<PartitionEntry>,
+        partition: &Arc<Partition>,
         key: &CellKey,
         wanted: &dyn Fn(Timestamp) -> bool,
         hits: &mut Vec<Hit>,
     ) -> Result<()> {
         let handle = key.handle();
-        let mut cell = Cell { store: self.store, partition, key, handle, sealers: HashMap::new(), scratch: Vec::new() };
+        let (store, catalog) = (self.store, self.catalog);
+        let (sealers, scratch) = (HashMap::new(), Vec::new());
+        let mut cell = Cell { store, catalog, partition, key, handle, sealers, scratch, dictionary: None };
         for slot in self.snapshot.segments(partition.number) {
             self.read_segment(slot, &mut cell, wanted, hits)?;
         }
@@ -235,11 +247,33 @@ fn read_long(
 /// A cell while it is read: its data keys by opening.
 struct Cell<'a> {
     store: StoreId,
-    partition: &'a Arc<PartitionEntry>,
+    partition: &'a Arc<Partition>,
     key: &'a CellKey,
     handle: Handle,
+    catalog: &'a Catalog,
     sealers: HashMap<u32, Sealer>,
     scratch: Vec<u8>,
+    /// The dictionary that its latest frame named.
+    dictionary: Option<(u32, Arc<Dictionary>)>,
+}
+
+/// What a frame names, for a cell that was found; one cell seldom names more than one.
+fn named(
+    cell: &mut Option<(u32, Arc<Dictionary>)>,
+    id: u32,
+    find: impl FnOnce() -> Result<Arc<Dictionary>>,
+) -> Result<Option<Arc<Dictionary>>> {
+    if id == 0 {
+        return Ok(None);
+    }
+    match cell {
+        Some((known, dictionary)) if *known == id => Ok(Some(dictionary.clone())),
+        _ => {
+            let dictionary = find()?;
+            *cell = Some((id, dictionary.clone()));
+            Ok(Some(dictionary))
+        }
+    }
 }
 
 impl Cell<'_> {
@@ -266,6 +300,12 @@ impl Cell<'_> {
         if !wanted(plain.at) {
             return Ok(());
         }
+        let dictionary = match plain.compressed {
+            true => named(&mut self.dictionary, head.dictionary, || {
+                self.catalog.dictionary(self.partition, head.dictionary)
+            })?,
+            false => None,
+        };
         hits.push(Hit {
             at: plain.at,
             origin: plain.origin(&head),
@@ -277,6 +317,7 @@ impl Cell<'_> {
             compressed: plain.compressed,
             large: plain.large,
             body: Bytes::copy_from_slice(plain.body),
+            dictionary: (head.dictionary, dictionary),
         });
         Ok(())
     }

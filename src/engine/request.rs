@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Engine, Writer, acts, due, lease};
+use super::{Engine, Writer, acts, due, hold, lease};
 use crate::env::{create_dirs, publish_new, read_file};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::Act;
@@ -104,6 +104,7 @@ fn judge(engine: &Engine, writer: &Writer, path: &Path) -> Result<Outcome> {
         Ok(Some(act)) => Outcome::Done(act),
         Ok(None) => Outcome::Nothing,
         Err(error) if error.kind() == ErrorKind::Refused => Outcome::Refused,
+        Err(error) if error.kind() == ErrorKind::Held => Outcome::Held,
         Err(_) => Outcome::Failed,
     })
 }
@@ -117,6 +118,7 @@ fn carry_out(engine: &Engine, writer: &Writer, request: Request) -> Result<Optio
             if subjects.is_empty() {
                 return Ok(None);
             }
+            hold::refuse(engine, &subjects)?;
             let number = acts::intend(engine, Act::Erase { subjects, at: engine.now() })?;
             acts::perform(engine, number, Some(&ids)).map(|()| Some(number))
         }
@@ -125,17 +127,13 @@ fn carry_out(engine: &Engine, writer: &Writer, request: Request) -> Result<Optio
             if subjects.is_empty() || stream.is_none() && until.is_none() {
                 return Ok(None);
             }
+            hold::refuse(engine, &subjects)?;
             let number = acts::intend(engine, Act::ErasePart { subject: customer.subject, stream, until })?;
             acts::perform(engine, number, Some(&ids)).map(|()| Some(number))
         }
         Request::Expire { now, confirmed } => {
             let now = due::judged_by(engine, now, confirmed)?;
-            let due = due::due(engine, now);
-            if due.is_empty() {
-                return Ok(None);
-            }
-            let number = acts::intend(engine, due::act(&due, now))?;
-            acts::perform(engine, number, None).map(|()| Some(number))
+            due::expire(engine, writer, now).map(|(_, number)| number)
         }
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::catalog::JournalFile;
+use super::dictionaries;
 use super::forget::FENCE_DAYS;
 use super::partitions::Partitions;
 use super::scrub::Scrub;
@@ -13,8 +14,8 @@ use super::sweep::segment_files;
 use crate::crypto::Digest;
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::format::ledger::{Fact, Gap, SegmentFact, State};
-use crate::ident::{PartitionNumber, Stream};
+use crate::format::ledger::{Fact, Gap, HeldCells, SegmentFact, State};
+use crate::ident::{PartitionNumber, Stream, SubjectNumber};
 use crate::ledger::Ledger;
 use crate::report::Restored;
 use crate::segment::{self, Segment};
@@ -67,7 +68,16 @@ pub fn account(scene: &Scene<'_>, leaves: u64) -> Result<(Restored, Vec<Fact>)> 
     let unheard = unheard(scene)?;
     restored.segments_found = unheard.len() as u64;
     let first = scene.journals.iter().map(|file| file.number.saturating_sub(1)).min().unwrap_or(u64::MAX);
-    let whole = !scene.missed && dead.is_empty() && restored.missing.is_empty() && unheard.is_empty();
+    let dictionaries = dictionaries::unheard(&**scene.env, scene.root, (state, scene.partitions))?;
+    restored.dictionaries_found = dictionaries.len() as u64;
+    for fact in state.dictionaries.values().flatten().filter(|fact| !dead.contains(&fact.partition)) {
+        let path = dictionaries::path(scene.root, fact);
+        if is_missing(&**scene.env, &path)? {
+            restored.missing.push(path);
+        }
+    }
+    let found = unheard.len() + dictionaries.len();
+    let whole = !scene.missed && dead.is_empty() && restored.missing.is_empty() && found == 0;
     if whole {
         return Ok((restored, Vec::new()));
     }
@@ -82,11 +92,12 @@ pub fn account(scene: &Scene<'_>, leaves: u64) -> Result<(Restored, Vec<Fact>)> 
         next_journal: last_journal.saturating_add(LEAP),
         next_segment: last_segment.saturating_add(LEAP),
         acts_given: given.max(state.acts.next() - 1),
-        expired_until: expired_until(state, &dead).into_iter().collect(),
-        expired: dead.into_iter().collect(),
+        expired_until: expired_until(scene, &dead).into_iter().collect(),
+        expired: dead.into_iter().chain(scene.partitions.remnants().iter().map(|left| left.number)).collect(),
         lapsed_fence: scene.now.plus_seconds(-FENCE_DAYS * 86_400),
+        held: held(scene),
     };
-    let mut facts = Vec::new();
+    let mut facts: Vec<Fact> = dictionaries.into_iter().map(Fact::Dictionary).collect();
     if !unheard.is_empty() {
         let (journals, sources) = (Vec::new(), Vec::new());
         facts.push(Fact::Settled { journals, segments: unheard, sources, known: state.known });
@@ -123,18 +134,31 @@ pub fn is_missing(env: &dyn Env, path: &Path) -> Result<bool> {
 fn dead(scene: &Scene<'_>) -> BTreeSet<PartitionNumber> {
     let of_segments = scene.state.segments.keys().map(|(partition, _)| *partition);
     let of_journals = scene.journals.iter().flat_map(|file| file.totals().into_keys());
-    let named: BTreeSet<_> = of_segments.chain(of_journals).collect();
+    let of_holds = scene.state.acts.held.keys().copied();
+    let of_dictionaries = scene.state.dictionaries.keys().copied();
+    let named: BTreeSet<_> = of_segments.chain(of_journals).chain(of_holds).chain(of_dictionaries).collect();
     named.into_iter().filter(|partition| scene.partitions.numbered(*partition).is_none()).collect()
 }
 
-fn expired_until(state: &State, dead: &BTreeSet<PartitionNumber>) -> BTreeMap<Stream, Day> {
+fn expired_until(scene: &Scene<'_>, dead: &BTreeSet<PartitionNumber>) -> BTreeMap<Stream, Day> {
     let mut until = BTreeMap::new();
-    for fact in state.segments.values().filter(|fact| dead.contains(&fact.partition)) {
-        let end = fact.id.window.end().day();
-        let latest = until.entry(fact.id.stream.clone()).or_insert(end);
+    let gone = scene.state.segments.values().filter(|fact| dead.contains(&fact.partition));
+    let remnants = scene.partitions.remnants();
+    for id in gone.map(|fact| &fact.id).chain(remnants.iter().map(|left| &left.id)) {
+        let end = id.window.end().day();
+        let latest = until.entry(id.stream.clone()).or_insert(end);
         *latest = end.max(*latest);
     }
     until
+}
+
+/// The held cells of expired partitions, as the keyring has them.
+fn held(scene: &Scene<'_>) -> HeldCells {
+    let mut held: BTreeMap<PartitionNumber, BTreeSet<SubjectNumber>> = BTreeMap::new();
+    for left in scene.partitions.remnants() {
+        held.entry(left.number).or_default().extend(left.held.iter().map(|(_, subject)| *subject));
+    }
+    held.into_iter().map(|(partition, subjects)| (partition, subjects.into_iter().collect())).collect()
 }
 
 /// Segments that lie there and that the ledger, being older, has never heard of: whole ones of living partitions, by

@@ -5,7 +5,7 @@ use crate::sync::{Arc, RwLock};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::catalog::SegmentSlot;
-use super::{Engine, housekeeping, merge};
+use super::{Engine, column, housekeeping, merge};
 use crate::error::Result;
 use crate::format::ledger::{Act, Acts, Effect, Fact};
 use crate::ident::{Handle, PartitionNumber};
@@ -106,6 +106,7 @@ pub fn scrub(engine: &Engine, done: &mut Maintenance) -> Result<()> {
             }
         }
     }
+    column::trim(engine, done)?;
     engine.catalog.sweep()?;
     let mut changes = Changes::new();
     engine.keyring.walk_notes(&mut |key, note| {

@@ -5,7 +5,7 @@
 
 use crate::sync::Arc;
 use crate::sync::atomic::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::catalog::{JournalFile, SegmentSlot};
 use super::merge::{fact, share};
@@ -32,7 +32,7 @@ struct Sorted {
 }
 
 /// Settles one journal file of which nothing more will be written. Its groups beyond `end` bytes are ignored, and so
-/// are frames that nobody can read any more: those of expired partitions and of dead cells.
+/// are frames that nobody can read any more: those of expired partitions, but for held cells, and of dead cells.
 ///
 /// # Errors
 /// Damage in the file; what the operating system answers. Nothing has changed then.
@@ -92,8 +92,14 @@ fn cut_short(file: &JournalFile, offset: u64) -> Error {
 /// The frames of the file by partition.
 fn collect(engine: &Engine, file: &JournalFile, end: u64) -> Result<BTreeMap<PartitionNumber, Vec<Sorted>>> {
     let mut runs: BTreeMap<PartitionNumber, Vec<Sorted>> = BTreeMap::new();
+    // An expired partition with held cells keeps those; before its key is gone, all.
+    let held: HashSet<PartitionNumber> = engine.ledger().state().acts.held.keys().copied().collect();
+    let lives = |partition: PartitionNumber| {
+        !engine.fences.has_partition(partition)
+            || held.contains(&partition) && engine.partitions.numbered(partition).is_some()
+    };
     Follower::open(&*engine.env, &file.path)?.advance_to(end, &mut |group: GroupView<'_>, start| {
-        for run in group.runs().filter(|run| !engine.fences.has_partition(run.head.partition)) {
+        for run in group.runs().filter(|run| lives(run.head.partition)) {
             let frames = runs.entry(run.head.partition).or_default();
             for (offset, frame) in run.frames() {
                 let head = frame.head();
@@ -109,7 +115,9 @@ fn collect(engine: &Engine, file: &JournalFile, end: u64) -> Result<BTreeMap<Par
         Ok(())
     })?;
     for (partition, frames) in &mut runs {
-        frames.retain(|frame| !engine.scrub.is_dead(*partition, &frame.handle));
+        let known = engine.partitions.numbered(*partition);
+        let keeps = |handle: &Handle| known.as_ref().is_none_or(|known| known.keeps(handle));
+        frames.retain(|frame| keeps(&frame.handle) && !engine.scrub.is_dead(*partition, &frame.handle));
     }
     runs.retain(|_, frames| !frames.is_empty());
     Ok(runs)

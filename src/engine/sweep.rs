@@ -1,19 +1,22 @@
-//! Sweeping after an unclean end: temporaries, and segments that no fact of the ledger names. What is visible is decided
+//! Sweeping after an unclean end: temporaries, and segments and dictionaries that no fact of the ledger names. What is visible is decided
 //! by the ledger, never by which files are there. Names that are not ours are left alone.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::{Engine, request};
+use super::{Engine, dictionaries, request};
 use crate::env::{Env, TEMPORARY};
 use crate::error::{Error, Result};
 use crate::segment;
 
-/// Removes temporaries and segments that no fact names. Names that are not ours are left alone.
+/// Removes temporaries, and segments and dictionaries that no fact names. Names that are not ours are left alone.
 pub fn sweep(engine: &Engine) -> Result<u64> {
     let named: HashSet<PathBuf> = {
         let snapshot = engine.catalog.snapshot();
-        snapshot.view.segments.values().flatten().map(|slot| slot.path.clone()).collect()
+        let segments = snapshot.view.segments.values().flatten().map(|slot| slot.path.clone());
+        let ledger = engine.ledger();
+        let dictionaries = ledger.state().dictionaries.values().flatten();
+        segments.chain(dictionaries.map(|fact| dictionaries::path(&engine.root, fact))).collect()
     };
     let mut dirs = vec![engine.root.clone()];
     dirs.extend(["journal", "ledger", request::DIRECTORY].map(|name| engine.root.join(name)));
@@ -21,7 +24,8 @@ pub fn sweep(engine: &Engine) -> Result<u64> {
     let mut swept = 0;
     for path in files(&*engine.env, &dirs)? {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let stranger = segment::number(name).is_some() && !named.contains(&path);
+        let ours = segment::number(name).is_some() || dictionaries::id_of(name).is_some();
+        let stranger = ours && !named.contains(&path);
         if stranger || name.ends_with(TEMPORARY) {
             engine.env.remove_file(&path).map_err(|error| Error::io("remove a leftover", &path, error))?;
             swept += 1;
@@ -37,6 +41,16 @@ pub fn sweep(engine: &Engine) -> Result<u64> {
 pub fn segment_files(env: &dyn Env, root: &Path) -> Result<Vec<PathBuf>> {
     let mut files = files(env, &directories(env, root)?)?;
     files.retain(|path| path.file_name().and_then(|name| name.to_str()).and_then(segment::number).is_some());
+    Ok(files)
+}
+
+/// Every dictionary file below the store's directory, named by a fact or not.
+///
+/// # Errors
+/// What the operating system answers.
+pub fn dictionary_files(env: &dyn Env, root: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = files(env, &directories(env, root)?)?;
+    files.retain(|path| path.file_name().and_then(|name| name.to_str()).and_then(dictionaries::id_of).is_some());
     Ok(files)
 }
 

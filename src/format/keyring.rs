@@ -55,6 +55,8 @@ pub enum EntryKind {
     AgendaDue = 4,
     /// Dead cells whose frames are still to be scrubbed, by number of the act and of the note (big endian).
     ScrubNote = 5,
+    /// A legal hold, by number (big endian).
+    Hold = 6,
 }
 
 impl TreeKey {

@@ -48,6 +48,14 @@ pub enum Column {
 }
 
 impl Column {
+    /// Its number.
+    pub fn number(&self) -> PartitionNumber {
+        match self {
+            Column::Living(entry) => entry.number,
+            Column::Remnant(remnant) => remnant.number,
+        }
+    }
+
     /// Its payload; none where it is longer than an entry may be.
     pub fn encode(&self) -> Option<Payload> {
         let (number, id) = match self {

@@ -4,15 +4,19 @@
 //! reader tell an append that never finished (nothing follows it) from damage (a later commit does).
 
 mod act;
+mod dictionary;
 mod fact;
 mod gap;
+mod hold;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 
-pub use act::{Act, ActState, Acts, EVIDENCE_LIMIT, Effect};
+pub use act::{Act, ActState, Acts, EVIDENCE_LIMIT, Effect, HeldCells};
+pub use dictionary::DictionaryFact;
 pub use fact::{Fact, SegmentFact, SegmentRef};
 pub use gap::Gap;
+pub use hold::{Hold, Holds};
 pub use snapshot::{Snapshot, State};
 
 use super::bytes::{Malformed, Reader, Writer};

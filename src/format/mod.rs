@@ -2,6 +2,7 @@
 //! anything is allocated, checksums checked before anything is parsed. docs/format.md is its specification.
 
 pub mod bytes;
+pub mod dictionary;
 pub mod frame;
 pub mod group;
 pub mod hint;
@@ -10,6 +11,7 @@ pub mod keyring;
 pub mod keyring_column;
 pub mod keyring_custodian;
 pub mod keyring_entry;
+pub mod keyring_hold;
 pub mod keyring_root;
 #[cfg(test)]
 mod keyring_tests;

@@ -219,6 +219,8 @@ pub enum Outcome {
     Damaged,
     /// It is not allowed.
     Refused,
+    /// A legal hold stands against it.
+    Held,
     /// It failed on the way. What was written down to be done will be done.
     Failed,
 }
@@ -244,6 +246,7 @@ impl Answer {
             Outcome::Damaged => (4, 0),
             Outcome::Refused => (5, 0),
             Outcome::Failed => (6, 0),
+            Outcome::Held => (7, 0),
         };
         let mut out = ANSWER_MAGIC.to_vec();
         out.put_u16(FORMAT_VERSION);
@@ -274,6 +277,7 @@ impl Answer {
             (4, 0) => Outcome::Damaged,
             (5, 0) => Outcome::Refused,
             (6, 0) => Outcome::Failed,
+            (7, 0) => Outcome::Held,
             _ => return Err(Malformed("an answer of unknown kind")),
         };
         Ok(Answer { store, outcome, at })
@@ -346,8 +350,8 @@ mod tests {
 
     #[test]
     fn answers_read_back_and_no_bit_of_them_may_flip() {
-        use Outcome::{Damaged, Done, Failed, Nothing, Refused, Stale};
-        for outcome in [Done(1), Done(u64::MAX), Nothing, Stale, Damaged, Refused, Failed] {
+        use Outcome::{Damaged, Done, Failed, Held, Nothing, Refused, Stale};
+        for outcome in [Done(1), Done(u64::MAX), Nothing, Stale, Damaged, Refused, Failed, Held] {
             let answer = Answer { store: head().store, outcome, at: Timestamp::from_micros(8) };
             let bytes = answer.encode();
             assert_eq!((bytes.len(), Answer::decode(&bytes)), (ANSWER_BYTES, Ok(answer)));

@@ -12,6 +12,7 @@ mod create;
 pub mod custodian;
 mod fold;
 mod follow;
+mod holds;
 mod log;
 mod mend;
 mod open;
@@ -50,8 +51,9 @@ pub use self::custodian::{CommandCustodian, Custodian, Evidence, FileCustodian, 
 pub use self::opening::register_opening;
 pub use self::rewrite::Changes;
 pub use self::verify::verify;
-pub use crate::format::keyring_column::{NOTE_CELLS_LIMIT, PartitionEntry, ScrubNote};
+pub use crate::format::keyring_column::{Column, NOTE_CELLS_LIMIT, PartitionEntry, Remnant, ScrubNote};
 pub use crate::format::keyring_entry::{CustomerEntry, CustomerState, Secret, SecretScope};
+pub use crate::format::keyring_hold::{HoldEntry, MATTER_LIMIT, REASON_LIMIT};
 
 /// Compaction is due when the log has this many bytes and more than half of them are dead.
 const COMPACTION_BYTES: u64 = 4 << 20;
@@ -266,7 +268,9 @@ impl Keyring {
         not_before: Option<Timestamp>,
     ) -> Result<Found<CustomerEntry>> {
         let tag = self.tag_of(id);
-        let enough = |entry: &CustomerEntry| entry.state == CustomerState::Living && entry.covers(stream, window);
+        let enough = |entry: &CustomerEntry| {
+            entry.state == CustomerState::Living && entry.secret().is_some() && entry.covers(stream, window)
+        };
         if let Some((entry, number)) = self.customers.get(&tag)
             && enough(&entry)
         {
@@ -281,7 +285,7 @@ impl Keyring {
         let (first, entry) = match held {
             Some((entry, number)) if enough(&entry) => return Ok(Found { entry, number: self.pending(number) }),
             Some((entry, _)) => match entry.state {
-                CustomerState::Living => (false, entry.used_in(stream, window)),
+                CustomerState::Living => (false, self.writable(entry.used_in(stream, window))?),
                 CustomerState::Tombstone { erased } => {
                     (false, self.new_customer(id, now, Some(erased).max(not_before))?.used_in(stream, window))
                 }
@@ -296,6 +300,15 @@ impl Keyring {
         let entry = Arc::new(entry);
         self.customers.insert(tag, (entry.clone(), number), weight);
         Ok(Found { entry, number })
+    }
+
+    /// The same customer with a secret to write under, also where nothing but held cells was left.
+    fn writable(&self, mut entry: CustomerEntry) -> Result<CustomerEntry> {
+        if entry.secret().is_none() {
+            let key = random_key(&*self.env)?;
+            entry.secrets.push(Secret { scope: SecretScope::Whole, restricted: false, key });
+        }
+        Ok(entry)
     }
 
     /// Gives a living customer a fresh secret beside those it has: what is written from now on stands under it.

@@ -108,23 +108,27 @@ impl Keyring {
         Ok(Found { entry, number: appended })
     }
 
-    /// All living partitions, in order of their numbers.
+    /// All partitions, living ones and remnants, in order of their numbers.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`] where a part of the tree that may hold one cannot be read.
-    pub fn partitions(&self) -> Result<Vec<Arc<PartitionEntry>>> {
-        let mut living = Vec::new();
+    pub fn columns(&self) -> Result<Vec<Column>> {
+        let mut columns = Vec::new();
         let from = TreeKey::new(EntryKind::Partition, &[0; 16]);
         let to = TreeKey::new(EntryKind::AgendaSubject, &[0; 16]);
         self.walk_items(&from, Some(&to), &mut |item| {
-            if let Column::Living(entry) = Column::decode(&item.payload).map_err(|what| self.damage(what))? {
-                let entry = self.partitions.numbered(entry.number).unwrap_or(entry);
-                self.partitions.insert(&entry, item.number);
-                living.push(entry);
-            }
+            let column = Column::decode(&item.payload).map_err(|what| self.damage(what))?;
+            columns.push(match column {
+                Column::Living(entry) => {
+                    let entry = self.partitions.numbered(entry.number).unwrap_or(entry);
+                    self.partitions.insert(&entry, item.number);
+                    Column::Living(entry)
+                }
+                remnant => remnant,
+            });
             Ok(())
         })?;
-        living.sort_unstable_by_key(|entry| entry.number);
-        Ok(living)
+        columns.sort_unstable_by_key(Column::number);
+        Ok(columns)
     }
 }

@@ -175,7 +175,7 @@ fn folds_and_compactions_keep_everything_in_a_deep_tree() {
         keyring.walk_customers_part(part, 7, &mut |_| count(&mut parts)).unwrap();
     }
     assert_eq!((seen, parts), (secrets.len(), secrets.len()));
-    assert_eq!(keyring.partitions().unwrap().len(), 6);
+    assert_eq!(keyring.columns().unwrap().len(), 6);
     assert!(verify(&*sim.env(), &place.dirs).unwrap().damage.is_empty());
     assert!(keyring.nodes.bytes() + keyring.customers.bytes() <= 1 << 20);
 }

@@ -13,6 +13,7 @@ use crate::format::bytes::is_zero;
 use crate::format::keyring::{EntryKind, FRAME_LIMIT, LOG_HEAD_BYTES, LogFrame, LogHead, TreeKey};
 use crate::format::keyring_column::{AgendaItem, Column, ScrubNote};
 use crate::format::keyring_entry::CustomerEntry;
+use crate::format::keyring_hold::HoldEntry;
 use crate::format::keyring_root::{OPENING_HALF_BYTES, OpeningIntent, RootSlot, SLOT_BYTES};
 use crate::report::Damage;
 
@@ -169,6 +170,7 @@ impl Keyring {
                     Column::decode(&item.payload).map(|_| ())
                 }
                 kind if kind == EntryKind::ScrubNote as u8 => ScrubNote::decode(&item.payload).map(|_| ()),
+                kind if kind == EntryKind::Hold as u8 => HoldEntry::decode(&item.payload).map(|_| ()),
                 _ => {
                     check.agenda += 1;
                     AgendaItem::decode(&item.payload).map(|_| ())

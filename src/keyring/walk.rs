@@ -82,7 +82,8 @@ impl Keyring {
     /// As [`Keyring::walk_customers`].
     pub fn walk_notes(&self, visit: &mut dyn FnMut(TreeKey, ScrubNote) -> Result<()>) -> Result<()> {
         let from = TreeKey::new(EntryKind::ScrubNote, &[0; 16]);
-        self.walk_items(&from, None, &mut |item| {
+        let to = TreeKey::new(EntryKind::Hold, &[0; 16]);
+        self.walk_items(&from, Some(&to), &mut |item| {
             visit(item.key, ScrubNote::decode(&item.payload).map_err(|what| self.damage(what))?)
         })
     }

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 pub use verify::verify;
 
-pub use crate::format::ledger::{Act, ActState, Acts, Effect, Fact, Gap, SegmentFact, SegmentRef, State};
+pub use crate::format::ledger::{Act, ActState, Acts, Effect, Fact, Gap, Holds, SegmentFact, SegmentRef, State};
 
 use crate::crypto::{Digest, Frontier, sha256};
 use crate::env::{self, Env, File, OpenMode};

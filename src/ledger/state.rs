@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{Act, ActState, Acts, Effect, Fact, Gap, SegmentFact, SegmentRef, State};
+use super::{Act, ActState, Acts, Effect, Fact, Gap, Holds, SegmentFact, SegmentRef, State};
 use crate::format::bytes::Malformed;
 use crate::format::position::Known;
 use crate::ident::StoreId;
@@ -18,6 +18,7 @@ impl State {
             opening: 0,
             epoch: 0,
             segments: BTreeMap::new(),
+            dictionaries: BTreeMap::new(),
             next_segment: 1,
             settled_through: 0,
             next_journal: 1,
@@ -26,6 +27,7 @@ impl State {
             watermark: time,
             clean: false,
             acts: Acts::default(),
+            holds: Holds::default(),
             gap: None,
         }
     }
@@ -90,6 +92,13 @@ impl State {
                 }
                 new.iter().try_for_each(|new| self.check_segment(new))
             }
+            Fact::Dictionary(new) => match self.dictionaries.get(&new.partition) {
+                _ if new.partition.0 == 0 => Err(Malformed("a dictionary has no partition")),
+                Some(known) if known.iter().any(|known| known.dictionary == new.dictionary) => {
+                    Err(Malformed("a dictionary is named twice"))
+                }
+                _ => Ok(()),
+            },
             Fact::Gap(gap)
                 if gap.settled_through > self.settled_through
                     || gap.next_journal < self.next_journal
@@ -103,6 +112,12 @@ impl State {
             }
             Fact::Effected { number, .. } | Fact::Done { number } if !self.acts.by_number.contains_key(number) => {
                 Err(Malformed("an act has an effect before it was intended"))
+            }
+            Fact::HoldPlaced { number, .. } if *number == 0 || self.holds.standing.contains_key(number) => {
+                Err(Malformed("a hold repeats a number"))
+            }
+            Fact::HoldReleased { number } if !self.holds.standing.contains_key(number) => {
+                Err(Malformed("a hold is released that does not stand"))
             }
             _ => Ok(()),
         }
@@ -161,18 +176,31 @@ impl State {
                 }
             }
             Fact::Gap(gap) => self.leap(gap),
+            Fact::HoldPlaced { number, hold } => {
+                self.holds.given = self.holds.given.max(*number);
+                self.holds.standing.insert(*number, hold.clone());
+            }
+            Fact::HoldReleased { number } => drop(self.holds.standing.remove(number)),
+            Fact::Dictionary(new) => self.dictionaries.entry(new.partition).or_default().push(new.clone()),
             Fact::FenceLapsed { erased } => self.acts.lapsed_fence = self.acts.lapsed_fence.max(Some(*erased)),
             Fact::StoreCreated { .. } | Fact::Watermark | Fact::ClockTrusted { .. } | Fact::SnapshotTaken { .. } => {}
         }
     }
 
     fn intend(&mut self, number: u64, act: &Act, time: Timestamp) {
-        if let Act::Expire { partitions, .. } = act {
-            for (partition, stream, end) in partitions {
-                self.acts.expired.insert(*partition);
-                let until = self.acts.expired_until.entry(stream.clone()).or_insert(*end);
-                *until = (*until).max(*end);
+        match act {
+            Act::Expire { partitions, held, .. } => {
+                for (partition, stream, end) in partitions {
+                    self.acts.expired.insert(*partition);
+                    let until = self.acts.expired_until.entry(stream.clone()).or_insert(*end);
+                    *until = (*until).max(*end);
+                }
+                for (partition, subjects) in held {
+                    self.acts.held.entry(*partition).or_default().extend(subjects);
+                }
             }
+            Act::Release { hold, .. } => drop(self.holds.standing.remove(hold)),
+            _ => {}
         }
         let state = ActState {
             act: act.clone(),
@@ -196,12 +224,31 @@ impl State {
                 state.shredded = Some((time, *epoch));
                 state.is_final = *is_final;
                 evidence.clone_into(&mut state.evidence);
-                if let Act::Expire { partitions, .. } = &state.act {
-                    // Their segments are ciphertext without a key: invisible from here on.
-                    let dead: HashSet<_> = partitions.iter().map(|(partition, ..)| *partition).collect();
-                    self.segments.retain(|(partition, _), _| !dead.contains(partition));
-                }
+                let act = state.act.clone();
+                self.shredded(&act);
             }
+        }
+    }
+
+    /// Segments that are ciphertext without a key are invisible from here on.
+    fn shredded(&mut self, act: &Act) {
+        let mut dead = HashSet::new();
+        match act {
+            Act::Expire { partitions, .. } => dead.extend(partitions.iter().map(|(partition, ..)| *partition)),
+            Act::Release { subject, cells, .. } => {
+                cells.iter().for_each(|partition| self.acts.let_go(*partition, [subject]));
+                dead.extend(cells);
+            }
+            Act::Erase { subjects, .. } => {
+                dead.extend(self.acts.held.keys());
+                dead.iter().for_each(|partition| self.acts.let_go(*partition, subjects));
+            }
+            Act::ErasePart { .. } | Act::Redact { .. } => {}
+        }
+        dead.retain(|partition| !self.acts.held.contains_key(partition) && self.acts.expired.contains(partition));
+        if !dead.is_empty() {
+            self.segments.retain(|(partition, _), _| !dead.contains(partition));
+            self.dictionaries.retain(|partition, _| !dead.contains(partition));
         }
     }
 
@@ -217,7 +264,15 @@ impl State {
             let until = acts.expired_until.entry(stream.clone()).or_insert(*end);
             *until = (*until).max(*end);
         }
-        self.segments.retain(|(partition, _), _| !gap.expired.contains(partition));
+        // What is held in a partition that still has its key is left to the act that was about to take it.
+        acts.held.retain(|partition, _| !gap.expired.contains(partition));
+        for (partition, subjects) in &gap.held {
+            acts.held.insert(*partition, subjects.iter().copied().collect());
+        }
+        let held = &acts.held;
+        self.segments.retain(|(partition, _), _| !gap.expired.contains(partition) || held.contains_key(partition));
+        let held = &self.acts.held;
+        self.dictionaries.retain(|partition, _| !gap.expired.contains(partition) || held.contains_key(partition));
         self.gap = Some(gap.clone());
     }
 

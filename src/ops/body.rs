@@ -34,19 +34,21 @@ pub struct Body {
     subject: SubjectNumber,
     partition: PartitionNumber,
     since: u64,
+    /// Whether it is read because it is held, whatever has expired.
+    held: bool,
     source: Source,
     /// The chunk read last, with its number.
     current: Option<(u64, Vec<u8>)>,
     position: u64,
 }
 
-/// The body of the record of `customer` with `id`.
+/// The body of the record of `customer` with `id`; `held`, of one that a hold keeps, also where it has expired.
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`] where a part of it cannot be found.
-pub fn body(engine: &Arc<Engine>, customer: &CustomerId, id: RecordId) -> Result<Option<Body>> {
+pub fn body(engine: &Arc<Engine>, customer: &CustomerId, id: RecordId, held: bool) -> Result<Option<Body>> {
     // What moves between finding the record and finding its chunks is found in the newer snapshot.
-    let Some(found) = timeline::find(engine, customer, id)? else { return Ok(None) };
+    let Some(found) = timeline::find(engine, customer, id, held)? else { return Ok(None) };
     let snapshot = engine.catalog.snapshot();
     let chunks = Chunks::find(engine, &snapshot, &found.entry, &found.hit)?;
     let partition = found.hit.partition.number;
@@ -56,7 +58,7 @@ pub fn body(engine: &Arc<Engine>, customer: &CustomerId, id: RecordId) -> Result
         Some(chunks) => Source::Chunks { chunks, _snapshot: snapshot },
     };
     let (engine, subject, since) = (engine.clone(), found.entry.subject, found.since);
-    Ok(Some(Body { engine, record, subject, partition, since, source, current: None, position: 0 }))
+    Ok(Some(Body { engine, record, subject, partition, since, held, source, current: None, position: 0 }))
 }
 
 impl Body {
@@ -77,7 +79,7 @@ impl Body {
     pub fn read_at(&mut self, offset: u64, into: &mut [u8]) -> Result<usize> {
         lease::look(&self.engine)?;
         let fences = &self.engine.fences;
-        let passed = fences.check(&self.subject, self.partition);
+        let passed = timeline::check(&self.engine, &self.subject, self.partition, self.held);
         if let Err(erased) = passed.and_then(|()| fences.check_part(&self.subject, self.since)) {
             self.current = None;
             return Err(erased);

@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::format::ledger::Fact;
 use crate::format::position::Known;
 use crate::report::Maintenance;
+use crate::sync::atomic::Ordering;
 
 /// Leaves the store such that the next opening has nothing to recover, and damage anywhere is seen as damage.
 ///
@@ -15,6 +16,8 @@ pub fn close(engine: &Engine) -> Result<()> {
         engine.lease.give_back();
         return Ok(());
     };
+    // A training is not waited for, and nothing of it is published any more.
+    writer.closing.store(true, Ordering::Release);
     // Closed already through another handle, or being closed.
     let Ok(_one_at_a_time) = writer.housekeep() else { return Ok(()) };
     writer.shut_down();

@@ -3,7 +3,7 @@
 use crate::engine::cells::cell_keys;
 use crate::engine::read::{CellReader, order};
 use crate::engine::visible::covered;
-use crate::engine::{Engine, acts};
+use crate::engine::{Engine, acts, hold};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::Act;
 use crate::ident::{CustomerId, RecordId, Stream};
@@ -15,7 +15,7 @@ use crate::window::Timestamp;
 /// Erases whole customers in one rewrite. `None` where none of them is known.
 ///
 /// # Errors
-/// The first step that fails. Once the intent is on record it will be done: the next opening finishes it.
+/// [`ErrorKind::Held`] where a hold stands on any of them; nothing was done then. The first step that fails. Once the intent is on record it will be done: the next opening finishes it.
 pub fn erase(engine: &Engine, customers: &[CustomerId]) -> Result<Option<Receipt>> {
     let writer = engine.writer()?;
     let _one_at_a_time = writer.housekeep()?;
@@ -33,6 +33,7 @@ pub fn erase(engine: &Engine, customers: &[CustomerId]) -> Result<Option<Receipt
     if subjects.is_empty() {
         return Ok(None);
     }
+    hold::refuse(engine, &subjects)?;
     let number = acts::intend(engine, Act::Erase { subjects, at: engine.now() })?;
     acts::perform(engine, number, Some(&ids))?;
     Ok(receipt(engine, number))
@@ -54,6 +55,7 @@ pub fn erase_part(
     let writer = engine.writer()?;
     let _one_at_a_time = writer.housekeep()?;
     let Some(found) = living(engine, customer)? else { return Ok(None) };
+    hold::refuse(engine, &[found])?;
     let number = acts::intend(engine, Act::ErasePart { subject: found, stream, until })?;
     acts::perform(engine, number, Some(std::slice::from_ref(customer)))?;
     Ok(receipt(engine, number))
@@ -67,6 +69,7 @@ pub fn redact(engine: &Engine, customer: &CustomerId, id: RecordId) -> Result<Op
     let writer = engine.writer()?;
     let _one_at_a_time = writer.housekeep()?;
     let Some(subject) = living(engine, customer)? else { return Ok(None) };
+    hold::refuse(engine, &[subject])?;
     let Some(found) = engine.keyring.customer(customer)? else { return Ok(None) };
     let snapshot = engine.catalog.snapshot();
     let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);

@@ -1,10 +1,9 @@
 //! Expire: partitions whose window and maximum are over lose their keys, together in one rewrite, and then their files.
 
-use crate::engine::{Engine, acts, due};
+use crate::engine::{Engine, due, hold};
 use crate::error::Result;
-use crate::ident::PartitionNumber;
 use crate::ops::receipt::receipt;
-use crate::report::{Expiring, Expiry};
+use crate::report::Expiry;
 use crate::window::Timestamp;
 
 /// How an expiry is asked for.
@@ -25,26 +24,15 @@ pub struct ExpireOptions {
 /// Otherwise the first step that fails: the intent stands, and the next opening finishes it.
 pub fn expire(engine: &Engine, options: ExpireOptions) -> Result<Expiry> {
     let now = options.now.unwrap_or_else(|| engine.trusted.now(&*engine.env));
-    if options.dry_run {
-        return Ok(Expiry { now, partitions: told(&due::due(engine, now)), receipt: None });
-    }
-    // Before anything is refused: where nothing is due, there is nothing to confirm or to be open for.
-    if due::due(engine, now).is_empty() {
-        return Ok(Expiry { now, partitions: Vec::new(), receipt: None });
+    let mut due = due::due(engine, now);
+    if options.dry_run || due.is_empty() {
+        hold::held_back(engine, &mut due)?;
+        let partitions = due.into_iter().map(|(_, expiring)| expiring).collect();
+        return Ok(Expiry { now, partitions, receipt: None });
     }
     let writer = engine.writer()?;
     due::judged_by(engine, Some(now), options.confirmed)?;
     let _one_at_a_time = writer.housekeep()?;
-    // Only now: what was due before may have gone meanwhile, or have grown.
-    let due = due::due(engine, now);
-    if due.is_empty() {
-        return Ok(Expiry { now, partitions: Vec::new(), receipt: None });
-    }
-    let number = acts::intend(engine, due::act(&due, now))?;
-    acts::perform(engine, number, None)?;
-    Ok(Expiry { now, partitions: told(&due), receipt: receipt(engine, number) })
-}
-
-fn told(due: &[(PartitionNumber, Expiring)]) -> Vec<Expiring> {
-    due.iter().map(|(_, expiring)| expiring.clone()).collect()
+    let (partitions, number) = due::expire(engine, writer, now)?;
+    Ok(Expiry { now, partitions, receipt: number.and_then(|number| receipt(engine, number)) })
 }

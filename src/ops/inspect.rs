@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::engine::dictionaries;
 use crate::engine::request::{ANSWERED, ASKED, TAKEN};
 use crate::env::{Env, OpenMode, parent, read_file};
 use crate::error::{Error, ErrorKind, Result};
@@ -37,6 +38,7 @@ pub fn inspect(env: &dyn Env, path: &Path) -> Result<Inspection> {
         "LOCK" => found.is("lock of the writer"),
         _ if journal::number(name).is_some() => look_at_journal(env, path, &mut found),
         _ if segment::number(name).is_some() => look_at_segment(env, path, &mut found),
+        _ if dictionaries::id_of(name).is_some() => look_at_dictionary(env, path, &mut found),
         _ if name.ends_with(".ledger") => look_at_ledger(env, path, &mut found),
         _ if name.ends_with(".keys") || name == "root.a" || name == "root.b" => look_at_keyring(env, path, &mut found),
         _ if extension == "lease" => look_at_lease(path, front, &mut found),
@@ -108,6 +110,7 @@ fn look_at_answer(path: &Path, bytes: &[u8], found: &mut Inspection) -> Result<(
         Outcome::Stale => "stale: it may be asked again".into(),
         Outcome::Damaged => "the request could not be read".into(),
         Outcome::Refused => "refused".into(),
+        Outcome::Held => "refused: a hold stands on it".into(),
         Outcome::Failed => "failed on the way".into(),
     };
     found.say("outcome", outcome);
@@ -166,6 +169,19 @@ fn look_at_segment(env: &dyn Env, path: &Path, found: &mut Inspection) -> Result
     found.say("sha-256", hash);
     let check = segment::verify(env, path, None)?;
     found.say("frames checked", check.frames);
+    Ok(())
+}
+
+fn look_at_dictionary(env: &dyn Env, path: &Path, found: &mut Inspection) -> Result<()> {
+    found.is("dictionary (sealed)")?;
+    let (head, _) = dictionaries::read(env, path, None)?;
+    found.say("store", head.store);
+    found.say("partition number", head.partition);
+    found.say("dictionary", format!("{:08x}", head.dictionary));
+    found.say("trained", head.provenance.trained);
+    found.say("trained from partition number", head.provenance.origin);
+    found.say("sample without it", head.provenance.plain_bytes);
+    found.say("sample with it", head.provenance.with_bytes);
     Ok(())
 }
 

@@ -1,8 +1,9 @@
 //! Maintenance: do what other processes ask, settle full journal files, fold and compact the keyring, merge segments, within a budget.
 
-use crate::engine::{Engine, Writer, forget, housekeeping, lease, merge, request, scrub, settle};
+use crate::engine::{Engine, Writer, column, forget, housekeeping, lease, merge, request, scrub, settle, train};
 use crate::error::Result;
 use crate::report::{Budget, Maintenance};
+use crate::sync::atomic::Ordering;
 
 /// Does what other processes ask, then what is due, one step after the other, until there is none or `budget` is used up. A step once begun is
 /// finished.
@@ -11,19 +12,35 @@ use crate::report::{Budget, Maintenance};
 /// The first step that fails; the steps before it stand.
 pub fn maintain(engine: &Engine, budget: Budget) -> Result<Maintenance> {
     let writer = engine.writer()?;
-    let _one_at_a_time = writer.housekeep()?;
     let began = engine.env.monotonic();
     let mut done = Maintenance::default();
+    keep_house(engine, writer, budget, &mut done)?;
+    let within = || engine.env.monotonic().saturating_sub(began) < budget.time;
+    // Nobody is kept waiting for seconds of training.
+    let stop = || writer.closing.load(Ordering::Relaxed) || !within();
+    while !done.more && within() {
+        let Some(trained) = train::next(engine, &stop)? else { break };
+        done.dictionaries_trained += u64::from(trained.is_some());
+    }
+    Ok(done)
+}
+
+/// Everything but training, one thread at a time.
+///
+/// # Errors
+/// As [`maintain`].
+pub fn keep_house(engine: &Engine, writer: &Writer, budget: Budget, done: &mut Maintenance) -> Result<()> {
+    let _one_at_a_time = writer.housekeep()?;
+    let began = engine.env.monotonic();
     request::serve(engine, writer)?;
-    while step(engine, writer, &mut done)? {
+    while step(engine, writer, done)? {
         if engine.env.monotonic().saturating_sub(began) >= budget.time {
             done.more = true;
             break;
         }
     }
     lease::record_fenced(engine, writer)?;
-    engine.catalog.sweep()?;
-    Ok(done)
+    engine.catalog.sweep().map(drop)
 }
 
 /// Does the most urgent thing there is; `false` where nothing is due.
@@ -51,6 +68,10 @@ fn step(engine: &Engine, writer: &Writer, done: &mut Maintenance) -> Result<bool
         scrub::scrub(engine, done)?;
         return Ok(true);
     }
+    if engine.trim_due.load(Ordering::Relaxed) {
+        column::trim(engine, done)?;
+        return Ok(true);
+    }
     match merge::candidate(engine, writer.tuning.merge_at_least) {
         Some((partition, slots)) => merge::merge(engine, partition, slots, done).map(|()| true),
         None => Ok(false),
@@ -73,6 +94,7 @@ pub fn scrub(engine: &Engine) -> Result<Maintenance> {
     let _one_at_a_time = engine.writer()?.housekeep()?;
     let mut done = Maintenance::default();
     scrub::scrub(engine, &mut done)?;
+    column::trim(engine, &mut done)?;
     engine.catalog.sweep()?;
     Ok(done)
 }

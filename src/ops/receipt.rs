@@ -35,6 +35,7 @@ fn tell(number: u64, state: &ActState) -> Receipt {
         }
         Act::ErasePart { subject, .. } => (Verb::ErasePart, vec![subject.to_string()], 0, None),
         Act::Redact { subject, .. } => (Verb::Redact, vec![subject.to_string()], 0, None),
+        Act::Release { subject, cells, .. } => (Verb::Release, vec![subject.to_string()], cells.len() as u64, None),
     };
     Receipt {
         number,

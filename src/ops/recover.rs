@@ -5,7 +5,7 @@
 //! segments keeps the same promise with one mechanism less: what is served was written and synced by this opening,
 //! and nothing is ever appended to a file of an earlier one.
 
-use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, RwLock};
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use crate::engine::fence::{Fences, follow_acts};
 use crate::engine::partitions::Partitions;
 use crate::engine::scrub::Scrub;
 use crate::engine::time::TrustedTime;
-use crate::engine::{Engine, Tuning, Writer, acts, lease, replay, request, restore, settle, sweep};
+use crate::engine::{Engine, Tuning, Writer, acts, hold, lease, replay, request, restore, settle, sweep};
 use crate::env::{Env, Lock, random, read_file};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::Fact;
@@ -151,6 +151,7 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
         watermark,
         fences: Fences::default(),
         forget_due: AtomicBool::new(false),
+        trim_due: AtomicBool::new(false),
         scrub,
         trusted,
         lease: lease::Held::none(env.clone()),
@@ -158,6 +159,8 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
     look_around(&engine, &files, wish.restored, &mut report)?;
     settle_leftovers(&engine, files, &mut report)?;
     report.acts_finished = finish_acts(&engine)?;
+    hold::reconcile(&engine)?;
+    engine.trim_due.store(!engine.partitions.remnants().is_empty(), Ordering::Relaxed);
     report.took = env.monotonic().saturating_sub(began);
     Ok((engine, report))
 }
@@ -165,6 +168,7 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
 /// Takes in what ledger and journal say, and what other processes left behind; after an unclean end, sweeps.
 fn look_around(engine: &Engine, files: &[Arc<JournalFile>], restored: bool, report: &mut Recovery) -> Result<()> {
     follow_acts(engine, &engine.ledger());
+    engine.catalog.dictionaries.follow(engine.ledger().state());
     show(engine, files);
     lease::begin(engine, engine.writer()?);
     match request::sweep(engine, true) {
@@ -201,6 +205,9 @@ fn writer(
         has_worker: wish.has_worker,
         fencing: lease::Fencing::default(),
         looked: request::Looked::default(),
+        trained: Mutex::default(),
+        training: Mutex::default(),
+        closing: AtomicBool::new(false),
         ballast,
         next_segment: AtomicU64::new(state.next_segment),
         tuning: wish.tuning,

@@ -83,6 +83,7 @@ fn try_open(
         lease: lease::Held::none(env.clone()),
         fences: Fences::default(),
         forget_due: AtomicBool::new(false),
+        trim_due: AtomicBool::new(false),
         scrub: Scrub::default(),
         trusted: TrustedTime::begin(&**env, watermark, false),
     };
@@ -120,6 +121,7 @@ fn follow(engine: &Engine) -> Result<()> {
     let ledger = engine.ledger();
     let settled_through = ledger.state().settled_through;
     let facts: Vec<_> = ledger.state().segments.values().cloned().collect();
+    engine.catalog.dictionaries.follow(ledger.state());
     drop(ledger);
     engine.keyring.refresh()?;
     engine.partitions.reload(&engine.keyring)?;

@@ -1,4 +1,5 @@
-//! Repair: a segment whose head, index or end is damaged while its frames are whole is made anew from them.
+//! Repair: a segment whose head, index or end is damaged while its frames are whole is made anew from them, a dictionary
+//! from the copy that another partition of its stream has.
 //!
 //! Nothing is guessed: before anything is written, the damaged segment's hash is computed as it would be without the
 //! damage, and must be the one in the ledger. What cannot be proved whole is named and left alone.
@@ -6,14 +7,16 @@
 use crate::sync::Arc;
 use crate::sync::atomic::Ordering;
 
-use crate::engine::catalog::SegmentSlot;
-use crate::engine::{Engine, Writer, merge, restore};
+use crate::engine::catalog::{SegmentSlot, Snapshot};
+use crate::engine::partitions::Partition;
+use crate::engine::{Engine, Writer, dictionaries, merge, restore};
+use crate::env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::ledger::SegmentFact;
+use crate::format::ledger::{DictionaryFact, SegmentFact};
 use crate::report::{Damage, Remedy, Repair, RepairStep};
 use crate::segment::{self, Contents};
 
-/// Checks every segment and plans what can be made anew; with `apply`, does it.
+/// Checks every segment and dictionary and plans what can be made anew; with `apply`, does it.
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`] for `apply` in a read-only opening; what a step of the repair answers, the steps before it
@@ -38,6 +41,11 @@ pub fn repair(engine: &Engine, apply: bool) -> Result<Repair> {
             records: slot.fact.records - slot.fact.chunks.min(slot.fact.records),
             remedy,
         });
+    }
+    for partition in engine.partitions.all() {
+        for fact in engine.catalog.dictionaries.of(partition.number) {
+            repair.plan.extend(dictionary(engine, &partition, &fact, &snapshot, writer.is_some())?);
+        }
     }
     drop(snapshot);
     engine.catalog.sweep()?;
@@ -79,4 +87,40 @@ fn rebuild(engine: &Engine, writer: &Writer, slot: &Arc<SegmentSlot>) -> Result<
     }
     let new = SegmentFact { segment: number, hash: written.hash, ..slot.fact.clone() };
     merge::replace(engine, slot.fact.partition, vec![slot.clone()], Some(new))
+}
+
+/// What is to be done about one dictionary, if it is damaged; done where `apply` says so. The copy that another partition
+/// of the stream has is sealed again: sealing is deterministic, so what comes of it must have the hash in the ledger.
+fn dictionary(
+    engine: &Engine,
+    partition: &Partition,
+    fact: &DictionaryFact,
+    snapshot: &Snapshot,
+    apply: bool,
+) -> Result<Option<RepairStep>> {
+    let path = dictionaries::path(&engine.root, fact);
+    let Err(error) = dictionaries::read(&*engine.env, &path, Some(&fact.hash)) else { return Ok(None) };
+    let again = dictionaries::again(engine, partition, fact);
+    if let (true, Some(bytes)) = (apply, &again) {
+        match engine.env.remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io("remove a damaged dictionary", &path, error));
+            }
+            _ => {}
+        }
+        let directory = env::parent(&path);
+        env::create_dirs(&*engine.env, directory)
+            .and_then(|()| env::publish_new(&*engine.env, &path, bytes))
+            .map_err(|error| Error::io("write a dictionary", &path, error))?;
+    }
+    let place = error.path().unwrap_or(&path).to_path_buf();
+    Ok(Some(RepairStep {
+        partition: fact.id.clone(),
+        damage: Damage { path: place, offset: error.offset(), what: error.to_string() },
+        records: snapshot.segments(fact.partition).iter().map(|slot| slot.fact.records).sum(),
+        remedy: match again {
+            Some(_) => Remedy::Rebuild,
+            None => Remedy::Restore("no other partition of its stream has a copy of this dictionary".into()),
+        },
+    }))
 }

@@ -76,7 +76,7 @@ pub fn withdraw(engine: &Engine, asked: &Asked) -> Error {
 /// The error that an answer stands for; none for one that is no error.
 ///
 /// # Errors
-/// [`ErrorKind::Refused`], or [`ErrorKind::Io`] where it failed on the way.
+/// [`ErrorKind::Refused`], [`ErrorKind::Held`], or [`ErrorKind::Io`] where it failed on the way.
 pub fn check(outcome: Outcome) -> Result<()> {
     let (kind, message, hint) = match outcome {
         Outcome::Done(_) | Outcome::Nothing | Outcome::Stale => return Ok(()),
@@ -84,6 +84,11 @@ pub fn check(outcome: Outcome) -> Result<()> {
             ErrorKind::Refused,
             "the process that holds the store refused: the time is later than can be trusted",
             "look at what would go with --dry-run, then add --confirm",
+        ),
+        Outcome::Held => (
+            ErrorKind::Held,
+            "nothing was done: a hold stands against it",
+            "`tenure hold list` shows why; `tenure hold release NUMBER` lifts one",
         ),
         Outcome::Damaged => (
             ErrorKind::Io,
@@ -152,10 +157,20 @@ pub fn deadlines(engine: &Engine) -> HashMap<PartitionNumber, Expiring> {
 pub fn expiry(engine: &Engine, receipt: Receipt, known: &HashMap<PartitionNumber, Expiring>) -> Expiry {
     let ledger = engine.ledger();
     let (mut expired, mut at) = (Vec::new(), receipt.intended);
-    if let Some(Act::Expire { partitions, now }) =
+    if let Some(Act::Expire { partitions, now, held }) =
         ledger.state().acts.by_number.get(&receipt.number).map(|state| &state.act)
     {
-        expired.extend(partitions.iter().filter_map(|(number, ..)| known.get(number).cloned()));
+        let held: HashMap<_, _> = held.iter().map(|(number, subjects)| (number, subjects)).collect();
+        for (number, ..) in partitions {
+            let Some(mut one) = known.get(number).cloned() else { continue };
+            if let Some(subjects) = held.get(number) {
+                one.held = subjects.len() as u64;
+                let over =
+                    ledger.state().holds.over(&one.partition).filter(|(_, hold)| subjects.contains(&hold.subject));
+                one.holds = over.map(|(hold, _)| hold).collect();
+            }
+            expired.push(one);
+        }
         at = *now;
     }
     Expiry { now: at, partitions: expired, receipt: Some(receipt) }

@@ -9,12 +9,12 @@ use std::collections::VecDeque;
 use crate::crypto::CellKey;
 use crate::engine::catalog::Snapshot;
 use crate::engine::cells::cell_keys;
+use crate::engine::partitions::Partition;
 use crate::engine::read::{CellReader, Hit, order};
 use crate::engine::visible::{Range, covers, shown};
 use crate::engine::{Engine, lease};
 use crate::error::Result;
 use crate::ident::{CustomerId, Handle, Stream, SubjectNumber};
-use crate::keyring::PartitionEntry;
 use crate::record::Stored;
 
 /// What there is of one customer in one partition, with what opens it: a cell for each secret it was written under.
@@ -31,8 +31,8 @@ pub struct Scan {
     snapshot: Snapshot,
     since: u64,
     range: Range,
-    partitions: VecDeque<Arc<PartitionEntry>>,
-    partition: Option<Arc<PartitionEntry>>,
+    partitions: VecDeque<Arc<Partition>>,
+    partition: Option<Arc<Partition>>,
     cells: VecDeque<Cell>,
     customer: Option<(CustomerId, SubjectNumber)>,
     hits: VecDeque<Hit>,
@@ -43,8 +43,9 @@ pub struct Scan {
 pub fn scan(engine: Arc<Engine>, stream: Option<&Stream>, range: Range) -> Scan {
     let since = engine.fences.parted();
     let partitions = engine.partitions.all().into_iter();
-    let wanted = |partition: &Arc<PartitionEntry>| {
-        stream.is_none_or(|stream| partition.id.stream == *stream) && range.meets(partition)
+    let wanted = |partition: &Arc<Partition>| {
+        let wanted = stream.is_none_or(|stream| partition.id.stream == *stream);
+        partition.key.is_some() && wanted && range.meets(partition)
     };
     Scan {
         snapshot: engine.catalog.snapshot(),
@@ -82,7 +83,7 @@ impl Scan {
         }
     }
 
-    fn read(&mut self, partition: &Arc<PartitionEntry>, cell: Cell) -> Result<()> {
+    fn read(&mut self, partition: &Arc<Partition>, cell: Cell) -> Result<()> {
         if self.engine.fences.check(&cell.subject, partition.number).is_err() {
             return Ok(()); // Erased or expired since the walk.
         }
@@ -122,7 +123,7 @@ impl std::fmt::Debug for Scan {
     }
 }
 
-fn cells(engine: &Engine, (snapshot, since): (&Snapshot, u64), partition: &PartitionEntry) -> Result<Vec<Cell>> {
+fn cells(engine: &Engine, (snapshot, since): (&Snapshot, u64), partition: &Partition) -> Result<Vec<Cell>> {
     let reader = CellReader::new(&engine.catalog, snapshot, engine.store);
     let mut cells = Vec::new();
     engine.keyring.walk_customers(&mut |customer| {

@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::engine::catalog::Totals;
 use crate::error::Result;
 use crate::ident::PartitionId;
-use crate::report::{PartitionStats, Stats};
+use crate::report::{DictionaryStats, PartitionStats, Stats};
 
 /// The state of the store.
 ///
@@ -15,6 +15,11 @@ use crate::report::{PartitionStats, Stats};
 pub fn stats(engine: &Engine) -> Result<Stats> {
     let snapshot = engine.catalog.snapshot();
     let mut sums: BTreeMap<PartitionId, (Totals, u64, u64)> = BTreeMap::new();
+    let remnants = engine.partitions.remnants().into_iter();
+    let held: BTreeMap<PartitionId, u64> = remnants
+        .filter_map(|remnant| engine.partitions.numbered(remnant.number))
+        .map(|partition| (partition.id.clone(), partition.held_cells()))
+        .collect();
     for slot in snapshot.view.segments.values().flatten() {
         let fact = &slot.fact;
         let (totals, stored, segments) = sums.entry(fact.id.clone()).or_default();
@@ -33,17 +38,33 @@ pub fn stats(engine: &Engine) -> Result<Stats> {
         }
     }
     let (policy, now) = (engine.policy(), engine.now());
+    let mut dictionaries: BTreeMap<PartitionId, Vec<DictionaryStats>> = BTreeMap::new();
+    for fact in engine.ledger().state().dictionaries.values().flatten() {
+        let stats = DictionaryStats {
+            id: format!("{:08x}", fact.dictionary),
+            bytes: fact.bytes,
+            trained: fact.provenance.trained,
+            plain_bytes: fact.provenance.plain_bytes,
+            with_bytes: fact.provenance.with_bytes,
+        };
+        dictionaries.entry(fact.id.clone()).or_default().push(stats);
+        // A file like any other, also where nothing has been written with it yet.
+        sums.entry(fact.id.clone()).or_default().1 += fact.bytes;
+    }
     let partitions = sums.into_iter().map(|(partition, (totals, stored_bytes, segments))| {
         let deadline = policy.rule(&partition.stream).and_then(|rule| rule.partition_deadline(&partition.window));
+        let held = held.get(&partition).copied().unwrap_or(0);
         PartitionStats {
-            partition,
+            partition: partition.clone(),
             records: totals.records - totals.chunks,
             raw_bytes: totals.raw_bytes,
             stored_bytes,
             segments,
             span: totals.span,
             deadline,
-            overdue: deadline.is_some_and(|deadline| deadline <= now),
+            overdue: held == 0 && deadline.is_some_and(|deadline| deadline <= now),
+            held,
+            dictionaries: dictionaries.remove(&partition).unwrap_or_default(),
         }
     });
     let partitions = partitions.collect();

@@ -6,13 +6,16 @@ use std::collections::VecDeque;
 use regex::bytes::Regex;
 
 use crate::engine::cells::cell_keys;
+use crate::engine::partitions::Partition;
 use crate::engine::read::{CellReader, Hit, order};
-use crate::engine::visible::{Range, covered, shown};
-use crate::engine::{Engine, lease};
+use crate::engine::visible::{Range, covered_or_held, shown};
+use crate::engine::{Engine, hold, lease};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ident::{CustomerId, RecordId, SubjectNumber};
+use crate::ident::{CustomerId, PartitionNumber, RecordId, SubjectNumber};
 use crate::keyring::{CustomerEntry, CustomerState};
+use crate::policy::HoldScope;
 use crate::record::Stored;
+use crate::window::Timestamp;
 
 /// One customer's records, in the order of events. Bodies are decompressed one at a time.
 pub struct Timeline {
@@ -22,6 +25,8 @@ pub struct Timeline {
     since: u64,
     hits: VecDeque<Hit>,
     pattern: Option<Regex>,
+    /// Whether it shows what is held, whatever has expired.
+    held: bool,
 }
 
 impl std::fmt::Debug for Timeline {
@@ -38,7 +43,7 @@ impl Iterator for Timeline {
             let hit = self.hits.pop_front()?;
             let fences = &self.engine.fences;
             let looked = lease::look(&self.engine);
-            let passed = looked.and_then(|()| fences.check(&self.subject, hit.partition.number));
+            let passed = looked.and_then(|()| check(&self.engine, &self.subject, hit.partition.number, self.held));
             if let Err(erased) = passed.and_then(|()| fences.check_part(&self.subject, self.since)) {
                 self.hits.clear();
                 return Some(Err(erased));
@@ -60,7 +65,19 @@ pub fn timeline(engine: &Arc<Engine>, customer: &CustomerId, range: Range) -> Re
     let since = engine.fences.parted();
     let (subject, hits) = hits(engine, customer, range)?;
     let (engine, customer) = (engine.clone(), customer.clone());
-    Ok(Timeline { engine, customer, subject, since, hits: hits.into(), pattern: None })
+    Ok(Timeline { engine, customer, subject, since, hits: hits.into(), pattern: None, held: false })
+}
+
+/// Every record of `customer` that a hold keeps, those included that have expired and nobody else is shown; empty where no
+/// hold stands.
+///
+/// # Errors
+/// As [`timeline`].
+pub fn held(engine: &Arc<Engine>, customer: &CustomerId) -> Result<Timeline> {
+    let since = engine.fences.parted();
+    let (subject, hits) = held_hits(engine, customer)?;
+    let (engine, customer) = (engine.clone(), customer.clone());
+    Ok(Timeline { engine, customer, subject, since, hits: hits.into(), pattern: None, held: true })
 }
 
 /// The records of a timeline whose body matches `pattern`, a regular expression over bytes.
@@ -84,6 +101,17 @@ pub fn get(engine: &Engine, customer: &CustomerId, id: RecordId) -> Result<Optio
     hits.into_iter().find(|hit| hit.id == id).map(|hit| hit.into_record(customer)).transpose()
 }
 
+/// Whether a record may still be shown.
+///
+/// # Errors
+/// [`ErrorKind::Erased`].
+pub fn check(engine: &Engine, subject: &SubjectNumber, number: PartitionNumber, held: bool) -> Result<()> {
+    let Some(partition) = engine.partitions.numbered(number).filter(|_| held) else {
+        return engine.fences.check(subject, number);
+    };
+    engine.fences.check_held(subject, &partition)
+}
+
 /// A record with what opens it.
 pub struct FoundRecord {
     /// Its customer's entry.
@@ -94,13 +122,16 @@ pub struct FoundRecord {
     pub since: u64,
 }
 
-/// The record of `customer` with `id`, still closed.
+/// The record of `customer` with `id`, still closed; `held`, also where nobody else is shown it.
 ///
 /// # Errors
 /// As [`timeline`].
-pub fn find(engine: &Engine, customer: &CustomerId, id: RecordId) -> Result<Option<FoundRecord>> {
+pub fn find(engine: &Engine, customer: &CustomerId, id: RecordId, held: bool) -> Result<Option<FoundRecord>> {
     let since = engine.fences.parted();
-    let (subject, hits) = hits(engine, customer, Range::new(..))?;
+    let (subject, hits) = match held {
+        true => held_hits(engine, customer)?,
+        false => hits(engine, customer, Range::new(..))?,
+    };
     let hit = hits.into_iter().find(|hit| hit.id == id);
     let Some((hit, found)) = hit.zip(engine.keyring.customer(customer)?) else { return Ok(None) };
     match found.entry.subject == subject {
@@ -109,7 +140,28 @@ pub fn find(engine: &Engine, customer: &CustomerId, id: RecordId) -> Result<Opti
     }
 }
 
+fn held_hits(engine: &Engine, customer: &CustomerId) -> Result<(SubjectNumber, Vec<Hit>)> {
+    let subject = engine.keyring.customer(customer)?.map(|found| found.entry.subject).unwrap_or_default();
+    let scopes: Vec<HoldScope> = hold::standing(engine).on(&subject).map(|(_, hold)| hold.scope.clone()).collect();
+    let kept = |partition: &Partition| scopes.iter().any(|scope| scope.meets(&partition.id));
+    let wanted = |partition: &Partition, at| scopes.iter().any(|scope| scope.contains(&partition.id.stream, at));
+    read(engine, customer, &kept, &wanted, true)
+}
+
 fn hits(engine: &Engine, customer: &CustomerId, range: Range) -> Result<(SubjectNumber, Vec<Hit>)> {
+    let (policy, now) = (engine.policy(), engine.now());
+    let kept = |partition: &Partition| partition.key.is_some() && range.meets(partition);
+    let wanted = |partition: &Partition, at| range.contains(at) && shown(&policy, partition, now)(at);
+    read(engine, customer, &kept, &wanted, false)
+}
+
+fn read(
+    engine: &Engine,
+    customer: &CustomerId,
+    kept: &dyn Fn(&Partition) -> bool,
+    wanted: &dyn Fn(&Partition, Timestamp) -> bool,
+    held: bool,
+) -> Result<(SubjectNumber, Vec<Hit>)> {
     let since = engine.fences.parted();
     let Some(found) = engine.keyring.customer(customer)? else { return Ok(Default::default()) };
     let subject = found.entry.subject;
@@ -118,21 +170,16 @@ fn hits(engine: &Engine, customer: &CustomerId, range: Range) -> Result<(Subject
     }
     let snapshot = engine.catalog.snapshot();
     let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
-    let (policy, now) = (engine.policy(), engine.now());
     let mut hits = Vec::new();
-    for partition in covered(engine, &found.entry) {
-        if !range.meets(&partition) {
-            continue;
-        }
-        let shown = shown(&policy, &partition, now);
+    for partition in covered_or_held(engine, &found.entry).into_iter().filter(|partition| kept(partition)) {
         for key in cell_keys(&engine.store, &found.entry, &partition) {
-            reader.read(&partition, &key, &|at| range.contains(at) && shown(at), &mut hits)?;
+            reader.read(&partition, &key, &|at| wanted(&partition, at), &mut hits)?;
         }
     }
     order(&mut hits);
     engine.fences.check_part(&subject, since)?;
     // What was closed off while it was read is not handed out.
     lease::look(engine)?;
-    hits.retain(|hit| engine.fences.check(&subject, hit.partition.number).is_ok());
+    hits.retain(|hit| check(engine, &subject, hit.partition.number, held).is_ok());
     Ok((subject, hits))
 }

@@ -4,18 +4,19 @@
 use crate::sync::Arc;
 use std::path::{Path, PathBuf};
 
-use crate::engine::Engine;
 use crate::engine::catalog::Snapshot;
 use crate::engine::cells::cell_keys;
 use crate::engine::large::Chunks;
+use crate::engine::partitions::Partition;
 use crate::engine::read::CellReader;
 use crate::engine::visible::covers;
+use crate::engine::{Engine, dictionaries};
 use crate::env::{Env, random};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::ledger::SegmentFact;
+use crate::format::ledger::{DictionaryFact, SegmentFact, State};
 use crate::format::position::Position;
 use crate::journal::{self, Cache, Tail};
-use crate::keyring::{self, PartitionEntry};
+use crate::keyring;
 use crate::ledger::{self, Ledger};
 use crate::ops::recover::mark;
 use crate::report::{Damage, Progress, Verification, VerifyOptions};
@@ -27,7 +28,7 @@ use crate::segment;
 /// Only what keeps the verification itself from going on; damage is in the answer.
 pub fn verify(engine: &Engine, options: VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Result<Verification> {
     let began = engine.env.monotonic();
-    let facts: Vec<SegmentFact> = engine.ledger().state().segments.values().cloned().collect();
+    let (facts, dictionaries) = named(engine.ledger().state());
     let mut pass = Pass::new(&engine.env, &engine.root, options, progress);
     pass.ledger();
     pass.keyring(&engine.keyring_dirs);
@@ -35,6 +36,7 @@ pub fn verify(engine: &Engine, options: VerifyOptions, progress: &mut dyn FnMut(
     let settled_through = engine.ledger().state().settled_through;
     pass.journals(settled_through, durable.unwrap_or_default());
     pass.segments(&facts)?;
+    pass.dictionaries(&dictionaries);
     if options.deep {
         deep(engine, &mut pass)?;
     }
@@ -67,14 +69,20 @@ pub fn verify_keyless(
     match Ledger::open(env.clone(), &root.join("ledger"), ledger::Access::Read, None) {
         Ok((ledger, _)) => {
             pass.journals(ledger.state().settled_through, ledger.state().known.journal);
-            let facts: Vec<SegmentFact> = ledger.state().segments.values().cloned().collect();
+            let (facts, dictionaries) = named(ledger.state());
             pass.segments(&facts)?;
+            pass.dictionaries(&dictionaries);
         }
         Err(error) => pass.damaged(error),
     }
     let mut found = pass.found;
     found.took = env.monotonic().saturating_sub(began);
     Ok(found)
+}
+
+/// The segments and dictionaries that the ledger names.
+fn named(state: &State) -> (Vec<SegmentFact>, Vec<DictionaryFact>) {
+    (state.segments.values().cloned().collect(), state.dictionaries.values().flatten().cloned().collect())
 }
 
 /// One verification while it runs.
@@ -179,6 +187,19 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
+    /// Every dictionary that the ledger names: without one, none of the records compressed with it can be read.
+    fn dictionaries(&mut self, facts: &[DictionaryFact]) {
+        for fact in facts {
+            match dictionaries::read(&**self.env, &dictionaries::path(self.root, fact), Some(&fact.hash)) {
+                Ok(_) => {
+                    self.found.files += 1;
+                    self.found.bytes += fact.bytes;
+                }
+                Err(error) => self.damaged(error),
+            }
+        }
+    }
+
     /// A number from 0 to below 1.
     fn draw(&self) -> Result<f64> {
         let bytes = random(&**self.env).map_err(|error| Error::io("draw random bytes", self.root, error))?;
@@ -194,6 +215,17 @@ fn deep(engine: &Engine, pass: &mut Pass<'_>) -> Result<()> {
     let snapshot = engine.catalog.snapshot();
     let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
     let partitions = engine.partitions.all();
+    for partition in &partitions {
+        for fact in engine.catalog.dictionaries.of(partition.number) {
+            // A damaged file has been found before.
+            let path = dictionaries::path(&engine.root, &fact);
+            let whole = dictionaries::read(&*engine.env, &path, Some(&fact.hash)).is_ok();
+            let open = |key| dictionaries::open(&*engine.env, &engine.root, &fact, &key);
+            if whole && let Err(error) = dictionaries::key(partition, &fact).and_then(open) {
+                pass.damaged(error);
+            }
+        }
+    }
     let mut opened = 0;
     let walk = engine.keyring.walk_customers(&mut |customer| {
         for partition in partitions.iter().filter(|partition| covers(customer, partition)) {
@@ -218,7 +250,7 @@ fn cell(
     engine: &Engine,
     snapshot: &Snapshot,
     reader: &CellReader<'_>,
-    partition: &Arc<PartitionEntry>,
+    partition: &Arc<Partition>,
     key: &crate::crypto::CellKey,
     customer: &crate::keyring::CustomerEntry,
 ) -> Result<u64> {

@@ -5,11 +5,13 @@
 //! stream: class and jurisdiction, then class, then jurisdiction, then neither. Rules never add up, and what no rule
 //! covers is refused.
 
+mod hold;
 mod parse;
 mod rule;
 #[cfg(test)]
 mod tests;
 
+pub use hold::HoldScope;
 pub use rule::Rule;
 
 use crate::error::{RefusalReason, Result};

@@ -24,6 +24,7 @@ struct WrittenRule {
     keep_at_least: Option<Spanned<String>>,
     keep_at_most: Option<Spanned<String>>,
     basis: Option<String>,
+    dictionary: Option<bool>,
 }
 
 /// A rule and the byte of the text at which it starts.
@@ -72,7 +73,8 @@ fn read(text: &str, written: WrittenRule) -> Result<Rule> {
         return Err(wrong(text, at.span().start, what));
     }
     let basis = written.basis.map(String::into_boxed_str);
-    Ok(Rule { class, jurisdiction, window, keep_at_least, keep_at_most, basis })
+    let dictionary = written.dictionary.unwrap_or(true);
+    Ok(Rule { class, jurisdiction, window, keep_at_least, keep_at_most, basis, dictionary })
 }
 
 /// A class or jurisdiction; `None` is the star.

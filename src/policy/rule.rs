@@ -12,6 +12,7 @@ pub struct Rule {
     pub(super) keep_at_least: Period,
     pub(super) keep_at_most: Option<Period>,
     pub(super) basis: Option<Box<str>>,
+    pub(super) dictionary: bool,
 }
 
 impl Rule {
@@ -29,6 +30,12 @@ impl Rule {
     #[cfg_attr(not(test), expect(dead_code, reason = "the issue of the law explains and reports by it"))]
     pub fn basis(&self) -> Option<&str> {
         self.basis.as_deref()
+    }
+
+    /// Whether its streams may have dictionaries: what many of their customers share. Where customer ids are not persons,
+    /// counting them proves nothing.
+    pub fn dictionary(&self) -> bool {
+        self.dictionary
     }
 
     /// How long the windows of its streams are.

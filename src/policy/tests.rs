@@ -165,3 +165,15 @@ proptest! {
         prop_assert_eq!(policy.admits(&chats, event, deadline), Err(RefusalReason::Expired));
     }
 }
+
+#[test]
+fn dictionaries_are_on_unless_a_rule_says_no() {
+    let policy =
+        Policy::parse(&FOUR.replacen("keep_at_most = \"P90D\"", "keep_at_most = \"P90D\"\ndictionary = false", 1));
+    let policy = policy.unwrap();
+    assert!(!policy.rule(&stream("chat", "US")).unwrap().dictionary());
+    assert!(policy.rule(&stream("chat", "EU")).unwrap().dictionary(), "rules are never combined");
+    assert!(policy.rule(&stream("email", "US")).unwrap().dictionary());
+    let error = Policy::parse("[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\ndictionary = \"no\"\n").unwrap_err();
+    assert!(error.to_string().contains("line 4"), "{error}");
+}

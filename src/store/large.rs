@@ -36,7 +36,15 @@ impl Store {
     /// # Errors
     /// As [`Store::timeline`].
     pub fn body(&self, customer: &str, id: RecordId) -> Result<Option<Body>> {
-        ops::body::body(self.current()?, &CustomerId::new(customer)?, id)
+        ops::body::body(self.current()?, &CustomerId::new(customer)?, id, false)
+    }
+
+    /// The same of a record that a hold keeps, also where it has expired and [`Store::held`] alone shows it.
+    ///
+    /// # Errors
+    /// As [`Store::body`].
+    pub fn held_body(&self, customer: &str, id: RecordId) -> Result<Option<Body>> {
+        ops::body::body(self.current()?, &CustomerId::new(customer)?, id, true)
     }
 }
 

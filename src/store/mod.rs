@@ -4,6 +4,8 @@ mod commit;
 mod large;
 mod options;
 mod request;
+#[cfg(all(test, feature = "simulation"))]
+mod tests;
 mod worker;
 
 use crate::sync::Arc;
@@ -18,9 +20,10 @@ use crate::engine::visible::Range;
 use crate::error::Result;
 use crate::ident::{CustomerId, RecordId, Stream};
 use crate::ops;
-use crate::record::{Batch, Stored};
+use crate::record::{Batch, Hold, Record, Stored};
 use crate::report::{
-    Budget, Expiry, Maintenance, Progress, Receipt, Recovery, Repair, Stats, Verification, VerifyOptions,
+    Budget, Expiry, HoldReport, Maintenance, Progress, Receipt, Recovery, Repair, Stats, Training, Verification,
+    VerifyOptions,
 };
 use crate::window::Timestamp;
 
@@ -154,7 +157,7 @@ impl Store {
         ops::verify::verify(self.current()?, options, progress)
     }
 
-    /// Checks every segment. Where the head, the index or the end of one is damaged while every frame is whole and
+    /// Checks every segment and dictionary. A dictionary is made anew from another partition's copy of it. Where the head, the index or the end of one is damaged while every frame is whole and
     /// together they are what the ledger names, plans to make it anew; with `apply`, does so. What cannot be proved
     /// whole is named and left alone. Journal and ledger are never repaired; the keyring mends itself from its mirrors.
     ///
@@ -165,12 +168,22 @@ impl Store {
         ops::repair::repair(self.current()?, apply)
     }
 
-    /// Does background work (settle, fold, merge) until there is none or `budget` is used up.
+    /// Does background work (settle, fold, merge, train dictionaries) until there is none or `budget` is used up.
     ///
     /// # Errors
     /// The first step that fails; the steps before it stand.
     pub fn maintain(&self, budget: Budget) -> Result<Maintenance> {
         ops::maintain::maintain(&self.0.engine, budget)
+    }
+
+    /// Trains a dictionary for every stream of `records` that has none, before they are appended: so that the first of them
+    /// profit already. Takes seconds of one core. `records` are a sample of what is to come, some megabytes of at least
+    /// 200 customers; nothing of them is stored but what at least 20 of these customers share.
+    ///
+    /// # Errors
+    /// What the operating system, the keyring or the ledger answers. That a stream got no dictionary is no error.
+    pub fn train(&self, records: &[Record]) -> Result<Vec<Training>> {
+        ops::train::train(&self.0.engine, records)
     }
 
     /// Destroys the keys of partitions whose window and maximum are over, all together, and removes their files. Expired
@@ -188,7 +201,8 @@ impl Store {
     /// where nobody knows any of them.
     ///
     /// # Errors
-    /// The first step that fails; once the intent is on record, the next opening finishes it.
+    /// [`crate::ErrorKind::Held`] where a hold stands on any of them: nothing has happened. Otherwise the first step that
+    /// fails; once the intent is on record, the next opening finishes it.
     pub fn erase(&self, customers: &[&str]) -> Result<Option<Receipt>> {
         let ids: Result<Vec<CustomerId>> = customers.iter().map(|id| CustomerId::new(*id)).collect();
         ops::erase::erase(&self.0.engine, &ids?)
@@ -213,6 +227,42 @@ impl Store {
     /// As [`Store::erase`].
     pub fn redact(&self, customer: &str, id: RecordId) -> Result<Option<Receipt>> {
         ops::erase::redact(&self.0.engine, &CustomerId::new(customer)?, id)
+    }
+
+    /// Places a legal hold on a customer and returns its number: until it is released, nothing of the customer can be
+    /// erased, and what it covers survives the expiry of its partitions, where [`Store::held`] alone shows it. Several may
+    /// overlap. `None` where nobody knows the customer.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] for words that are missing or too long; [`crate::ErrorKind::Erased`] where the
+    /// customer is being erased. After another failure the hold may stand, once the store is opened again.
+    pub fn hold(&self, customer: &str, hold: &Hold) -> Result<Option<u64>> {
+        ops::hold::place(&self.0.engine, &CustomerId::new(customer)?, hold)
+    }
+
+    /// Lifts a hold, and destroys the keys of what it alone has kept from an expiry. `None` where no such hold stands.
+    ///
+    /// # Errors
+    /// The first step that fails; once the intent is on record, the next opening finishes it.
+    pub fn release(&self, number: u64) -> Result<Option<Receipt>> {
+        ops::hold::release(&self.0.engine, number)
+    }
+
+    /// The holds that stand, oldest first.
+    ///
+    /// # Errors
+    /// Damage in the keyring.
+    pub fn holds(&self) -> Result<Vec<HoldReport>> {
+        ops::hold::list(self.current()?)
+    }
+
+    /// Every record of `customer` that a hold keeps, in the order of events, those included that have passed their maximum
+    /// and are shown by nothing else; empty where no hold stands.
+    ///
+    /// # Errors
+    /// As [`Store::timeline`].
+    pub fn held(&self, customer: &str) -> Result<Timeline> {
+        ops::timeline::held(self.current()?, &CustomerId::new(customer)?)
     }
 
     /// Drops the bytes of everything erased so far, at once instead of with the merges to come.
@@ -264,6 +314,13 @@ impl Store {
     /// What this opening found and mended.
     pub fn recovery(&self) -> &Recovery {
         &self.0.recovery
+    }
+
+    /// For the suites on the simulated machine: the words of every dictionary whose key lives.
+    #[cfg(feature = "simulation")]
+    #[doc(hidden)]
+    pub fn dictionaries(&self) -> Result<Vec<Vec<u8>>> {
+        ops::train::words(self.current()?)
     }
 
     /// Settles everything and closes cleanly: the next opening has nothing to recover. Other clones of this handle

@@ -66,7 +66,8 @@ impl Options {
         self
     }
 
-    /// Gives the store a thread of its own, which commits what nobody waits for and keeps house.
+    /// Gives the store a thread of its own, which commits what nobody waits for and keeps house; and a second one for the
+    /// seconds in which a dictionary is trained.
     pub fn worker(mut self) -> Self {
         self.worker = true;
         self
@@ -111,6 +112,14 @@ impl Options {
         self
     }
 
+    /// Planted fault of the attacker's tests: an expiry leaves the keys of partitions in which something is held.
+    #[cfg(feature = "simulation")]
+    #[doc(hidden)]
+    pub fn keep_columns(mut self, keep: bool) -> Self {
+        self.tuning.keep_columns = keep;
+        self
+    }
+
     /// Planted fault of the crash suite: acknowledge without waiting for the keyring.
     #[cfg(feature = "simulation")]
     #[doc(hidden)]
@@ -132,6 +141,14 @@ impl Options {
     #[doc(hidden)]
     pub fn ballast_bytes(mut self, bytes: u64) -> Self {
         self.tuning.ballast_bytes = bytes;
+        self
+    }
+
+    /// For the suites on the simulated machine: train a stream once it has so many records of so many customers.
+    #[cfg(feature = "simulation")]
+    #[doc(hidden)]
+    pub fn train_at(mut self, records: u64, customers: usize) -> Self {
+        self.tuning.train_at = crate::engine::train::Threshold { records, raw_bytes: u64::MAX, customers };
         self
     }
 

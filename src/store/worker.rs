@@ -1,12 +1,13 @@
 //! The store's own thread, for hosts that want one: leads commits that nobody waits for and keeps house.
 
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread::JoinHandle;
 use crate::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::Duration;
 
-use crate::engine::{Engine, housekeeping, request};
+use crate::engine::{Engine, housekeeping, request, train};
 use crate::ops;
-use crate::report::Budget;
+use crate::report::{Budget, Maintenance};
 
 /// How often it looks for what other processes ask.
 const LOOK: Duration = Duration::from_millis(200);
@@ -20,6 +21,7 @@ struct Signal {
 /// A running worker.
 pub struct Worker {
     signal: Arc<Signal>,
+    engine: Weak<Engine>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -28,9 +30,10 @@ impl Worker {
     pub fn start(engine: &Arc<Engine>) -> Self {
         let signal = Arc::new(Signal::default());
         let (theirs, engine) = (signal.clone(), Arc::downgrade(engine));
+        let ours = engine.clone();
         let builder = crate::sync::thread::Builder::new().name("tenure".to_owned());
         let thread = builder.spawn(move || work(&theirs, &engine)).ok();
-        Worker { signal, thread: Mutex::new(thread) }
+        Worker { signal, engine: ours, thread: Mutex::new(thread) }
     }
 
     /// Tells it that there is something to do.
@@ -41,6 +44,9 @@ impl Worker {
 
     /// Stops it and waits until it has.
     pub fn stop(&self) {
+        if let Some(writer) = self.engine.upgrade().as_ref().and_then(|engine| engine.writer.as_ref()) {
+            writer.closing.store(true, Ordering::Relaxed);
+        }
         self.signal.state.lock().expect("no holder of this lock panics").1 = true;
         self.signal.changed.notify_one();
         if let Some(thread) = self.thread.lock().expect("no holder of this lock panics").take() {
@@ -56,6 +62,7 @@ impl Drop for Worker {
 }
 
 fn work(signal: &Signal, engine: &Weak<Engine>) {
+    let mut apprentice = Apprentice::default();
     loop {
         let mut state = signal.state.lock().expect("no holder of this lock panics");
         if !state.0 && !state.1 {
@@ -70,6 +77,7 @@ fn work(signal: &Signal, engine: &Weak<Engine>) {
         let Some(engine) = engine.upgrade() else { return };
         let Ok(writer) = engine.writer() else { return };
         request::serve_in_passing(&engine, writer);
+        apprentice.look(&engine);
         if !woken {
             continue;
         }
@@ -77,9 +85,58 @@ fn work(signal: &Signal, engine: &Weak<Engine>) {
         // told to whoever waits for it.
         let _ = writer.committer.flush(&engine.tools(writer));
         let due = !housekeeping::waiting(&engine).is_empty() || housekeeping::fold_is_due(&engine, writer);
-        if due && let Err(error) = ops::maintain::maintain(&engine, Budget::ALL) {
+        if due && let Err(error) = ops::maintain::keep_house(&engine, writer, Budget::ALL, &mut Maintenance::default())
+        {
             // Nobody waits for this thread, so the next appender is told instead.
             writer.committer.poison(&error);
         }
+    }
+}
+
+/// A second thread, there only while a dictionary is trained: that takes seconds, and the worker has commits to lead.
+#[derive(Default)]
+struct Apprentice {
+    busy: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Apprentice {
+    /// Begins to train what is due, unless it is at it already.
+    fn look(&mut self, engine: &Arc<Engine>) {
+        if self.busy.load(Ordering::Acquire) {
+            return;
+        }
+        let Some(due) = train::due(engine, false) else { return };
+        self.end();
+        self.busy.store(true, Ordering::Release);
+        let (busy, engine) = (self.busy.clone(), engine.clone());
+        let builder = crate::sync::thread::Builder::new().name("tenure-train".to_owned());
+        let spawned = builder.spawn(move || {
+            if let Ok(writer) = engine.writer() {
+                let stop = || writer.closing.load(Ordering::Relaxed);
+                if let Err(error) = train::train(&engine, &due, &stop) {
+                    writer.committer.poison(&error);
+                }
+            }
+            // Before anybody is told that it is done: the last handle of an engine closes its files.
+            drop(engine);
+            busy.store(false, Ordering::Release);
+        });
+        match spawned {
+            Ok(thread) => self.thread = Some(thread),
+            Err(_) => self.busy.store(false, Ordering::Release),
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // It does not panic; if it did, there is no dictionary, and nothing else.
+        }
+    }
+}
+
+impl Drop for Apprentice {
+    fn drop(&mut self) {
+        self.end();
     }
 }

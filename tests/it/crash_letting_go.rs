@@ -10,7 +10,7 @@ use tenure::report::VerifyOptions;
 use tenure::simulation::seals;
 use tenure::{ErrorKind, Store};
 
-use crate::life::{Life, Place, STORE, every_seed, scanned, seeds, timelines};
+use crate::life::{Life, MATTER, Place, STORE, WORD, every_seed, held, scanned, seeds, timelines};
 use crate::scene::{CUSTOMERS, Dice};
 use crate::vault::Vault;
 
@@ -26,6 +26,12 @@ fn new_life(seed: u64, plant: Option<Plant>) -> Life {
     if seed.is_multiple_of(3) {
         store.settle().unwrap();
     }
+    if seed % 6 == 5 {
+        // Something is held and has expired before the power goes.
+        life.hold(&store).unwrap();
+        life.hold(&store).unwrap();
+        life.expire(&store).unwrap();
+    }
     store.close().unwrap();
     plant.into_iter().for_each(|plant| place.sim.plant(plant));
     place.sim.set_faults(Faults::harmless(seed));
@@ -38,11 +44,16 @@ fn live(life: &mut Life, seed: u64) -> tenure::Result<()> {
     if seed % 5 < 2 {
         life.append(&store)?;
     }
-    match seed % 4 {
+    match seed % 6 {
         0 => life.erase(&store)?,
         1 => life.expire(&store)?,
         2 => life.erase_part(&store)?,
-        _ => life.redact(&store)?,
+        3 => life.redact(&store)?,
+        4 => {
+            life.hold(&store)?;
+            life.expire(&store)?;
+        }
+        _ => life.release(&store)?,
     }
     for _ in 0..life.dice.roll(3) {
         store = life.step(store)?;
@@ -64,22 +75,26 @@ fn recover(life: &mut Life, seed: u64, cut: u64) -> Store {
     }
     sim.restart();
     let opened = life.place.options().open();
-    opened.unwrap_or_else(|error| panic!("seed {seed}, cut {cut}: recovery failed: {error:?}"))
+    let store = opened.unwrap_or_else(|error| panic!("seed {seed}, cut {cut}: recovery failed: {error:?}"));
+    life.model.adopt_holds(&store);
+    store
 }
 
 /// What must hold of every store that was recovered.
 fn check(life: &Life, store: &Store, when: &str) {
-    let found = timelines(store);
-    if !life.model.allows(&found) {
+    let (found, held) = (timelines(store), held(store));
+    if !life.model.allows(&found, &held) {
         let missing = life.model.kept.iter().filter(|(id, _)| !found.contains_key(*id)).count();
         let back = life.model.dead.iter().filter(|(id, _)| found.contains_key(*id)).count();
         let (coming, going) = (life.model.coming.len(), life.model.going.len());
-        let (has, wants) = (found.len(), life.model.kept.len());
-        panic!("{when}: {has} of {wants}: {missing} missing, {back} came back, {coming} coming, {going} going");
+        let (has, wants, held) = (found.len(), life.model.kept.len(), held.len());
+        panic!(
+            "{when}: {has} of {wants}: {missing} missing, {back} came back, {coming} coming, {going} going, {held} held"
+        );
     }
     assert_eq!(scanned(store), found, "{when}: a scan sees something else");
     let expected = |id| found.contains_key(id);
-    for (id, kept) in life.model.kept.iter().chain(&life.model.dead) {
+    for (id, kept) in life.model.kept.iter().chain(&life.model.dead).chain(&life.model.hidden) {
         assert_eq!(store.get(&kept.0, *id).unwrap().is_some(), expected(id), "{when}: get sees something else");
     }
     let verified = store.verify(VerifyOptions { deep: true, subset: 1.0 }, &mut |_| {}).unwrap();
@@ -93,7 +108,7 @@ fn discreet(life: &mut Life, store: &Store) {
     life.told.0.push(format!("{:?}", store.recovery()));
     life.told.is_discreet();
     for (path, bytes) in life.place.sim.files() {
-        for secret in CUSTOMERS.iter().chain([&crate::life::WORD]) {
+        for secret in CUSTOMERS.iter().chain([&WORD, &MATTER]) {
             let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!found, "{secret} in {}", path.display());
         }
@@ -118,11 +133,11 @@ fn one_cut(seed: u64, cut: u64, plant: Option<Plant>) -> bool {
     let store = recover(&mut life, seed, cut);
     check(&life, &store, &when);
     // What has been seen once stays so, through another power cut and through a clean close.
-    let found = timelines(&store);
+    let (found, kept) = (timelines(&store), held(&store));
     drop(store);
     sim.crash();
     let store = recover(&mut life, seed, cut + 1_000_000);
-    assert_eq!(timelines(&store), found, "{when}: recovering again changed something");
+    assert_eq!((timelines(&store), held(&store)), (found.clone(), kept), "{when}: recovering again changed something");
     store.close().unwrap();
     let store = life.place.options().open().unwrap();
     assert!(store.recovery().clean, "{when}: closed, but not cleanly");
@@ -170,6 +185,7 @@ fn one_failure(seed: u64, arrive: u64) -> bool {
         opened.unwrap_or_else(|error| panic!("{when}: {why}: {error:?}"))
     };
     let store = reopened("after the failure");
+    life.model.adopt_holds(&store);
     check(&life, &store, &when);
     let found = timelines(&store);
     store.close().unwrap();

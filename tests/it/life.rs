@@ -10,7 +10,7 @@ use tenure::env::Env;
 use tenure::env::sim::Sim;
 use tenure::report::{Budget, Receipt};
 use tenure::{
-    Batch, Custodian, Error, ErrorKind, ExpireOptions, FileCustodian, Options, Record, RecordId, Refusal,
+    Batch, Custodian, Error, ErrorKind, ExpireOptions, FileCustodian, Hold, Options, Record, RecordId, Refusal,
     RefusalReason, Result, ScanFilter, Store, Stream, Timestamp,
 };
 
@@ -19,6 +19,8 @@ use crate::vault::Vault;
 use crate::watched::Watched;
 
 pub const STORE: &str = "/calls";
+/// What every hold is for; nothing that a store or a custodian tells may say it.
+pub const MATTER: &str = "Miller";
 /// What every body says; nothing that a store or a custodian tells may say it too.
 pub const WORD: &str = "confided";
 const POLICY: &str = "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nwindow = \"month\"\nkeep_at_most = \"P6M\"\n";
@@ -63,6 +65,25 @@ fn handle(sim: &Sim, vault: Option<&Vault>) -> Arc<dyn Custodian> {
 
 type Kept = (String, Stream, Timestamp, Vec<u8>);
 
+/// A hold as the model knows it: on whom, on what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    customer: String,
+    stream: Option<Stream>,
+    from: Option<Timestamp>,
+    until: Option<Timestamp>,
+}
+
+impl Held {
+    /// Whether it keeps a record. Its ends are those of windows.
+    fn covers(&self, kept: &Kept) -> bool {
+        self.customer == kept.0
+            && self.stream.as_ref().is_none_or(|stream| *stream == kept.1)
+            && self.from.is_none_or(|from| from <= kept.2)
+            && self.until.is_none_or(|until| kept.2 < until)
+    }
+}
+
 /// What is known of a store: what was acknowledged and is to stay, and what is in doubt while a call is under way.
 #[derive(Clone, Default)]
 pub struct Model {
@@ -71,6 +92,14 @@ pub struct Model {
     pub coming: BTreeMap<RecordId, Kept>,
     /// What a call under way takes away, all of it or nothing.
     pub going: BTreeSet<RecordId>,
+    /// What has expired and is held: nobody sees it but who asks for what is held.
+    pub hidden: BTreeMap<RecordId, Kept>,
+    /// The holds that stand.
+    pub holds: BTreeMap<u64, Held>,
+    /// A hold that a call under way places.
+    placing: Option<Held>,
+    /// A hold that a call under way lifts.
+    lifting: Option<u64>,
     /// What was acknowledged to be gone for good.
     pub dead: BTreeMap<RecordId, Kept>,
     /// Records that were redacted, and are refused should they be sent again.
@@ -91,16 +120,60 @@ impl Model {
         self.kept.append(&mut self.coming);
         for id in std::mem::take(&mut self.going) {
             if let Some(kept) = self.kept.remove(&id) {
-                self.dead.insert(id, kept);
+                // Nothing that is held can go but by expiring.
+                let held = self.holds.values().any(|hold| hold.covers(&kept));
+                if held {
+                    self.hidden.insert(id, kept)
+                } else {
+                    self.dead.insert(id, kept)
+                };
             }
         }
     }
 
-    /// Whether `found` is what must be there: every record, the call under way done or not done as a whole.
-    pub fn allows(&self, found: &BTreeMap<RecordId, Kept>) -> bool {
+    /// A hold does not stand any more, and what it alone has kept is gone.
+    fn lifted(&mut self, number: u64) {
+        self.holds.remove(&number);
+        let (held, gone) = std::mem::take(&mut self.hidden)
+            .into_iter()
+            .partition(|(_, kept)| self.holds.values().any(|hold| hold.covers(kept)));
+        self.hidden = held;
+        self.dead.extend::<BTreeMap<_, _>>(gone);
+    }
+
+    /// After a power cut: what was under way with holds has been done, or has not.
+    pub fn adopt_holds(&mut self, store: &Store) {
+        let found: BTreeSet<u64> = store.holds().unwrap().iter().map(|hold| hold.number).collect();
+        if let Some(held) = self.placing.take()
+            && let Some(number) = found.iter().find(|number| !self.holds.contains_key(number))
+        {
+            self.holds.insert(*number, held);
+        }
+        if let Some(number) = self.lifting.take()
+            && !found.contains(&number)
+        {
+            self.lifted(number);
+        }
+        assert!(self.holds.keys().eq(found.iter()), "holds {found:?} stand, not {:?}", self.holds.keys());
+    }
+
+    /// What holds must show.
+    fn held(&self) -> BTreeMap<RecordId, Kept> {
+        let all = self.kept.iter().chain(&self.hidden);
+        let held = all.filter(|(_, kept)| self.holds.values().any(|hold| hold.covers(kept)));
+        held.map(|(id, kept)| (*id, kept.clone())).collect()
+    }
+
+    /// Whether `found`, and of it and what has expired `held`, is what must be there: every record, the call under way done
+    /// or not done as a whole.
+    pub fn allows(&self, found: &BTreeMap<RecordId, Kept>, held: &BTreeMap<RecordId, Kept>) -> bool {
         let mut done = self.clone();
         done.acknowledge();
-        *found == self.kept || *found == done.kept
+        (*found == self.kept && *held == self.held()) || (*found == done.kept && *held == done.held())
+    }
+
+    fn is_held(&self, customers: &[&str]) -> bool {
+        self.holds.values().any(|hold| customers.contains(&&*hold.customer))
     }
 
     fn record(&mut self, dice: &mut Dice, now: Timestamp) -> Record {
@@ -154,7 +227,7 @@ impl Told {
     /// Nobody was told a customer's id or a word.
     pub fn is_discreet(&self) {
         for told in &self.0 {
-            let leaked = CUSTOMERS.iter().chain([&WORD]).find(|secret| told.contains(**secret));
+            let leaked = CUSTOMERS.iter().chain([&WORD, &MATTER]).find(|secret| told.contains(**secret));
             assert_eq!(leaked, None, "{told}");
         }
     }
@@ -217,6 +290,9 @@ impl Life {
         let first = self.dice.roll(4) as usize;
         let count = 1 + self.dice.roll(2) as usize;
         let customers: Vec<&str> = (0..count).map(|index| CUSTOMERS[(first + index) % 4]).collect();
+        if self.model.is_held(&customers) {
+            return self.refused(store.erase(&customers));
+        }
         self.model.begin_going(|_, kept| customers.contains(&&*kept.0));
         // The time is taken inside; whatever it is, it is no later than this.
         let latest = self.place.sim.now().plus_seconds(1);
@@ -230,6 +306,50 @@ impl Life {
         Ok(())
     }
 
+    /// A hold stands: it must be refused where there is anything to refuse.
+    fn refused(&mut self, outcome: Result<Option<Receipt>>) -> Result<()> {
+        match outcome {
+            Err(error) if error.kind() == ErrorKind::Held => {
+                self.told.error(&error);
+                Ok(())
+            }
+            other => other.map(|receipt| panic!("let go of, although a hold stands: {receipt:?}")),
+        }
+    }
+
+    /// Places a hold on somebody.
+    pub fn hold(&mut self, store: &Store) -> Result<()> {
+        let customer = CUSTOMERS[self.dice.roll(4) as usize];
+        let stream = (self.dice.roll(2) == 0).then(|| Stream::new("chat", "EU").unwrap());
+        let december = Some(at("2025-12-01T00:00:00Z"));
+        let (from, until) = [(None, None), (december, None), (None, december)][self.dice.roll(3) as usize];
+        let held = Held { customer: customer.into(), stream: stream.clone(), from, until };
+        self.model.placing = Some(held.clone());
+        let (matter, reason) = (format!("{MATTER} {customer}"), format!("{WORD} of {MATTER}"));
+        let placed = store.hold(customer, &Hold { matter, reason, stream, from, until });
+        if let Some(number) = placed? {
+            assert!(self.model.holds.insert(number, held).is_none());
+        }
+        self.model.placing = None;
+        Ok(())
+    }
+
+    /// Lifts one of the holds.
+    pub fn release(&mut self, store: &Store) -> Result<()> {
+        let count = self.model.holds.len() as u64;
+        if count == 0 {
+            assert_eq!(store.release(1 + self.dice.roll(3))?, None);
+            return Ok(());
+        }
+        let number = *self.model.holds.keys().nth(self.dice.roll(count) as usize).unwrap();
+        self.model.lifting = Some(number);
+        let receipt = store.release(number)?.expect("it stands");
+        self.told.receipt(Some(&receipt));
+        self.model.lifting = None;
+        self.model.lifted(number);
+        Ok(())
+    }
+
     pub fn erase_part(&mut self, store: &Store) -> Result<()> {
         let customer = CUSTOMERS[self.dice.roll(4) as usize];
         let stream = (self.dice.roll(2) == 0).then(|| Stream::new("chat", "EU").unwrap());
@@ -237,6 +357,9 @@ impl Life {
             let day = 10 + self.dice.roll(9);
             at(&format!("2025-1{}-{day}T00:00:00Z", 1 + self.dice.roll(2)))
         });
+        if self.model.is_held(&[customer]) {
+            return self.refused(store.erase_part(customer, stream, until));
+        }
         let hit = |stream_of: &Stream, time: Timestamp| {
             stream.as_ref().is_none_or(|one| one == stream_of) && until.is_none_or(|until| time < until)
         };
@@ -254,6 +377,9 @@ impl Life {
         }
         let index = self.dice.roll(self.model.kept.len() as u64) as usize;
         let (id, kept) = self.model.kept.iter().nth(index).map(|(id, kept)| (*id, kept.clone())).unwrap();
+        if self.model.is_held(&[&kept.0]) {
+            return self.refused(store.redact(&kept.0, id));
+        }
         self.model.begin_going(|one, _| *one == id);
         let receipt = store.redact(&kept.0, id)?.expect("it is there to be redacted");
         self.told.receipt(Some(&receipt));
@@ -288,7 +414,7 @@ impl Life {
 
     /// One step, by chance.
     pub fn step(&mut self, store: Store) -> Result<Store> {
-        match self.dice.roll(16) {
+        match self.dice.roll(20) {
             0..=2 => self.append(&store)?,
             3 => {
                 store.settle()?;
@@ -304,6 +430,8 @@ impl Life {
                 store.scrub()?;
             }
             14 => self.pass(&store)?,
+            15 | 16 => self.hold(&store)?,
+            17 => self.release(&store)?,
             _ => {
                 store.close()?;
                 return self.place.options().open();
@@ -324,6 +452,19 @@ pub fn timelines(store: &Store) -> BTreeMap<RecordId, Kept> {
             let stored = stored.unwrap();
             let kept = (customer.to_owned(), stored.stream, stored.at, stored.body.to_vec());
             assert!(found.insert(stored.id, kept).is_none(), "a record came back twice");
+        }
+    }
+    found
+}
+
+/// What is held of all customers.
+pub fn held(store: &Store) -> BTreeMap<RecordId, Kept> {
+    let mut found = BTreeMap::new();
+    for customer in CUSTOMERS {
+        for stored in store.held(customer).unwrap() {
+            let stored = stored.unwrap();
+            let kept = (customer.to_owned(), stored.stream, stored.at, stored.body.to_vec());
+            assert!(found.insert(stored.id, kept).is_none(), "a held record came back twice");
         }
     }
     found

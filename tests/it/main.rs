@@ -20,6 +20,10 @@ mod custodian;
 #[cfg(feature = "simulation")]
 mod damage;
 #[cfg(feature = "simulation")]
+mod dictionary;
+#[cfg(feature = "simulation")]
+mod holding;
+#[cfg(feature = "simulation")]
 mod large;
 #[cfg(feature = "simulation")]
 mod letting_go;

@@ -132,6 +132,7 @@ pub fn maintain(global: &Global, args: &MaintainArgs, output: &mut Output) -> Ou
         ),
         ("merged", counted(done.segments_merged, "segment")),
         ("written", bytes(done.bytes_written)),
+        ("trained", counted(done.dictionaries_trained, "dictionary")),
         ("keyring", {
             let compacted = if done.keyring_compacted { ", its log rewritten" } else { "" };
             format!("{} folded{compacted}", counted(done.entries_folded, "entry"))
@@ -152,6 +153,7 @@ pub fn maintain(global: &Global, args: &MaintainArgs, output: &mut Output) -> Ou
         "segments_written": done.segments_written,
         "segments_merged": done.segments_merged,
         "bytes_written": done.bytes_written,
+        "dictionaries_trained": done.dictionaries_trained,
         "entries_folded": done.entries_folded,
         "keyring_compacted": done.keyring_compacted,
         "customers_forgotten": done.customers_forgotten,

@@ -131,6 +131,9 @@ pub enum Command {
     Erase(EraseArgs),
     /// Destroy one record of a customer; the rest of the history stays.
     Redact(RedactArgs),
+    /// Keep what is on record of a customer for a legal matter, whatever the policy says; and let go of it again.
+    #[command(subcommand)]
+    Hold(HoldCommand),
     /// Show the accounts of what was expired, erased and redacted.
     #[command(subcommand)]
     Receipt(ReceiptCommand),
@@ -250,6 +253,9 @@ pub struct Between {
 pub struct TimelineArgs {
     /// Whose records.
     pub customer: String,
+    /// What holds keep of this customer instead, expired or not.
+    #[arg(long, conflicts_with_all = ["from", "until"])]
+    pub held: bool,
     #[command(flatten)]
     pub between: Between,
 }
@@ -381,6 +387,36 @@ pub struct LettingGo {
     /// Drop the unreadable bytes at once as well, instead of within 90 days.
     #[arg(long)]
     pub scrub_now: bool,
+}
+
+#[derive(Subcommand)]
+pub enum HoldCommand {
+    /// Place a hold on a customer: nothing of them is erased and what it covers outlives its expiry, until it is released.
+    Place(PlaceArgs),
+    /// Lift a hold; what it alone has kept of expired months is gone at once.
+    Release {
+        /// Its number in the list.
+        number: u64,
+    },
+    /// Those that stand, oldest first: on whom, for what matter and why.
+    List,
+}
+
+#[derive(Args)]
+pub struct PlaceArgs {
+    /// On whom.
+    pub customer: String,
+    /// The matter that it is for: a case, a request.
+    #[arg(long, value_name = "MATTER")]
+    pub matter: String,
+    /// Why.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// Only this stream of the customer.
+    #[arg(long, value_name = "CLASS/JURISDICTION", value_parser = parse_stream)]
+    pub stream: Option<Stream>,
+    #[command(flatten)]
+    pub between: Between,
 }
 
 #[derive(Subcommand)]

@@ -10,9 +10,10 @@ use crate::erase::WAIT;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{Output, Sheet};
 use crate::receipt;
-use crate::words::{bytes, count};
+use crate::words::{bytes, count, counted};
 
-const COLUMNS: [&str; 6] = ["class", "jurisdiction", "window", "records", "stored_bytes", "deadline"];
+const COLUMNS: [&str; 8] =
+    ["class", "jurisdiction", "window", "records", "stored_bytes", "deadline", "held", "deferred"];
 /// How far the clock may be ahead of the time that was judged by, before that is worth a word.
 const DOUBT_SECONDS: i64 = 60;
 
@@ -68,6 +69,9 @@ fn expiring_as_json(due: &Expiring) -> Value {
         "records": due.records,
         "stored_bytes": due.bytes,
         "deadline": due.deadline.to_string(),
+        "held": due.held,
+        "holds": due.holds,
+        "deferred": due.deferred,
     })
 }
 
@@ -75,20 +79,31 @@ fn print_table(expiry: &Expiry, dry_run: bool, output: &mut Output) -> Result<()
     if expiry.partitions.is_empty() {
         return output.line(format_args!("nothing is due on {}", whole_seconds(expiry.now)));
     }
-    let mut sheet = Sheet::new(&["partition", "records#", "stored#", "due since"]);
+    let mut sheet = Sheet::new(&["partition", "records#", "stored#", "due since", "held back"]);
     for due in &expiry.partitions {
         let since = due.deadline.day().to_string();
-        sheet.row([due.partition.to_string(), count(due.records), bytes(due.bytes), since]);
+        sheet.row([due.partition.to_string(), count(due.records), bytes(due.bytes), since, held_back(due)]);
     }
     let records = expiry.partitions.iter().map(|due| due.records).sum();
     let stored = expiry.partitions.iter().map(|due| due.bytes).sum();
-    sheet.row(["total".into(), count(records), bytes(stored), String::new()]);
+    sheet.row(["total".into(), count(records), bytes(stored), String::new(), String::new()]);
     output.sheet(&sheet)?;
     output.line("")?;
     match &expiry.receipt {
         Some(receipt) => receipt::print(receipt, output),
         None if dry_run => output.line("a dry run: nothing was changed"),
         None => Ok(()),
+    }
+}
+
+/// What stays of a partition, and why.
+fn held_back(due: &Expiring) -> String {
+    let holds: Vec<String> = due.holds.iter().map(u64::to_string).collect();
+    let by = format!("by {} {}", if holds.len() == 1 { "hold" } else { "holds" }, holds.join(", "));
+    match (due.held, due.deferred) {
+        (0, _) => "-".into(),
+        (held, false) => format!("{} {by}", counted(held, "customer")),
+        (_, true) => format!("all of it {by}: too many to be kept apart"),
     }
 }
 

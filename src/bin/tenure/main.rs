@@ -10,6 +10,7 @@ mod doctor;
 mod erase;
 mod expire;
 mod failure;
+mod hold;
 mod ingest;
 mod keeper;
 mod line;
@@ -73,6 +74,7 @@ fn run(cli: &Cli, output: &mut Output) -> Outcome {
         Command::Expire(args) => expire::expire(global, args, output),
         Command::Erase(args) => erase::erase(global, args, output),
         Command::Redact(args) => redact::redact(global, args, output),
+        Command::Hold(command) => hold::hold(global, command, output),
         Command::Receipt(command) => receipt::receipt(global, command, output),
         Command::Policy(command) => admin::policy(global, command, output),
         Command::Completions { shell } => admin::completions(*shell, output),

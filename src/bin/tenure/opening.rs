@@ -148,6 +148,7 @@ pub fn recovery_in_words(recovery: &Recovery) -> Vec<String> {
             lacks.segments_found,
             format!("{} taken in that the ledger lacked", counted(lacks.segments_found, "segment")),
         );
+        tell(lacks.dictionaries_found, format!("{} likewise", counted(lacks.dictionaries_found, "dictionary")));
         lacks.missing.iter().for_each(|path| tell(1, format!("missing: {}", path.display())));
     }
     tell(
@@ -174,6 +175,7 @@ pub fn recovery_as_json(recovery: &Recovery) -> serde_json::Value {
             "facts_lost": lacks.facts_lost,
             "partitions_gone": lacks.partitions_gone,
             "segments_found": lacks.segments_found,
+            "dictionaries_found": lacks.dictionaries_found,
             "missing": lacks.missing,
         })),
         "acts_finished": recovery.acts_finished,

@@ -37,6 +37,9 @@ impl Between {
 pub fn timeline(global: &Global, args: &TimelineArgs, output: &mut Output) -> Outcome {
     let range = args.between.range()?;
     let store = global.open_read_only()?;
+    if args.held {
+        return print_all(&store, store.held(&args.customer)?, false, output);
+    }
     print_all(&store, store.timeline(&args.customer, range)?, false, output)
 }
 
@@ -137,7 +140,10 @@ fn stream_body(
     take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let gone = || Failure::failed("the record was let go of meanwhile");
-    let mut body = store.body(stored.customer.expose(), stored.id)?.ok_or_else(gone)?;
+    let (customer, id) = (stored.customer.expose(), stored.id);
+    let shown = store.body(customer, id)?;
+    let held = if shown.is_none() { store.held_body(customer, id)? } else { None };
+    let mut body = shown.or(held).ok_or_else(gone)?;
     let mut buffer = vec![0; PIECE];
     let mut offset = range.start;
     while offset < range.end {

@@ -79,6 +79,7 @@ fn what(receipt: &Receipt) -> String {
         Verb::Erase => format!("{} erased", counted(receipt.subjects.len() as u64, "customer")),
         Verb::ErasePart => "a part of a customer erased".into(),
         Verb::Redact => "one record redacted".into(),
+        Verb::Release => "a hold lifted".into(),
     }
 }
 
@@ -128,6 +129,7 @@ pub fn to_json(receipt: &Receipt) -> Value {
         Verb::Erase => "erase",
         Verb::ErasePart => "erase-part",
         Verb::Redact => "redact",
+        Verb::Release => "release",
     };
     let time = |at: Option<tenure::Timestamp>| at.map(|at| at.to_string());
     json!({

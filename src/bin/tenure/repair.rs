@@ -48,6 +48,15 @@ fn step_as_json(step: &RepairStep, applied: bool) -> Value {
     })
 }
 
+/// What a damaged file can be made anew from.
+fn made_from(step: &RepairStep) -> &'static str {
+    let name = step.damage.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    match name.starts_with("dictionary-") {
+        true => "make anew from another window's copy",
+        false => "make anew from its frames",
+    }
+}
+
 fn print(repair: &Repair, output: &mut Output) -> Result<(), Failure> {
     if output.format() != Format::Table {
         let plan: Vec<Value> = repair.plan.iter().map(|step| step_as_json(step, repair.applied)).collect();
@@ -65,7 +74,7 @@ fn print(repair: &Repair, output: &mut Output) -> Result<(), Failure> {
         let (remedy, what) = match &step.remedy {
             Remedy::Rebuild => {
                 mendable += 1;
-                (if repair.applied { "made anew" } else { "make anew from its frames" }, &step.damage.what)
+                (if repair.applied { "made anew" } else { made_from(step) }, &step.damage.what)
             }
             Remedy::GiveUp => (if repair.applied { "given up" } else { "give up" }, &step.damage.what),
             Remedy::Restore(why) => ("bring it back from a copy", why),

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use tenure::report::{PartitionStats, Stats};
+use tenure::report::{DictionaryStats, PartitionStats, Stats};
 
 use crate::cli::{Format, Global};
 use crate::failure::{Exit, Outcome};
 use crate::output::{Output, Sheet};
 use crate::words::{bytes, count, counted};
 
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 17] = [
     "class",
     "jurisdiction",
     "window",
@@ -24,6 +24,10 @@ const COLUMNS: [&str; 13] = [
     "deadline",
     "overdue",
     "window_end",
+    "held",
+    "dictionary",
+    "dictionary_bytes",
+    "dictionary_gain",
 ];
 
 /// Sums over partitions.
@@ -61,7 +65,19 @@ fn rounded(ratio: f64) -> f64 {
     (ratio * 1000.0).round() / 1000.0
 }
 
+fn dictionary_json(dictionary: &DictionaryStats) -> Value {
+    json!({
+        "id": dictionary.id,
+        "bytes": dictionary.bytes,
+        "trained": dictionary.trained.to_string(),
+        "plain_bytes": dictionary.plain_bytes,
+        "with_bytes": dictionary.with_bytes,
+        "gain": rounded(dictionary.gain()),
+    })
+}
+
 fn partition_json(p: &PartitionStats) -> Value {
+    let newest = p.dictionaries.last();
     json!({
         "class": p.partition.stream.class(),
         "jurisdiction": p.partition.stream.jurisdiction(),
@@ -77,6 +93,11 @@ fn partition_json(p: &PartitionStats) -> Value {
         "last_day": p.span.map(|span| span.1.to_string()),
         "deadline": p.deadline.map(|deadline| deadline.to_string()),
         "overdue": p.overdue,
+        "held": p.held,
+        "dictionary": newest.map(|dictionary| &dictionary.id),
+        "dictionary_bytes": newest.map(|dictionary| dictionary.bytes),
+        "dictionary_gain": newest.map(|dictionary| rounded(dictionary.gain())),
+        "dictionaries": p.dictionaries.iter().map(dictionary_json).collect::<Vec<_>>(),
     })
 }
 
@@ -153,6 +174,7 @@ fn print_tables(
             "first event",
             "last event",
             "deadline",
+            "dictionary",
         ]);
         for p in &stats.partitions {
             let day = |day: Option<tenure::Day>| day.map_or("-".into(), |day| day.to_string());
@@ -166,6 +188,7 @@ fn print_tables(
                 day(p.span.map(|span| span.0)),
                 day(p.span.map(|span| span.1)),
                 deadline_in_words(p),
+                dictionary_in_words(p),
             ]);
         }
         output.line("")?;
@@ -189,8 +212,20 @@ fn print_tables(
     Ok(())
 }
 
+/// The dictionary in use: what it is called, how long it is, when it was trained and what it takes off a record.
+fn dictionary_in_words(partition: &PartitionStats) -> String {
+    partition.dictionaries.last().map_or("none".into(), |dictionary| {
+        let (size, gain) = (bytes(dictionary.bytes), 100.0 * dictionary.gain());
+        format!("{} {size} {} -{gain:.0} %", dictionary.id, dictionary.trained.day())
+    })
+}
+
 fn deadline_in_words(partition: &PartitionStats) -> String {
     match (partition.deadline, partition.overdue) {
+        (deadline, _) if partition.held > 0 => {
+            let since = deadline.map_or(String::new(), |deadline| format!("{} ", deadline.day()));
+            format!("{since}held: {}", counted(partition.held, "cell"))
+        }
         (None, _) => "none".into(),
         (Some(deadline), false) => deadline.day().to_string(),
         (Some(deadline), true) => format!("{} OVERDUE", deadline.day()),

@@ -20,6 +20,8 @@ pub enum Act {
         partitions: Vec<(PartitionNumber, Stream, Day)>,
         /// The time that they were judged by.
         now: Timestamp,
+        /// Those of them in which cells are held, ascending, each with whose, ascending.
+        held: HeldCells,
     },
     /// Customers lose their secrets.
     Erase {
@@ -48,7 +50,19 @@ pub enum Act {
         /// Its sequence in that opening.
         sequence: u64,
     },
+    /// A hold is lifted, and the cells that it alone has kept of expired partitions lose their keys.
+    Release {
+        /// The number of the hold.
+        hold: u64,
+        /// On whom it was.
+        subject: SubjectNumber,
+        /// The partitions of those cells, ascending.
+        cells: Vec<PartitionNumber>,
+    },
 }
+
+/// Partitions with held cells, ascending, each with the customers they are of, ascending.
+pub type HeldCells = Vec<(PartitionNumber, Vec<SubjectNumber>)>;
 
 /// What has come of an act.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +110,8 @@ pub struct Acts {
     pub by_number: BTreeMap<u64, ActState>,
     /// Partitions whose key was to be destroyed: what the journal still holds of them is not settled.
     pub expired: BTreeSet<PartitionNumber>,
+    /// Expired partitions of which held cells are left, each with the customers they are of: their segments stay.
+    pub held: BTreeMap<PartitionNumber, BTreeSet<SubjectNumber>>,
     /// Per stream, the first day after the latest window that expired: older events are refused.
     pub expired_until: BTreeMap<Stream, Day>,
     /// The latest erasure whose fence has lapsed: customers that are new take no older events.
@@ -130,6 +146,24 @@ impl Acts {
         });
         put_time(out, self.lapsed_fence);
         out.put_u64(self.given);
+        put_held(out, &self.held_cells());
+    }
+
+    /// The held cells as facts name them.
+    pub fn held_cells(&self) -> HeldCells {
+        self.held.iter().map(|(partition, subjects)| (*partition, subjects.iter().copied().collect())).collect()
+    }
+
+    /// Takes `subjects` off the list of a partition's held cells.
+    pub fn let_go<'a>(&mut self, partition: PartitionNumber, subjects: impl IntoIterator<Item = &'a SubjectNumber>) {
+        if let Some(held) = self.held.get_mut(&partition) {
+            for subject in subjects {
+                held.remove(subject);
+            }
+            if held.is_empty() {
+                self.held.remove(&partition);
+            }
+        }
     }
 
     pub(super) fn decode(from: &mut Reader<'_>) -> Result<Self, Malformed> {
@@ -149,6 +183,8 @@ impl Acts {
         acts.expired_until.extend(until);
         acts.lapsed_fence = take_time(from)?;
         acts.given = from.u64()?;
+        let held = take_held(from)?.into_iter();
+        acts.held = held.map(|(partition, subjects)| (partition, subjects.into_iter().collect())).collect();
         Ok(acts)
     }
 }
@@ -186,7 +222,7 @@ impl ActState {
 impl Act {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Act::Expire { partitions, now } => {
+            Act::Expire { partitions, now, held } => {
                 out.put_u8(1);
                 put_many(out, partitions, |out, (number, stream, end)| {
                     out.put_u64(number.0);
@@ -194,6 +230,7 @@ impl Act {
                     out.put_i32(end.number());
                 });
                 out.put_i64(now.as_micros());
+                put_held(out, held);
             }
             Act::Erase { subjects, at } => {
                 out.put_u8(2);
@@ -213,6 +250,12 @@ impl Act {
                 out.put_u32(*opening);
                 out.put_u64(*sequence);
             }
+            Act::Release { hold, subject, cells } => {
+                out.put_u8(5);
+                out.put_u64(*hold);
+                out.put(subject.as_bytes());
+                put_many(out, cells, |out, partition| out.put_u64(partition.0));
+            }
         }
     }
 
@@ -223,6 +266,7 @@ impl Act {
                     Ok((PartitionNumber(from.u64()?), take_stream(from)?, take_day(from)?))
                 })?,
                 now: super::time(from.i64()?)?,
+                held: take_held(from)?,
             },
             2 => Act::Erase { subjects: take_many(from, take_subject)?, at: super::time(from.i64()?)? },
             3 => {
@@ -238,6 +282,11 @@ impl Act {
                 partition: PartitionNumber(from.u64()?),
                 opening: from.u32()?,
                 sequence: from.u64()?,
+            },
+            5 => Act::Release {
+                hold: from.u64()?,
+                subject: take_subject(from)?,
+                cells: take_many(from, |from| from.u64().map(PartitionNumber))?,
             },
             _ => return Err(Malformed("an act of unknown kind")),
         })
@@ -282,8 +331,24 @@ pub(super) fn take_day(from: &mut Reader<'_>) -> Result<Day, Malformed> {
     Day::from_number(from.i32()?).ok_or(Malformed("a day lies outside the years 0 to 9999"))
 }
 
-fn take_subject(from: &mut Reader<'_>) -> Result<SubjectNumber, Malformed> {
+pub(super) fn take_subject(from: &mut Reader<'_>) -> Result<SubjectNumber, Malformed> {
     from.array().map(SubjectNumber::from_bytes)
+}
+
+pub(super) fn put_held(out: &mut Vec<u8>, held: &HeldCells) {
+    put_many(out, held, |out, (partition, subjects)| {
+        out.put_u64(partition.0);
+        put_many(out, subjects, |out, subject| out.put(subject.as_bytes()));
+    });
+}
+
+pub(super) fn take_held(from: &mut Reader<'_>) -> Result<HeldCells, Malformed> {
+    let held = take_many(from, |from| Ok((PartitionNumber(from.u64()?), take_many(from, take_subject)?)))?;
+    let full = held.iter().all(|(_, subjects)| !subjects.is_empty() && subjects.is_sorted_by(|a, b| a < b));
+    match full && held.is_sorted_by(|a, b| a.0 < b.0) {
+        true => Ok(held),
+        false => Err(Malformed("held cells are out of order")),
+    }
 }
 
 fn flag(from: &mut Reader<'_>) -> Result<bool, Malformed> {
@@ -295,12 +360,12 @@ fn flag(from: &mut Reader<'_>) -> Result<bool, Malformed> {
 }
 
 /// A time that may be missing: a flag, and eight bytes that are zero without one.
-fn put_time(out: &mut Vec<u8>, at: Option<Timestamp>) {
+pub(super) fn put_time(out: &mut Vec<u8>, at: Option<Timestamp>) {
     out.put_u8(u8::from(at.is_some()));
     out.put_i64(at.unwrap_or_default().as_micros());
 }
 
-fn take_time(from: &mut Reader<'_>) -> Result<Option<Timestamp>, Malformed> {
+pub(super) fn take_time(from: &mut Reader<'_>) -> Result<Option<Timestamp>, Malformed> {
     let present = flag(from)?;
     let at = super::time(from.i64()?)?;
     match present || at.as_micros() == 0 {

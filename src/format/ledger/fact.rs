@@ -3,13 +3,15 @@
 use super::super::bytes::{Malformed, Reader, Writer};
 use super::super::position::Known;
 use super::act::{Act, Effect};
+use super::dictionary::DictionaryFact;
 use super::gap::Gap;
+use super::hold::Hold;
 use crate::crypto::Digest;
 use crate::ident::{PartitionId, PartitionNumber, Salt, StoreId, Stream};
 use crate::window::{Day, Timestamp, Window, WindowLength};
 
-/// One administrative fact. The numbers of the kinds are on disk and never change their meaning; 16, 17, 22
-/// and 23 are reserved for dropped, customer, hold and checkpoint.
+/// One administrative fact. The numbers of the kinds are on disk and never change their meaning; 16, 17
+/// and 23 are reserved for dropped, customer and checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
     /// The store began. The first leaf of a ledger, and no other.
@@ -82,6 +84,18 @@ pub enum Fact {
         /// The number of the act.
         number: u64,
     },
+    /// A hold was placed on a customer: from here on it stands.
+    HoldPlaced {
+        /// Counts the holds of the store, from one.
+        number: u64,
+        /// On whom and what.
+        hold: Hold,
+    },
+    /// A hold does not stand any more, as the keyring says: what lifted it is lost with a part of the ledger.
+    HoldReleased {
+        /// The number of the hold.
+        number: u64,
+    },
     /// An older copy of the ledger goes on, and this is what could be told of what it lacks.
     Gap(Gap),
     /// Fences up to this erasure have lapsed.
@@ -94,6 +108,8 @@ pub enum Fact {
         /// What it said.
         clock: Timestamp,
     },
+    /// A partition has a dictionary more: from here on frames may name it, and new ones do.
+    Dictionary(DictionaryFact),
     /// A new file began with this snapshot. Written by the ledger itself, as the first leaf of every file but the
     /// first: so the tree vouches for the state that openings start from.
     SnapshotTaken {
@@ -165,7 +181,10 @@ impl Fact {
             Fact::Done { .. } => 20,
             Fact::FenceLapsed { .. } => 24,
             Fact::Gap(_) => 21,
+            Fact::HoldPlaced { .. } => 22,
+            Fact::HoldReleased { .. } => 26,
             Fact::ClockTrusted { .. } => 25,
+            Fact::Dictionary(_) => 27,
         }
     }
 
@@ -211,8 +230,13 @@ impl Fact {
                 out.put_u64(*number);
                 effect.encode(out);
             }
-            Fact::Done { number } => out.put_u64(*number),
+            Fact::Done { number } | Fact::HoldReleased { number } => out.put_u64(*number),
+            Fact::HoldPlaced { number, hold } => {
+                out.put_u64(*number);
+                hold.encode(out);
+            }
             Fact::Gap(gap) => gap.encode(out),
+            Fact::Dictionary(dictionary) => dictionary.encode(out),
             Fact::FenceLapsed { erased: at } | Fact::ClockTrusted { clock: at } => out.put_i64(at.as_micros()),
             Fact::SnapshotTaken { file, hash } => {
                 out.put_u64(*file);
@@ -251,8 +275,11 @@ impl Fact {
             19 => Fact::Effected { number: from.u64()?, effect: Effect::decode(&mut from)? },
             20 => Fact::Done { number: from.u64()? },
             21 => Fact::Gap(Gap::decode(&mut from)?),
+            22 => Fact::HoldPlaced { number: from.u64()?, hold: Hold::decode(&mut from)? },
             24 => Fact::FenceLapsed { erased: super::time(from.i64()?)? },
             25 => Fact::ClockTrusted { clock: super::time(from.i64()?)? },
+            26 => Fact::HoldReleased { number: from.u64()? },
+            27 => Fact::Dictionary(DictionaryFact::decode(&mut from)?),
             _ => return Ok(None),
         };
         from.finish()?;

@@ -1,7 +1,7 @@
 //! What a ledger says of itself after an older copy of it was put back under a living keyring.
 
 use super::super::bytes::{Malformed, Reader, Writer};
-use super::act::{put_stream, take_day, take_stream};
+use super::act::{HeldCells, put_held, put_stream, take_day, take_held, take_stream};
 use super::fact::{put_many, take_many};
 use crate::crypto::Digest;
 use crate::ident::{PartitionNumber, Stream};
@@ -25,12 +25,14 @@ pub struct Gap {
     pub next_segment: u64,
     /// The highest number of an act that is known to have been given.
     pub acts_given: u64,
-    /// Partitions that have no key any more. Their segments are no longer visible.
+    /// Partitions that have no key any more. Their segments are no longer visible, but for those in which cells are held.
     pub expired: Vec<PartitionNumber>,
     /// Per stream, the first day after the latest window of those.
     pub expired_until: Vec<(Stream, Day)>,
     /// The latest erasure whose fence may have lapsed.
     pub lapsed_fence: Timestamp,
+    /// The held cells of expired partitions, all there are.
+    pub held: HeldCells,
 }
 
 impl Gap {
@@ -47,6 +49,7 @@ impl Gap {
             out.put_i32(day.number());
         });
         out.put_i64(self.lapsed_fence.as_micros());
+        put_held(out, &self.held);
     }
 
     pub(super) fn decode(from: &mut Reader<'_>) -> Result<Self, Malformed> {
@@ -61,6 +64,7 @@ impl Gap {
             expired: take_many(from, |from| from.u64().map(PartitionNumber))?,
             expired_until: take_many(from, |from| Ok((take_stream(from)?, take_day(from)?)))?,
             lapsed_fence: super::time(from.i64()?)?,
+            held: take_held(from)?,
         })
     }
 }

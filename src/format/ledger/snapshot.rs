@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use super::super::bytes::{Malformed, Reader, Writer};
 use super::super::position::Known;
 use super::act::Acts;
+use super::dictionary::DictionaryFact;
 use super::fact::{SegmentFact, put_many, put_text, take_many, take_text};
 use super::gap::Gap;
+use super::hold::Holds;
 use crate::crypto::Frontier;
 use crate::ident::{PartitionNumber, StoreId};
 use crate::window::Timestamp;
@@ -26,6 +28,8 @@ pub struct State {
     pub epoch: u64,
     /// Every visible segment.
     pub segments: BTreeMap<(PartitionNumber, u64), SegmentFact>,
+    /// The dictionaries of every partition, oldest first: new frames name the last.
+    pub dictionaries: BTreeMap<PartitionNumber, Vec<DictionaryFact>>,
     /// The number of the next segment, above every number ever ledgered.
     pub next_segment: u64,
     /// Journal files up to this number are settled: whatever of them still lies there is ignored.
@@ -43,6 +47,8 @@ pub struct State {
     pub clean: bool,
     /// Everything destructive that was set out to do.
     pub acts: Acts,
+    /// The legal holds.
+    pub holds: Holds,
     /// What was told last of facts that are missing.
     pub gap: Option<Gap>,
 }
@@ -66,6 +72,7 @@ impl Snapshot {
             opening,
             epoch,
             segments,
+            dictionaries,
             next_segment,
             settled_through,
             next_journal,
@@ -74,6 +81,7 @@ impl Snapshot {
             watermark,
             clean,
             acts,
+            holds,
             gap,
         } = &self.state;
         let mut out = Vec::new();
@@ -99,7 +107,10 @@ impl Snapshot {
         let segments: Vec<_> = segments.values().collect();
         put_many(&mut out, &segments, |out, segment| segment.encode(out));
         acts.encode(&mut out);
+        holds.encode(&mut out);
         put_many(&mut out, gap.as_slice(), |out, gap| gap.encode(out));
+        let dictionaries: Vec<_> = dictionaries.values().flatten().collect();
+        put_many(&mut out, &dictionaries, |out, dictionary| dictionary.encode(out));
         out
     }
 
@@ -127,7 +138,9 @@ impl Snapshot {
             },
             sources: BTreeMap::new(),
             segments: BTreeMap::new(),
+            dictionaries: BTreeMap::new(),
             acts: Acts::default(),
+            holds: Holds::default(),
             gap: None,
         };
         for (tag, offset) in take_many(&mut from, |from| Ok((from.array()?, from.u64()?)))? {
@@ -144,10 +157,21 @@ impl Snapshot {
             state.segments.insert(key, segment);
         }
         state.acts = Acts::decode(&mut from)?;
+        state.holds = Holds::decode(&mut from)?;
         let mut gap = take_many(&mut from, Gap::decode)?;
         state.gap = gap.pop();
         if !gap.is_empty() {
             return Err(Malformed("a snapshot names more than one gap"));
+        }
+        for dictionary in take_many(&mut from, DictionaryFact::decode)? {
+            if state.dictionaries.last_key_value().is_some_and(|(last, _)| *last > dictionary.partition) {
+                return Err(Malformed("the dictionaries of a snapshot are out of order"));
+            }
+            let known = state.dictionaries.entry(dictionary.partition).or_default();
+            if known.iter().any(|known| known.dictionary == dictionary.dictionary) {
+                return Err(Malformed("a dictionary is named twice"));
+            }
+            known.push(dictionary);
         }
         from.finish()?;
         Ok(Snapshot { frontier, state })

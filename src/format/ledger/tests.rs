@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::crypto::{Frontier, sha256};
-use crate::ident::Salt;
+use crate::ident::{PartitionNumber, Salt, Stream, SubjectNumber};
+use crate::policy::HoldScope;
 
 fn store() -> StoreId {
     StoreId::from_bytes([4; 16])
@@ -69,6 +70,41 @@ fn unknown_kinds_and_kind_zero_are_told_apart() {
     assert_eq!(Fact::decode(16, &[1, 2, 3]), Ok(None));
     assert_eq!(Fact::decode(8, &[]), Ok(Some(Fact::Watermark)));
     assert!(Fact::decode(8, &[0]).is_err(), "bytes nobody asked for");
+}
+
+#[test]
+fn held_cells_and_holds_read_back_in_order_alone() {
+    let subject = |byte: u8| SubjectNumber::from_bytes([byte; 16]);
+    let cells = |held: HeldCells| Fact::Intended {
+        number: 1,
+        act: Act::Expire { partitions: Vec::new(), now: Timestamp::from_micros(1), held },
+    };
+    let again = |fact: &Fact| {
+        let mut bytes = Vec::new();
+        fact.encode(&mut bytes);
+        Fact::decode(fact.kind(), &bytes)
+    };
+    let (one, two) = (PartitionNumber(1), PartitionNumber(2));
+    for held in [vec![], vec![(one, vec![subject(1)]), (two, vec![subject(1), subject(2)])]] {
+        let fact = cells(held);
+        assert_eq!(again(&fact), Ok(Some(fact)));
+    }
+    let wrong = [
+        vec![(one, vec![])],
+        vec![(two, vec![subject(1)]), (one, vec![subject(1)])],
+        vec![(one, vec![subject(1)]), (one, vec![subject(2)])],
+        vec![(one, vec![subject(2), subject(1)])],
+    ];
+    assert!(wrong.into_iter().all(|held| again(&cells(held)).is_err()));
+    let time = |micros| Some(Timestamp::from_micros(micros));
+    let placed = |from, until| {
+        let scope = HoldScope { stream: Stream::new("chat", "EU").ok(), from, until };
+        Fact::HoldPlaced { number: 3, hold: Hold { subject: subject(1), scope } }
+    };
+    for fact in [placed(None, time(5)), placed(time(4), time(5)), Fact::HoldReleased { number: 3 }] {
+        assert_eq!(again(&fact), Ok(Some(fact)));
+    }
+    assert!(again(&placed(time(5), time(5))).is_err(), "no time is between its ends");
 }
 
 proptest! {

@@ -3,6 +3,8 @@
 use super::*;
 use crate::env::sim::Survivors;
 use crate::format::keyring_column::{Column, Remnant};
+use crate::ident::PartitionNumber;
+use crate::policy::HoldScope;
 
 pub const CUSTOMERS: usize = 60;
 
@@ -91,10 +93,58 @@ fn an_entry_that_is_replaced_can_be_superseded_again() {
     let remnant = Remnant { number, id: id.clone(), dictionaries: vec![], held: vec![] };
     let changes = [(keyring.partition_key(&id), Column::Remnant(Arc::new(remnant)).encode())].into();
     keyring.shred(&changes, (1, [1; 32])).unwrap();
-    assert!(keyring.partition(&id).unwrap().is_none() && keyring.partitions().unwrap().is_empty());
+    assert!(keyring.partition(&id).unwrap().is_none());
+    assert!(matches!(&keyring.columns().unwrap()[..], [Column::Remnant(left)] if left.number == number));
     assert_eq!(keyring.use_partition(&id).unwrap_err().kind(), ErrorKind::Refused);
     keyring.shred(&[(keyring.partition_key(&id), None)].into(), (1, [1; 32])).unwrap();
     assert_eq!(keyring.use_partition(&id).unwrap().entry.number.0, number.0 + 1, "numbers are never reused");
+}
+
+#[test]
+fn a_row_of_which_held_cells_alone_are_left_gets_a_secret_to_write_under() {
+    let sim = Sim::new(26);
+    let place = Place::new(&sim, 1);
+    let (keyring, _) = lived_in(&place);
+    let mut entry = keyring.customer(&id(3)).unwrap().unwrap().entry.duplicate();
+    entry.secrets[0].scope = SecretScope::Cell(PartitionNumber(7));
+    keyring.shred(&[(keyring.customer_key(&id(3)), entry.encode())].into(), (1, [1; 32])).unwrap();
+    assert!(keyring.customer(&id(3)).unwrap().unwrap().entry.secret().is_none());
+    use_at(&keyring, 3, "2029-01-01-month").unwrap();
+    let found = keyring.customer(&id(3)).unwrap().unwrap().entry;
+    assert_eq!(
+        found.secrets.iter().map(|secret| &secret.scope).collect::<Vec<_>>(),
+        [&SecretScope::Cell(PartitionNumber(7)), &SecretScope::Whole]
+    );
+    assert_eq!(found.subject, entry.subject);
+}
+
+#[test]
+fn holds_stand_until_they_are_removed() {
+    let sim = Sim::new(27);
+    let place = Place::new(&sim, 2);
+    let (keyring, _) = lived_in(&place);
+    let subject = keyring.customer(&id(3)).unwrap().unwrap().entry.subject;
+    let hold = |number| HoldEntry {
+        number,
+        subject,
+        customer: id(3),
+        scope: HoldScope::default(),
+        placed: Timestamp::from_micros(5),
+        matter: "a matter".into(),
+        reason: "a reason".into(),
+    };
+    for number in [2, 300, 1] {
+        keyring.place_hold(&hold(number)).unwrap();
+    }
+    let numbers = |keyring: &Keyring| keyring.holds().unwrap().iter().map(|hold| hold.number).collect::<Vec<_>>();
+    assert_eq!((numbers(&keyring), keyring.customers() as usize), (vec![1, 2, 300], CUSTOMERS));
+    keyring.compact((1, [1; 32])).unwrap();
+    keyring.shred(&[(HoldEntry::key(2), None)].into(), (1, [1; 32])).unwrap();
+    assert_eq!(keyring.holds().unwrap(), [hold(1), hold(300)]);
+    keyring.verify_deep().unwrap();
+    assert!(keyring.walk_notes(&mut |_, _| panic!("a hold is no note")).is_ok());
+    drop(keyring);
+    assert_eq!(numbers(&place.write(0)), [1, 300]);
 }
 
 #[test]

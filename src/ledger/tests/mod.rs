@@ -11,8 +11,11 @@ use super::proof::{Continuation, Inclusion};
 use super::verify::LedgerCheck;
 use super::*;
 use crate::env::sim::Sim;
+use crate::format::dictionary::Provenance;
+use crate::format::ledger::{DictionaryFact, Hold};
 use crate::format::position::{Known, Position};
-use crate::ident::{PartitionId, PartitionNumber, Salt, Stream};
+use crate::ident::{PartitionId, PartitionNumber, Salt, Stream, SubjectNumber};
+use crate::policy::HoldScope;
 use crate::window::{Day, WindowLength};
 
 const DIR: &str = "store/ledger";
@@ -54,8 +57,25 @@ fn segment(partition: u64, number: u64) -> SegmentFact {
     }
 }
 
+fn dictionary(partition: u64, id: u32) -> DictionaryFact {
+    let provenance =
+        Provenance { trained: at(60), origin: PartitionNumber(partition), plain_bytes: 9_000, with_bytes: 6_000 };
+    DictionaryFact {
+        partition: PartitionNumber(partition),
+        id: segment(partition, 1).id,
+        dictionary: id,
+        hash: [id as u8; 32],
+        bytes: 1_000,
+        provenance,
+    }
+}
+
 fn known(file: u64, offset: u64, entry: u64) -> Known {
     Known { journal: Position { file, offset }, entry }
+}
+
+fn policy(round: u64) -> Fact {
+    Fact::PolicySet { version: round as u32, text: format!("# policy {round}\n") }
 }
 
 /// What a store writes down as it lives: append number `step` of it.
@@ -63,7 +83,8 @@ fn life(step: u64) -> Vec<Fact> {
     let round = step / 6 + 1;
     match step % 6 {
         0 => vec![Fact::Opened { opening: round as u32, salt: Salt::from_bytes([round as u8; 16]) }],
-        1 => vec![Fact::PolicySet { version: round as u32, text: format!("# policy {round}\n") }, Fact::Watermark],
+        1 if round % 2 == 1 => vec![policy(round), Fact::Dictionary(dictionary(round, 77))],
+        1 => vec![policy(round), Fact::Watermark],
         2 => vec![Fact::Settled {
             journals: vec![(2 * round - 1, 9_000)],
             segments: vec![segment(1, 3 * round - 2), segment(1, 3 * round - 1)],
@@ -336,6 +357,7 @@ fn gap(length: u64, head: Digest) -> Gap {
         acts_given: 30,
         expired: vec![PartitionNumber(1)],
         expired_until: vec![(Stream::new("chat", "EU").unwrap(), Day::from_number(20_000).unwrap())],
+        held: Vec::new(),
         lapsed_fence: at(2),
     }
 }
@@ -368,4 +390,78 @@ fn a_gap_accounts_for_the_mark_it_names_and_for_no_other() {
         older.append(at(91 + time), &[Fact::Watermark]).unwrap();
     }
     assert!(older.length() > length && check(&sim, None).unwrap().leaves == older.length());
+}
+
+fn subject(byte: u8) -> SubjectNumber {
+    SubjectNumber::from_bytes([byte; 16])
+}
+
+fn hold(byte: u8) -> Hold {
+    let scope = HoldScope { stream: Stream::new("chat", "EU").ok(), from: Some(at(1)), until: None };
+    Hold { subject: subject(byte), scope }
+}
+
+/// The expiry of partitions 1 and 2, in the first of which two cells are held.
+fn expiry() -> Act {
+    let stream = Stream::new("call-transcript", "US-CA").unwrap();
+    let partitions = [1, 2].map(|number| (PartitionNumber(number), stream.clone(), at(0).day())).to_vec();
+    Act::Expire { partitions, now: at(5), held: vec![(PartitionNumber(1), vec![subject(1), subject(2)])] }
+}
+
+fn done(number: u64) -> Fact {
+    Fact::Effected { number, effect: Effect::Shredded { epoch: 9, is_final: true, evidence: String::new() } }
+}
+
+#[test]
+fn segments_of_an_expired_partition_stay_until_its_last_held_cell_is_let_go() {
+    let sim = Sim::new(3);
+    let mut ledger = create(&sim);
+    let segments = vec![segment(1, 1), segment(2, 2)];
+    let known = Known::default();
+    ledger.append(at(1), &[Fact::Settled { journals: vec![], segments, sources: vec![], known }]).unwrap();
+    ledger.append(at(2), &[Fact::HoldPlaced { number: 1, hold: hold(1) }]).unwrap();
+    ledger.append(at(2), &[Fact::HoldPlaced { number: 4, hold: hold(2) }]).unwrap();
+    assert!(ledger.append(at(2), &[Fact::HoldPlaced { number: 4, hold: hold(3) }]).is_err());
+    assert!(ledger.append(at(2), &[Fact::HoldReleased { number: 2 }]).is_err());
+    ledger.append(at(3), &[Fact::Intended { number: 1, act: expiry() }]).unwrap();
+    assert_eq!(ledger.state().segments.len(), 2, "nothing has happened yet");
+    ledger.append(at(4), &[done(1)]).unwrap();
+    let left = |ledger: &Ledger| ledger.state().segments.keys().map(|(partition, _)| partition.0).collect::<Vec<_>>();
+    assert_eq!(left(&ledger), [1]);
+    let release = |hold, byte| Act::Release { hold, subject: subject(byte), cells: vec![PartitionNumber(1)] };
+    ledger.append(at(5), &[Fact::Intended { number: 2, act: release(1, 1) }]).unwrap();
+    assert_eq!(ledger.state().holds.standing.keys().collect::<Vec<_>>(), [&4]);
+    ledger.append(at(6), &[done(2)]).unwrap();
+    assert_eq!(left(&ledger), [1], "the other's is still held");
+    for _ in 0..3 {
+        ledger.append(at(6), &vec![Fact::Watermark; 5]).unwrap(); // A snapshot on the way.
+    }
+    let (again, _) = open(&sim, Access::Write, None).unwrap();
+    assert_eq!(again.state(), ledger.state());
+    let mut erased = again;
+    let act = Act::Erase { subjects: vec![subject(2)], at: at(6) };
+    erased.append(at(7), &[Fact::Intended { number: 3, act }]).unwrap();
+    erased.append(at(7), &[done(3)]).unwrap();
+    assert!(left(&erased).is_empty() && erased.state().acts.held.is_empty(), "an erasure ends it as well");
+    assert_eq!(erased.state().holds.given, 4);
+}
+
+#[test]
+fn a_gap_says_what_is_held() {
+    let sim = Sim::new(4);
+    let mut ledger = create(&sim);
+    let segments = vec![segment(1, 1), segment(2, 2), segment(3, 3)];
+    let known = Known::default();
+    ledger.append(at(1), &[Fact::Settled { journals: vec![], segments, sources: vec![], known }]).unwrap();
+    ledger.append(at(3), &[Fact::Intended { number: 1, act: expiry() }]).unwrap();
+    let expired = vec![PartitionNumber(2), PartitionNumber(3)];
+    let gap = Gap { expired, held: vec![(PartitionNumber(3), vec![subject(7)])], ..gap(90, [1; 32]) };
+    ledger.append(at(4), &[Fact::Gap(gap)]).unwrap();
+    let acts = &ledger.state().acts;
+    assert_eq!(
+        acts.held_cells(),
+        [(PartitionNumber(1), vec![subject(1), subject(2)]), (PartitionNumber(3), vec![subject(7)])]
+    );
+    let left: Vec<u64> = ledger.state().segments.keys().map(|(partition, _)| partition.0).collect();
+    assert_eq!(left, [1, 3]);
 }

@@ -46,6 +46,8 @@ cases!(
     expire,
     erase,
     erase_part,
+    hold,
+    hold_beside,
     keeper,
 );
 

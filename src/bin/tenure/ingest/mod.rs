@@ -5,9 +5,11 @@
 
 mod aside;
 mod feed;
+mod head;
 mod lanes;
 mod source;
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -108,6 +110,13 @@ fn pump(
     let feed = Feed::new(store, source.name.clone(), args, aside, taken, &voice);
     let (label, read, sized) = (source.label.clone(), source.read.clone(), source.length.is_some());
     let items = source.into_items(taken);
+    let head = match head::look(store, &items, &voice) {
+        Ok(head) => head,
+        Err(failure) => {
+            let (tally, aside, _) = feed.into_parts();
+            return (Err(failure), tally, aside);
+        }
+    };
     let stop = thread::scope(|scope| {
         let threads = thread::available_parallelism().map_or(2, usize::from).min(LANES);
         let router = Router {
@@ -120,7 +129,7 @@ fn pump(
                 })
                 .collect(),
         };
-        take_lines(&items, &router, &feed, &label, &voice, &|| {
+        take_lines((head, &items), &router, &feed, &label, &voice, &|| {
             let tally = feed.tally();
             let position = if sized { read.load(Ordering::Relaxed) } else { tally.raw_bytes };
             voice.tick(position, counted(tally.records, "record"));
@@ -158,7 +167,7 @@ impl Router {
 }
 
 fn take_lines(
-    items: &Receiver<Vec<Item>>,
+    (mut head, items): (VecDeque<Vec<Item>>, &Receiver<Vec<Item>>),
     router: &Router,
     feed: &Feed<'_>,
     label: &str,
@@ -169,7 +178,8 @@ fn take_lines(
         if INTERRUPTED.load(Ordering::Relaxed) {
             return Ok(Stop::Interrupted);
         }
-        let chunk = match items.recv_timeout(PATIENCE) {
+        let next = head.pop_front().map_or_else(|| items.recv_timeout(PATIENCE), Ok);
+        let chunk = match next {
             Ok(chunk) => chunk,
             Err(RecvTimeoutError::Timeout) if router.pause() => continue,
             Err(_) => return Ok(Stop::End),

@@ -1,0 +1,117 @@
+//! `tenure hold`: keeping what is on record of a customer for a legal matter, whatever the policy says, and letting go of
+//! it again.
+//!
+//! No message here holds a customer id or a matter: those are printed only where somebody asks for the list.
+
+use serde_json::{Value, json};
+use tenure::Hold;
+use tenure::report::HoldReport;
+
+use crate::cli::{Format, Global, HoldCommand, PlaceArgs};
+use crate::erase::latest;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::{Output, Sheet};
+use crate::receipt;
+use crate::words::{count, counted, harmless};
+
+const COLUMNS: [&str; 10] =
+    ["number", "customer", "matter", "reason", "class", "jurisdiction", "from", "until", "placed", "kept"];
+
+pub fn hold(global: &Global, command: &HoldCommand, output: &mut Output) -> Outcome {
+    match command {
+        HoldCommand::Place(args) => place(global, args, output),
+        HoldCommand::Release { number } => release(global, *number, output),
+        HoldCommand::List => list(global, output),
+    }
+}
+
+fn place(global: &Global, args: &PlaceArgs, output: &mut Output) -> Outcome {
+    let hold = Hold {
+        matter: args.matter.clone(),
+        reason: args.reason.clone(),
+        stream: args.stream.clone(),
+        from: args.between.from,
+        until: args.between.until,
+    };
+    let store = global.open(output)?;
+    let placed = store.hold(&args.customer, &hold);
+    let closed = store.close();
+    let number = placed?;
+    closed?;
+    let Some(number) = number else {
+        return Err(Failure::failed("nothing is known of this customer, so nothing is held")
+            .hint("is the id right? `tenure timeline CUSTOMER` shows what there is"));
+    };
+    output.facts(&[("hold", number.to_string())], json!({ "hold": number }))?;
+    Ok(Exit::Done)
+}
+
+fn release(global: &Global, number: u64, output: &mut Output) -> Outcome {
+    let store = global.open(output)?;
+    let released = store.release(number).map_err(Failure::from).and_then(|receipt| latest(&store, receipt));
+    let closed = store.close();
+    let receipt = released?;
+    closed?;
+    let Some(receipt) = receipt else {
+        return Err(
+            Failure::failed(format!("there is no hold {number}")).hint("`tenure hold list` shows those that stand")
+        );
+    };
+    match output.format() {
+        Format::Table => receipt::print(&receipt, output)?,
+        _ => output.facts(&[], json!({ "receipt": receipt::to_json(&receipt) }))?,
+    }
+    Ok(Exit::Done)
+}
+
+fn list(global: &Global, output: &mut Output) -> Outcome {
+    let holds = global.open_read_only()?.holds()?;
+    let documents: Vec<Value> = holds.iter().map(to_json).collect();
+    match output.format() {
+        Format::Json => output.document(json!({ "holds": documents }))?,
+        Format::Jsonl => documents.iter().try_for_each(|document| output.line(document))?,
+        Format::Csv => output.csv(&COLUMNS, &documents)?,
+        Format::Table if holds.is_empty() => output.say("no hold stands"),
+        Format::Table => print(&holds, output)?,
+    }
+    Ok(Exit::Done)
+}
+
+fn to_json(report: &HoldReport) -> Value {
+    let HoldReport { hold, .. } = report;
+    json!({
+        "number": report.number,
+        "customer": report.customer.expose(),
+        "subject": report.subject,
+        "matter": hold.matter,
+        "reason": hold.reason,
+        "class": hold.stream.as_ref().map(|stream| stream.class()),
+        "jurisdiction": hold.stream.as_ref().map(|stream| stream.jurisdiction()),
+        "from": hold.from.map(|at| at.to_string()),
+        "until": hold.until.map(|at| at.to_string()),
+        "placed": report.placed.to_string(),
+        "kept": report.kept,
+    })
+}
+
+fn print(holds: &[HoldReport], output: &mut Output) -> Result<(), Failure> {
+    let mut sheet = Sheet::new(&["hold#", "customer", "matter", "covers", "placed", "keeps"]);
+    for report in holds {
+        let keeps = match report.kept {
+            0 => "-".into(),
+            kept => counted(kept, "expired partition"),
+        };
+        let customer = harmless(report.customer.expose()).to_string();
+        let matter = harmless(&report.hold.matter).to_string();
+        let placed = report.placed.day().to_string();
+        sheet.row([count(report.number), customer, matter, covers(&report.hold), placed, keeps]);
+    }
+    output.sheet(&sheet)
+}
+
+fn covers(hold: &Hold) -> String {
+    let stream = hold.stream.as_ref().map_or("everything".into(), ToString::to_string);
+    let from = hold.from.map_or(String::new(), |at| format!(" from {at}"));
+    let until = hold.until.map_or(String::new(), |at| format!(" until {at}"));
+    stream + &from + &until
+}

@@ -1,0 +1,210 @@
+//! Bodies to compressed bytes and back.
+//!
+//! What is kept of a zstd frame is what nobody knows without it. The magic number, the frame header and the header of a
+//! block all follow from the length of the body, the dictionary and the length of the compressed bytes, so they are
+//! left off and put back: ten bytes of about six hundred. A body longer than [`ONE_BLOCK`] keeps its whole frame.
+
+use std::cell::RefCell;
+
+use zstd::zstd_safe::{CCtx, DCtx, compress_bound};
+
+use super::LEVEL;
+use super::dictionary::Dictionary;
+
+/// The bytes do not decompress to the length they promise, or a dictionary is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+/// Bodies up to this length are one block of zstd.
+const ONE_BLOCK: usize = 100 << 10;
+const FRAME_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// Magic number, descriptor, dictionary id, content size, block header: the longest of each.
+const HEAD_LIMIT: usize = 4 + 1 + 4 + 4 + BLOCK_HEAD;
+const BLOCK_HEAD: usize = 3;
+/// The type of such a block. zstd makes no first block of any other, but of bytes that do not shrink.
+const COMPRESSED: u32 = 2;
+
+/// What one thread compresses and decompresses with. No dictionary is ever loaded into it: each call names its own.
+struct Bench {
+    compression: CCtx<'static>,
+    decompression: DCtx<'static>,
+    frame: Vec<u8>,
+}
+
+thread_local! {
+    static BENCH: RefCell<Option<Bench>> = const { RefCell::new(None) };
+}
+
+fn at_the_bench<T>(work: impl FnOnce(&mut Bench) -> Option<T>) -> Option<T> {
+    BENCH.with_borrow_mut(|slot| {
+        if slot.is_none() {
+            let (compression, decompression) = (CCtx::try_create()?, DCtx::try_create()?);
+            *slot = Some(Bench { compression, decompression, frame: Vec::new() });
+        }
+        work(slot.as_mut()?)
+    })
+}
+
+/// The header of a frame of one block, as zstd writes it: RFC 8878, 3.1.1.
+struct Head {
+    bytes: [u8; HEAD_LIMIT],
+    length: usize,
+}
+
+impl Head {
+    /// The header of a frame that holds a body of `length` bytes, up to its block.
+    fn of(length: usize, dictionary: Option<&Dictionary>) -> Self {
+        let mut head = Head { bytes: [0; HEAD_LIMIT], length: 0 };
+        let id = dictionary.map_or(0, Dictionary::id);
+        let (id_code, id_bytes) = match id {
+            0 => (0, 0),
+            1..=0xff => (1, 1),
+            0x100..=0xffff => (2, 2),
+            _ => (3, 4),
+        };
+        let (size_code, size_bytes, size) = match length {
+            0..=0xff => (0, 1, length),
+            0x100..=0x100ff => (1, 2, length - 0x100),
+            _ => (2, 4, length),
+        };
+        head.push(&FRAME_MAGIC);
+        head.push(&[(size_code << 6) | 0x20 | id_code]);
+        head.push(&id.to_le_bytes()[..id_bytes]);
+        head.push(&(size as u32).to_le_bytes()[..size_bytes]);
+        head
+    }
+
+    /// The header of a frame whose block is `kept` compressed bytes.
+    fn around(kept: usize, length: usize, dictionary: Option<&Dictionary>) -> Self {
+        let mut head = Head::of(length, dictionary);
+        let block = ((kept as u32) << 3) | (COMPRESSED << 1) | 1;
+        head.push(&block.to_le_bytes()[..BLOCK_HEAD]);
+        head
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes[self.length..self.length + bytes.len()].copy_from_slice(bytes);
+        self.length += bytes.len();
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+/// Appends `body`, compressed with `dictionary`, to `out`, and says so with `true`; where compression would not make it
+/// smaller, nothing is appended and the answer is `false`.
+pub fn compress_into(body: &[u8], dictionary: Option<&Dictionary>, out: &mut Vec<u8>) -> bool {
+    at_the_bench(|bench| {
+        bench.frame.clear();
+        bench.frame.reserve(compress_bound(body.len()));
+        match dictionary {
+            Some(dictionary) => {
+                bench.compression.compress_using_cdict(&mut bench.frame, body, dictionary.compression())
+            }
+            None => bench.compression.compress(&mut bench.frame, body, LEVEL),
+        }
+        .ok()?;
+        let kept = keep(&bench.frame, body.len(), dictionary)?;
+        if kept.len() >= body.len() {
+            return None;
+        }
+        out.extend_from_slice(kept);
+        Some(())
+    })
+    .is_some()
+}
+
+/// What is kept of a frame; nothing of a frame that would not be found again.
+fn keep<'a>(frame: &'a [u8], length: usize, dictionary: Option<&Dictionary>) -> Option<&'a [u8]> {
+    if length > ONE_BLOCK {
+        return Some(frame);
+    }
+    let kept = frame.get(Head::of(length, dictionary).length + BLOCK_HEAD..)?;
+    frame.starts_with(Head::around(kept.len(), length, dictionary).bytes()).then_some(kept)
+}
+
+/// The body that `compressed` holds: exactly `length` bytes, which the caller has bounded.
+///
+/// # Errors
+/// [`Malformed`] where it is not what [`compress_into`] appends with the same dictionary, or holds another number of
+/// bytes.
+pub fn decompress(compressed: &[u8], length: usize, dictionary: Option<&Dictionary>) -> Result<Vec<u8>, Malformed> {
+    at_the_bench(|bench| {
+        let frame = if length > ONE_BLOCK {
+            compressed
+        } else {
+            bench.frame.clear();
+            bench.frame.extend_from_slice(Head::around(compressed.len(), length, dictionary).bytes());
+            bench.frame.extend_from_slice(compressed);
+            &bench.frame
+        };
+        let mut body = Vec::with_capacity(length);
+        match dictionary {
+            Some(dictionary) => {
+                bench.decompression.decompress_using_ddict(&mut body, frame, dictionary.decompression())
+            }
+            None => bench.decompression.decompress(&mut body, frame),
+        }
+        .ok()?;
+        (body.len() == length).then_some(body)
+    })
+    .ok_or(Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn comes_back(body: &[u8], dictionary: Option<&Dictionary>) -> usize {
+        let mut out = b"before".to_vec();
+        assert!(compress_into(body, dictionary, &mut out), "{} bytes", body.len());
+        let kept = &out[6..];
+        assert_eq!(decompress(kept, body.len(), dictionary).unwrap(), body);
+        assert_eq!(decompress(kept, body.len() - 1, dictionary), Err(Malformed));
+        assert_eq!(decompress(kept, body.len() + 1, dictionary), Err(Malformed));
+        kept.len()
+    }
+
+    #[test]
+    fn bodies_come_back_whole_and_lengths_are_checked() {
+        let dictionary = Dictionary::new(b"Thank you for calling. How may I help you?".to_vec()).unwrap();
+        for repeats in [3, 4, 11, 12, 40, 2_000, 2_800, 2_900, 4_400, 4_500, 5_600, 5_800, 50_000] {
+            let body = b"Thank you for calling. ".repeat(repeats);
+            let plain = comes_back(&body, None);
+            assert!(comes_back(&body, Some(&dictionary)) <= plain);
+        }
+        assert!(comes_back(&[7; 300], None) < 12);
+        assert!(comes_back(&[7; 90_000], Some(&dictionary)) < 30);
+        assert_eq!(decompress(b"no frame", 100, None), Err(Malformed));
+        assert_eq!(decompress(b"", 100, None), Err(Malformed));
+        assert_eq!(decompress(b"no frame", 200_000, None), Err(Malformed));
+    }
+
+    #[test]
+    fn what_does_not_shrink_is_left_alone() {
+        let mut out = b"before".to_vec();
+        assert!(!compress_into(b"short", None, &mut out));
+        assert!(!compress_into(b"", None, &mut out));
+        assert_eq!(out, b"before");
+    }
+
+    #[test]
+    fn a_dictionary_that_names_itself_costs_its_name_once() {
+        let bodies: Vec<Vec<u8>> =
+            (0..400).map(|n| format!("{{\"case\":{n},\"text\":\"refund\"}}").into_bytes()).collect();
+        let mut bytes = zstd::dict::from_samples(&bodies, 1_024).unwrap();
+        let named = Dictionary::new(bytes.clone()).unwrap();
+        bytes[4..8].fill(0);
+        let nameless = Dictionary::new(bytes).unwrap();
+        assert!(named.id() > 0xffff && nameless.id() == 0);
+        assert_eq!(comes_back(&bodies[7], Some(&named)), comes_back(&bodies[7], Some(&nameless)));
+    }
+
+    #[test]
+    fn no_dictionary_is_made_of_nothing_or_of_half_a_header() {
+        assert!(Dictionary::new(Vec::new()).is_err());
+        assert!(Dictionary::new(b"\x37\xa4\x30\xecno tables".to_vec()).is_err());
+        assert_eq!(format!("{:?}", Dictionary::new(b"of eleven b".to_vec()).unwrap()), "Dictionary(11 bytes)");
+    }
+}

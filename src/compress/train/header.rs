@@ -1,0 +1,113 @@
+//! What stands before the content of a dictionary: how often which literal, offset and length is to be expected.
+//!
+//! The tables are zstd's own, from a training of its own on records that say nothing: every byte outside the shared
+//! strings, and every digit, has changed places with others of its kind all over the text. What that training would have
+//! for content is thrown away. A table of counts says of no byte where it stood; the proof looks all the same.
+
+use super::super::dictionary::MAGIC;
+use super::runs::{RUN, Runs, runs};
+use super::shared::Pool;
+use super::text::Text;
+
+/// About how many bytes of records the tables are made from; more make no better ones.
+const ENOUGH: usize = 1 << 20;
+
+/// Magic number and the dictionary's number, which is none: then frames do not name it.
+const START: usize = 8;
+/// The last offsets to repeat at the start of a record: 1, 4, 8.
+const REPEATS: usize = 12;
+
+/// A header that fits the text; none where zstd finds nothing to count.
+pub fn header(text: &Text, pool: &Pool, size: usize) -> Option<Vec<u8>> {
+    let (bytes, lengths) = speechless(text, pool);
+    let mut trained = zstd::dict::from_continuous(&bytes, &lengths, size).ok()?;
+    let length = header_length(&trained)?;
+    trained.truncate(length);
+    trained[4..START].fill(0);
+    Some(trained)
+}
+
+/// The records with their unshared bytes and digits shuffled, and their lengths.
+fn speechless(text: &Text, pool: &Pool) -> (Vec<u8>, Vec<usize>) {
+    let mut numbers = Runs::for_at_most(pool.bytes.len());
+    for piece in &pool.pieces {
+        runs(piece.of(&pool.bytes)).for_each(|run| _ = numbers.number(run));
+    }
+    let every = text.bytes.len().div_ceil(ENOUGH);
+    let (mut bytes, mut lengths, mut places) = (Vec::new(), Vec::new(), Vec::new());
+    for line in text.records.iter().step_by(every) {
+        let raw = &text.raw[line.start as usize..line.end as usize];
+        let mut shared = vec![false; raw.len()];
+        for (at, run) in runs(text.line(line)).enumerate() {
+            if numbers.find(run).is_some() {
+                shared[at..at + RUN].fill(true);
+            }
+        }
+        let speaks = |at: &usize| !shared[*at] || raw[*at].is_ascii_digit();
+        places.extend((0..raw.len()).filter(speaks).map(|at| bytes.len() + at));
+        bytes.extend_from_slice(raw);
+        lengths.push(raw.len());
+    }
+    // Fisher and Yates, with the numbers of splitmix64: the same text gives the same header.
+    let mut state = 0_u64;
+    for last in (1..places.len()).rev() {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let other = (z ^ (z >> 31)) % (last as u64 + 1);
+        bytes.swap(places[last], places[other as usize]);
+    }
+    (bytes, lengths)
+}
+
+/// Where the content of a dictionary starts (RFC 8878, 5): nothing where the header cannot be read.
+pub fn header_length(dictionary: &[u8]) -> Option<usize> {
+    if !dictionary.starts_with(&MAGIC) {
+        return Some(0);
+    }
+    let weights = usize::from(*dictionary.get(START)?);
+    let mut at = START + 1 + if weights < 128 { weights } else { (weights - 127).div_ceil(2) };
+    for _ in ["offsets", "match lengths", "literal lengths"] {
+        at += counts_length(dictionary.get(at..)?)?;
+    }
+    (at + REPEATS <= dictionary.len()).then_some(at + REPEATS)
+}
+
+/// How many bytes one table of normalised counts has (RFC 8878, 4.1.1).
+fn counts_length(table: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    let peek = |at: usize, bits: u32| -> Option<u32> {
+        let window: [u8; 4] = std::array::from_fn(|byte| table.get(at / 8 + byte).copied().unwrap_or(0));
+        (at / 8 < table.len()).then_some((u32::from_le_bytes(window) >> (at % 8)) & ((1 << bits) - 1))
+    };
+    let accuracy = peek(at, 4)? + 5;
+    at += 4;
+    let mut left = (1_i32 << accuracy) + 1;
+    while left > 1 {
+        // Values below `short` take one bit less than it takes to count what is left.
+        let bits = 32 - (left as u32).leading_zeros();
+        let half = 1_i32 << (bits - 1);
+        let short = 2 * half - 1 - left;
+        let low = peek(at, bits - 1)? as i32;
+        let value = if low < short {
+            at += bits as usize - 1;
+            low
+        } else {
+            let value = peek(at, bits)? as i32;
+            at += bits as usize;
+            if value >= half { value - short } else { value }
+        };
+        left -= (value - 1).abs();
+        if value == 1 {
+            loop {
+                let more = peek(at, 2)?;
+                at += 2;
+                if more != 3 {
+                    break;
+                }
+            }
+        }
+    }
+    (left == 1).then_some(at.div_ceil(8))
+}

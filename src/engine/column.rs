@@ -1,0 +1,259 @@
+//! Exploding a column: a partition's key is destroyed, and the keys of those of its cells that somebody holds go into
+//! their customers' entries before, in the same rewrite. What is left of the partition is a list of their handles. And
+//! the end of that: held cells that are let go.
+
+use crate::sync::Arc;
+use crate::sync::atomic::Ordering;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::cells::cell_key;
+use super::partitions::Partition;
+use super::read::CellReader;
+use super::{Engine, Writer, acts, dictionaries, merge};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::ledger::{Act, HeldCells};
+use crate::ident::{PartitionNumber, Stream, SubjectNumber};
+use crate::keyring::{Changes, Column, CustomerEntry, HoldEntry, Remnant, Secret, SecretScope};
+use crate::report::Maintenance;
+use crate::window::Day;
+
+/// Customers' entries by subject number.
+pub type Rows = BTreeMap<SubjectNumber, CustomerEntry>;
+
+/// What is left of partitions, nothing where nothing is.
+type Left = BTreeMap<PartitionNumber, Option<Arc<Remnant>>>;
+
+/// Destroys the keys of partitions, all in one rewrite, but not the cells that are `held`.
+///
+/// # Errors
+/// The first step that fails; doing it again goes on from there.
+pub fn expire(
+    engine: &Engine,
+    writer: &Writer,
+    number: u64,
+    partitions: &[(PartitionNumber, Stream, Day)],
+    held: &HeldCells,
+) -> Result<()> {
+    // While entries of customers are rewritten nobody else may write them.
+    let shut = engine.fences.shut();
+    let _shut = (!held.is_empty()).then_some(shut);
+    acts::flush(engine, writer)?;
+    let mut rows = rows(engine, &held.iter().flat_map(|(_, subjects)| subjects.iter().copied()).collect())?;
+    let (mut changes, mut left) = (Changes::new(), Left::new());
+    for (partition, ..) in partitions {
+        let Some(known) = engine.partitions.numbered(*partition) else {
+            left.insert(*partition, None);
+            continue;
+        };
+        if known.key.is_none() {
+            continue; // Done before a crash.
+        }
+        let subjects = held.iter().find(|(one, _)| one == partition).map_or(&[][..], |(_, subjects)| subjects);
+        let remnant = take_out(engine, &known, subjects, &mut rows)?;
+        put(engine, &mut changes, &known, remnant.as_ref())?;
+        #[cfg(feature = "simulation")]
+        if writer.tuning.keep_columns && remnant.is_some() {
+            changes.remove(&engine.keyring.partition_key(&known.id));
+        }
+        left.insert(*partition, remnant);
+    }
+    for row in rows.values() {
+        put_row(engine, &mut changes, row)?;
+    }
+    acts::shred(engine, number, &changes)?;
+    writer.cells.purge();
+    show(engine, &left)
+}
+
+/// The entries of customers, found by the holds on them or, where that fails, by walking the keyring.
+pub fn rows(engine: &Engine, subjects: &BTreeSet<SubjectNumber>) -> Result<Rows> {
+    if subjects.is_empty() {
+        return Ok(Rows::new());
+    }
+    let holds = engine.keyring.holds()?;
+    let of = |hold: &&HoldEntry| subjects.contains(&hold.subject);
+    let ids: BTreeSet<_> = holds.iter().filter(of).map(|hold| hold.customer.clone()).collect();
+    let wanted: Vec<SubjectNumber> = subjects.iter().copied().collect();
+    let mut found = acts::find(engine, &wanted, Some(&ids.into_iter().collect::<Vec<_>>()))?;
+    if found.len() < subjects.len() {
+        found = acts::find(engine, &wanted, None)?;
+    }
+    Ok(found.into_iter().map(|customer| (customer.subject, customer)).collect())
+}
+
+/// Puts the keys of the held cells of a partition into the entries of their customers. Returns what is to be left of the
+/// partition.
+fn take_out(
+    engine: &Engine,
+    partition: &Partition,
+    subjects: &[SubjectNumber],
+    rows: &mut Rows,
+) -> Result<Option<Arc<Remnant>>> {
+    let snapshot = engine.catalog.snapshot();
+    let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
+    let (number, id) = (partition.number, partition.id.clone());
+    let mut remnant = Remnant { number, id, dictionaries: Vec::new(), held: Vec::new() };
+    for subject in subjects {
+        let Some(row) = rows.get_mut(subject) else { continue };
+        let mut secrets = Vec::new();
+        for secret in &row.secrets {
+            let Some(key) = cell_key(&engine.store, secret, partition) else { continue };
+            if reader.exists(number, &key.handle())? {
+                remnant.held.push((key.handle(), *subject));
+                let key = key.key().duplicate();
+                secrets.push(Secret { scope: SecretScope::Cell(number), restricted: secret.restricted, key });
+            }
+        }
+        // In front: writers use the newest, which is the last.
+        secrets.append(&mut row.secrets);
+        row.secrets = secrets;
+    }
+    for fact in engine.catalog.dictionaries.of(number) {
+        let key = dictionaries::key(partition, &fact)?;
+        remnant.dictionaries.push((fact.dictionary, key.key().duplicate()));
+    }
+    Ok((!remnant.held.is_empty()).then(|| Arc::new(remnant)))
+}
+
+fn put(engine: &Engine, changes: &mut Changes, partition: &Partition, left: Option<&Arc<Remnant>>) -> Result<()> {
+    let payload = match left {
+        None => None,
+        Some(remnant) => {
+            let payload = Column::Remnant(remnant.clone()).encode();
+            Some(payload.ok_or_else(|| Error::new(ErrorKind::Invalid, "a partition has too many held cells"))?)
+        }
+    };
+    changes.insert(engine.keyring.partition_key(&partition.id), payload);
+    Ok(())
+}
+
+fn put_row(engine: &Engine, changes: &mut Changes, row: &CustomerEntry) -> Result<()> {
+    let payload = match row.secrets.is_empty() {
+        true => None, // Nothing but held cells was left of it.
+        false => {
+            let payload = row.encode();
+            Some(payload.ok_or_else(|| Error::new(ErrorKind::Invalid, "a customer has too many held cells"))?)
+        }
+    };
+    changes.insert(engine.keyring.customer_key(&row.id), payload);
+    Ok(())
+}
+
+/// Lifts a hold: it and the keys of the cells that it alone has kept are destroyed in one rewrite.
+///
+/// # Errors
+/// The first step that fails; doing it again goes on from there.
+pub fn release(engine: &Engine, writer: &Writer, number: u64, act: &Act) -> Result<()> {
+    let Act::Release { hold, subject, cells } = act else { return Ok(()) };
+    let _shut = engine.fences.shut();
+    engine.fences.close_part(*subject);
+    let outcome = lift(engine, writer, number, (*hold, *subject), cells);
+    engine.fences.open_part(*subject);
+    outcome
+}
+
+fn lift(
+    engine: &Engine,
+    writer: &Writer,
+    number: u64,
+    (hold, subject): (u64, SubjectNumber),
+    cells: &[PartitionNumber],
+) -> Result<()> {
+    acts::flush(engine, writer)?;
+    let mut changes = Changes::new();
+    if !cells.is_empty() {
+        for row in rows(engine, &BTreeSet::from([subject]))?.values_mut() {
+            let dies = |secret: &Secret| matches!(&secret.scope, SecretScope::Cell(one) if cells.contains(one));
+            row.secrets.retain(|secret| !dies(secret));
+            put_row(engine, &mut changes, row)?;
+        }
+    }
+    let left = strike(engine, &mut changes, cells, &BTreeSet::from([subject]))?;
+    changes.insert(HoldEntry::key(hold), None);
+    acts::shred(engine, number, &changes)?;
+    engine.scrub.add(number, &[]);
+    engine.forget_due.store(true, Ordering::Relaxed); // It may have been all that the entry was kept for.
+    show(engine, &left)
+}
+
+/// Takes the cells of customers off the lists of what is held in `partitions`.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] where a list is too long, which it was not before.
+pub fn strike(
+    engine: &Engine,
+    changes: &mut Changes,
+    partitions: &[PartitionNumber],
+    subjects: &BTreeSet<SubjectNumber>,
+) -> Result<Left> {
+    let mut left = Left::new();
+    for number in partitions {
+        let Some(known) = engine.partitions.numbered(*number) else {
+            left.insert(*number, None);
+            continue;
+        };
+        let Some(remnant) = &known.remnant else { continue };
+        let held: Vec<_> = remnant.held.iter().filter(|(_, subject)| !subjects.contains(subject)).copied().collect();
+        if held.len() == remnant.held.len() {
+            continue;
+        }
+        let dictionaries = remnant.dictionaries.iter().map(|(id, key)| (*id, key.duplicate())).collect();
+        let rest = Remnant { number: *number, id: remnant.id.clone(), dictionaries, held };
+        let rest = (!rest.held.is_empty()).then(|| Arc::new(rest));
+        put(engine, changes, &known, rest.as_ref())?;
+        left.insert(*number, rest);
+    }
+    Ok(left)
+}
+
+/// Lets readers see partitions as they are left, and unlinks what nobody reads any more.
+///
+/// # Errors
+/// What the operating system answers.
+pub fn show(engine: &Engine, left: &Left) -> Result<()> {
+    if left.is_empty() {
+        return Ok(());
+    }
+    engine.partitions.replace(left);
+    engine.forget_due.store(true, Ordering::Relaxed);
+    engine.trim_due.store(true, Ordering::Relaxed);
+    let mut slots = Vec::new();
+    engine.catalog.change(|view| {
+        for (partition, _) in left.iter().filter(|(_, remnant)| remnant.is_none()) {
+            slots.extend(view.segments.remove(partition).unwrap_or_default());
+        }
+    });
+    let mut directories: HashSet<_> =
+        slots.iter().filter_map(|slot| slot.path.parent().map(ToOwned::to_owned)).collect();
+    engine.catalog.doom(slots);
+    engine.catalog.sweep()?;
+    let gone = left.iter().filter(|(_, remnant)| remnant.is_none()).map(|(partition, _)| *partition);
+    directories.extend(dictionaries::unlink(engine, &gone.collect())?);
+    for directory in directories {
+        // A reader may still hold a segment there; then the directory goes with the next sweep after a restart.
+        let _ = engine.env.remove_dir(&directory);
+    }
+    Ok(())
+}
+
+/// Drops the frames of partitions whose key was destroyed, but for held cells. Housekeeping must be held.
+///
+/// # Errors
+/// The first step that fails; doing it again goes on from there.
+pub fn trim(engine: &Engine, done: &mut Maintenance) -> Result<()> {
+    for remnant in engine.partitions.remnants() {
+        let Some(partition) = engine.partitions.numbered(remnant.number) else { continue };
+        for slot in engine.catalog.snapshot().segments(remnant.number) {
+            let segment = engine.catalog.open(slot)?;
+            let mut dead = false;
+            for handle in segment.handles() {
+                dead |= !partition.keeps(&handle?.0);
+            }
+            if dead {
+                merge::merge(engine, remnant.number, vec![slot.clone()], done)?;
+            }
+        }
+    }
+    engine.trim_due.store(false, Ordering::Relaxed);
+    Ok(())
+}
