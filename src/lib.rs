@@ -34,6 +34,12 @@ mod store;
 mod sync;
 mod window;
 
+/// What the benchmarks beside other engines take apart; no part of the interface.
+#[doc(hidden)]
+pub mod bare {
+    pub use crate::compress::{Sample, Training, train};
+}
+
 /// What the crash suite, the canary search and the benchmarks look at.
 #[cfg(feature = "simulation")]
 #[doc(hidden)]

@@ -18,6 +18,7 @@ pub use shuttle::{
 };
 
 /// Where a thread waits for the machine, and another may go on meanwhile: says so to the scheduler of a test.
+#[cfg(feature = "simulation")]
 pub fn pause() {
     #[cfg(shuttle)]
     shuttle::thread::sleep(std::time::Duration::ZERO);

@@ -207,6 +207,25 @@ impl Worker<'_> {
     }
 }
 
+/// Trains a dictionary as Tenure does: of what at least 20 customers share.
+pub fn train_shared<'a>(records: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<Vec<u8>> {
+    let mut customers = std::collections::HashMap::new();
+    let samples: Vec<_> = records
+        .map(|(name, body)| {
+            let next = customers.len() as u64;
+            tenure::bare::Sample { customer: *customers.entry(name).or_insert(next), body }
+        })
+        .collect();
+    let training = tenure::bare::Training { k: 20, size: 110 << 10, level: LEVEL };
+    let trained = tenure::bare::train(&samples, &training, &|| false).ok_or("nothing is shared by 20 customers")?;
+    Ok(trained.dictionary.bytes().to_vec())
+}
+
+/// Where that stands, beside the one that an application trained.
+pub fn shared_beside(trained: &std::path::Path) -> std::path::PathBuf {
+    trained.with_extension("shared")
+}
+
 /// Trains a dictionary as applications do, on whole records. What it holds survives every erasure.
 pub fn train(bodies: &[&[u8]]) -> Result<Vec<u8>> {
     Ok(zstd::dict::from_samples(bodies, 110 << 10)?)

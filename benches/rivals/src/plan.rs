@@ -80,6 +80,8 @@ impl Plan {
         let corpus = Corpus::load(wish.corpus.as_deref())?;
         let training: Vec<&[u8]> = corpus.training().map(|original| original.body.as_ref()).collect();
         std::fs::write(&dictionary, codec::train(&training)?)?;
+        let shared = codec::train_shared(corpus.training().map(|one| (one.customer.as_str(), &one.body[..])))?;
+        std::fs::write(codec::shared_beside(&dictionary), shared)?;
         let results = Results { head: head(wish, &corpus, training.len()), ..Results::default() };
         let (quick, full) = (!wish.full, wish.full);
         Ok(Plan {

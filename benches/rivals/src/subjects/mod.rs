@@ -111,6 +111,8 @@ pub trait Subject: Send + Sync {
 pub struct Making<'a> {
     /// The dictionary that an application trained, for those that take one.
     pub dictionary: Option<&'a [u8]>,
+    /// The dictionary that Tenure trains on the same records, for the kernel.
+    pub shared: Option<&'a [u8]>,
     /// Whether the kernel keeps what it seals, for reading.
     pub keeps: bool,
     /// The records that Tenure may train its own on.
@@ -124,7 +126,7 @@ pub fn open<'a>(name: &Name, dir: &Path, making: Making<'a>) -> Result<Box<dyn S
     Ok(match name.engine.as_str() {
         "tenure" => Box::new(tenure::Tenure::open(dir, making)?),
         "kernel" => {
-            Box::new(kernel::Kernel::new(Making { dictionary: tenure::dictionary(making.dictionary), ..making })?)
+            Box::new(kernel::Kernel::new(Making { dictionary: making.shared, ..making })?)
         }
         _ => Box::new(rival::Rival::open(name, dir, making.dictionary)?),
     })

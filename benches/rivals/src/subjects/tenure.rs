@@ -21,16 +21,17 @@ fn policy(window: &str, limit: &str) -> String {
 
 pub struct Tenure(Store);
 
-/// THE place to switch when the library has a dictionary: `store.train(records)` on what may be trained on, before the
-/// first append. Today there is none, so `training` waits here.
-fn train(_store: &Store, _training: &[Item<'_>]) -> Result<()> {
-    Ok(())
-}
-
-/// The third place: what the kernel compresses with is what Tenure has, and today that is nothing. Where the library does
-/// not hand out its dictionary, the `trained` one of the application stands in for it: as large and as fast.
-pub fn dictionary(_trained: Option<&[u8]>) -> Option<&[u8]> {
-    None
+/// Trains the streams on what may be trained on, before the first append.
+fn train(store: &Store, making: &Making<'_>) -> Result<()> {
+    let streams = if making.yearly { 1 } else { STREAMS.len() };
+    on_threads(streams, |stream| {
+        let of_stream = |item: &Item<'_>| {
+            let &Item { name, at, sequence, body, .. } = item;
+            record(&Item { name, stream: stream as u8, at, sequence, body })
+        };
+        store.train(&making.training.iter().map(of_stream).collect::<Result<Vec<_>>>()?)?;
+        Ok(())
+    })
 }
 
 /// THE place to switch when the library has a parallel scan. Today its user runs one scan for each stream and month.
@@ -73,7 +74,7 @@ impl Tenure {
         std::fs::create_dir_all(dir)?;
         let window = if making.yearly { "year" } else { "month" };
         let store = options.policy(policy(window, "")).create()?;
-        train(&store, making.training)?;
+        train(&store, &making)?;
         Ok(Tenure(store))
     }
 }

@@ -96,12 +96,14 @@ pub fn child(task: &str) -> Result<()> {
 struct Material {
     corpus: Corpus,
     dictionary: Vec<u8>,
+    shared: Vec<u8>,
 }
 
 impl Material {
     fn load(task: &Task) -> Result<Self> {
         let corpus = Corpus::load(task.corpus.as_deref())?;
-        Ok(Material { corpus, dictionary: std::fs::read(&task.dictionary)? })
+        let shared = std::fs::read(crate::codec::shared_beside(&task.dictionary))?;
+        Ok(Material { corpus, dictionary: std::fs::read(&task.dictionary)?, shared })
     }
 
     /// The same chats in every process, whatever it measures.
@@ -122,7 +124,7 @@ impl Material {
     }
 
     fn making<'a>(&'a self, training: &'a [Item<'a>]) -> Making<'a> {
-        Making { dictionary: Some(&self.dictionary), training, ..Making::default() }
+        Making { dictionary: Some(&self.dictionary), shared: Some(&self.shared), training, ..Making::default() }
     }
 }
 
