@@ -57,6 +57,8 @@ pub use crate::format::keyring_hold::{HoldEntry, MATTER_LIMIT, REASON_LIMIT};
 
 /// Compaction is due when the log has this many bytes and more than half of them are dead.
 const COMPACTION_BYTES: u64 = 4 << 20;
+/// Logs of this many bytes are rewritten in milliseconds.
+const SHORT_LOG: (u64, u64) = (64 << 10, 8 << 20);
 const STRIPES: usize = 64;
 
 /// Where a keyring lies and how much of it may stay in memory.
@@ -402,6 +404,13 @@ impl Keyring {
         let state = locked(&self.state);
         let end = state.tree.log.end();
         end > COMPACTION_BYTES && (state.tree.crown.live_bytes + state.bytes) * 2 < end
+    }
+
+    /// Whether a close should rewrite the log rather than fold: where it is short, and a fold would leave a third of it dead.
+    pub fn is_soon_compacted(&self) -> bool {
+        let state = locked(&self.state);
+        let (end, live) = (state.tree.log.end(), state.tree.crown.live_bytes + state.bytes);
+        (SHORT_LOG.0..SHORT_LOG.1).contains(&end) && live * 3 < (end + state.bytes) * 2
     }
 
     /// Where the entry of a customer stands, for [`Keyring::shred`].

@@ -28,7 +28,10 @@ pub fn close(engine: &Engine) -> Result<()> {
     let known = Known { journal: writer.committer.durable(), entry };
     engine.catalog.sweep()?;
     engine.record(&[Fact::CleanClose { known }])?;
-    engine.keyring.fold(housekeeping::position(engine))?;
+    match engine.keyring.is_soon_compacted() {
+        true => engine.keyring.compact(housekeeping::position(engine))?,
+        false => engine.keyring.fold(housekeeping::position(engine))?,
+    };
     writer.cells.purge();
     engine.keyring.release()?;
     // Handles that live on can read, but another writer may come.
