@@ -4,6 +4,7 @@
 //! the ledger's own: housekeeping, writing (inside the committer), ledger, catalog.
 
 pub mod acts;
+pub mod admit;
 pub mod ballast;
 pub mod catalog;
 pub mod cells;

@@ -109,6 +109,10 @@ impl<T> Clone for Found<T> {
     }
 }
 
+/// Where the keyring keeps a customer: a keyed hash of the id.
+#[derive(Clone, Copy, Debug)]
+pub struct CustomerTag([u8; 16]);
+
 /// An open keyring. All calls may be made from any thread.
 pub struct Keyring {
     env: Arc<dyn Env>,
@@ -225,7 +229,20 @@ impl Keyring {
     /// # Errors
     /// [`ErrorKind::Corrupt`] where the part of the tree that would hold it cannot be read: nothing is guessed.
     pub fn customer(&self, id: &CustomerId) -> Result<Option<Found<CustomerEntry>>> {
-        let tag = customer_tag(&self.lookup, id.expose());
+        self.tagged(&self.tag(id))
+    }
+
+    /// Where the entry of a customer is kept: for those who look it up more than once.
+    pub fn tag(&self, id: &CustomerId) -> CustomerTag {
+        CustomerTag(customer_tag(&self.lookup, id.expose()))
+    }
+
+    /// The entry of the customer with this tag.
+    ///
+    /// # Errors
+    /// As [`Keyring::customer`].
+    pub fn tagged(&self, CustomerTag(tag): &CustomerTag) -> Result<Option<Found<CustomerEntry>>> {
+        let tag = *tag;
         let found = match self.customers.get(&tag) {
             Some(found) => Some(found),
             None => {
@@ -247,13 +264,13 @@ impl Keyring {
     /// customer was used in thousands of streams.
     pub fn use_customer(
         &self,
-        id: &CustomerId,
+        (id, CustomerTag(tag)): (&CustomerId, &CustomerTag),
         stream: &Stream,
         window: &Window,
         now: Timestamp,
         not_before: Option<Timestamp>,
     ) -> Result<Found<CustomerEntry>> {
-        let tag = customer_tag(&self.lookup, id.expose());
+        let tag = *tag;
         let enough = |entry: &CustomerEntry| entry.state == CustomerState::Living && entry.covers(stream, window);
         if let Some((entry, number)) = self.customers.get(&tag)
             && enough(&entry)
