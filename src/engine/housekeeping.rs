@@ -16,19 +16,23 @@ pub fn waiting(engine: &Engine) -> Vec<Arc<JournalFile>> {
     snapshot.view.journals.iter().filter(|file| Some(file.number) != growing).cloned().collect()
 }
 
-/// Settles until at most `limit` journal files wait: how appenders are slowed down to what the disk can take.
+/// Settles until at most `limit` journal files wait: how appenders are slowed down to what the disk can take. Waits for
+/// nothing but settling.
 ///
 /// # Errors
 /// The first step that fails.
 pub fn relieve(engine: &Engine, limit: usize) -> Result<()> {
     let writer = engine.writer()?;
-    let _one_at_a_time = writer.housekeep();
+    let settling = writer.settle_alone();
     while let Some(file) =
         Some(waiting(engine)).filter(|files| files.len() > limit).and_then(|files| files.into_iter().next())
     {
         settle::settle(engine, &file, &mut Maintenance::default())?;
     }
-    if fold_is_due(engine, writer) {
+    drop(settling);
+    if fold_is_due(engine, writer)
+        && let Ok(_one_at_a_time) = writer.housekeeping.try_lock()
+    {
         fold(engine)?;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! The engine: what exists, how groups commit, and the repeatable steps (settle, merge) that the verbs are made of.
 //!
 //! It wires the file rooms together and knows no verb. Locks are taken in this order and none is held across a sync but
-//! the ledger's own: housekeeping, writing (inside the committer), ledger, catalog.
+//! the ledger's own: housekeeping, settling, writing (inside the committer), ledger, catalog.
 
 pub mod acts;
 pub mod admit;
@@ -89,8 +89,13 @@ pub struct Writer {
     pub sequence: Sequence,
     /// The cells written lately.
     pub cells: Cells,
-    /// Held while files are settled, merged, folded: one at a time.
+    /// Held while anything is merged, folded, scrubbed, erased or expired: one at a time.
     pub housekeeping: Mutex<()>,
+    /// Held while a journal file is settled. Beside `housekeeping`, so that nobody who has to settle before more can be
+    /// taken in waits for a merge.
+    pub settling: Mutex<()>,
+    /// The longest that an append was held up until there was room for more, in microseconds.
+    pub longest_pause: AtomicU64,
     /// Whether the store has a thread of its own.
     pub has_worker: bool,
     /// The number of the next segment. A step that failed leaves its numbers unused.
@@ -109,10 +114,28 @@ pub struct Writer {
     pub lock: Mutex<Option<Box<dyn Lock>>>,
 }
 
+/// The right to do anything to the files of a store, settling included.
+pub struct House<'a> {
+    _settling: MutexGuard<'a, ()>,
+    _housekeeping: MutexGuard<'a, ()>,
+}
+
 impl Writer {
-    /// The right to settle, merge or fold, held by one thread at a time.
-    pub fn housekeep(&self) -> MutexGuard<'_, ()> {
-        self.housekeeping.lock().expect("no holder of this lock panics")
+    /// The right to settle, merge, fold or shred, held by one thread at a time.
+    pub fn housekeep(&self) -> House<'_> {
+        let housekeeping = self.housekeeping.lock().expect("no holder of this lock panics");
+        House { _settling: self.settle_alone(), _housekeeping: housekeeping }
+    }
+
+    /// The same, unless somebody has it or a part of it.
+    pub fn try_housekeep(&self) -> Option<House<'_>> {
+        let housekeeping = self.housekeeping.try_lock().ok()?;
+        Some(House { _settling: self.settling.try_lock().ok()?, _housekeeping: housekeeping })
+    }
+
+    /// The right to settle, and nothing else.
+    pub fn settle_alone(&self) -> MutexGuard<'_, ()> {
+        self.settling.lock().expect("no holder of this lock panics")
     }
 }
 

@@ -55,7 +55,7 @@ pub fn serve_in_passing(engine: &Engine, writer: &Writer) {
         return;
     }
     if waiting(engine, ASKED).is_ok_and(|paths| !paths.is_empty())
-        && let Ok(_one_at_a_time) = writer.housekeeping.try_lock()
+        && let Some(_one_at_a_time) = writer.try_housekeep()
     {
         let _ = serve(engine, writer);
     }

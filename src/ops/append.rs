@@ -1,6 +1,8 @@
 //! Append: admit, encrypt on the caller's thread, queue; the commit makes it durable.
 
-use crate::engine::{Engine, housekeeping, request};
+use crate::sync::atomic::Ordering;
+
+use crate::engine::{Engine, Writer, housekeeping, request};
 use crate::error::Result;
 use crate::record::Batch;
 
@@ -27,15 +29,28 @@ pub fn append(engine: &Engine, batch: &Batch) -> Result<u64> {
     let pending = engine.encoder(writer, &policy, engine.now()).encode(batch)?;
     let ticket = writer.committer.submit(pending)?;
     drop(passing);
-    if writer.committer.is_crowded() {
-        writer.committer.wait(ticket, &engine.tools(writer))?;
-    }
-    let limit = if writer.has_worker { WAITING_FILES_WITH_WORKER } else { WAITING_FILES };
-    if housekeeping::waiting(engine).len() > limit {
-        housekeeping::relieve(engine, limit)?;
-    }
+    make_room(engine, writer, ticket)?;
     if !writer.has_worker {
         request::serve_in_passing(engine, writer);
     }
     Ok(ticket)
+}
+
+/// Holds an appender up where more waits than may: first for the disk, then to be settled.
+fn make_room(engine: &Engine, writer: &Writer, ticket: u64) -> Result<()> {
+    let limit = if writer.has_worker { WAITING_FILES_WITH_WORKER } else { WAITING_FILES };
+    let (crowded, behind) = (writer.committer.is_crowded(), housekeeping::waiting(engine).len() > limit);
+    if !crowded && !behind {
+        return Ok(());
+    }
+    let began = engine.env.monotonic();
+    if crowded {
+        writer.committer.wait(ticket, &engine.tools(writer))?;
+    }
+    if behind {
+        housekeeping::relieve(engine, limit)?;
+    }
+    let pause = engine.env.monotonic().saturating_sub(began).as_micros();
+    writer.longest_pause.fetch_max(u64::try_from(pause).unwrap_or(u64::MAX), Ordering::Relaxed);
+    Ok(())
 }
