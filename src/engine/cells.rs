@@ -5,8 +5,8 @@
 
 use crate::sync::{Arc, Mutex};
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
 
+use super::mixer::Mixed;
 use crate::crypto::{CellKey, CellSecret, Sealer, YearKey, stream_key};
 use crate::ident::{Handle, PartitionNumber, Salt, StoreId, SubjectNumber};
 use crate::keyring::{CustomerEntry, PartitionEntry, SecretScope};
@@ -26,34 +26,9 @@ pub struct Cell {
 
 type Name = (SubjectNumber, PartitionNumber);
 
-/// Mixes the bytes of a cell's name. Subject numbers are random and partitions numbered by the store, so nobody can
-/// choose names that meet.
-#[derive(Default)]
-struct Mixer(u64);
-
-impl Hasher for Mixer {
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.write_u64(u64::from_le_bytes(word));
-        }
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(29) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn write_usize(&mut self, _: usize) {} // The length of an array, which never differs.
-
-    fn finish(&self) -> u64 {
-        self.0 ^ self.0 >> 32
-    }
-}
-
 #[derive(Default)]
 struct Shard {
-    cells: HashMap<Name, (Arc<Cell>, bool), BuildHasherDefault<Mixer>>,
+    cells: HashMap<Name, (Arc<Cell>, bool), Mixed>,
     /// In the order in which they came, but for those that were asked for when it was their turn to go.
     order: VecDeque<Name>,
 }

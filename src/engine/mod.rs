@@ -18,6 +18,7 @@ pub mod hint;
 pub mod housekeeping;
 pub mod lease;
 pub mod merge;
+pub mod mixer;
 pub mod partitions;
 pub mod read;
 pub mod replay;
