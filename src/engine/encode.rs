@@ -29,7 +29,7 @@ use crate::window::Timestamp;
 pub struct Sequence(AtomicU64);
 
 impl Sequence {
-    fn take(&self, count: usize) -> Result<u64> {
+    pub(super) fn take(&self, count: usize) -> Result<u64> {
         let first = self.0.fetch_add(count as u64, Ordering::Relaxed);
         match first + (count as u64) < crate::format::frame::SEQUENCE_LIMIT {
             true => Ok(first),
@@ -62,10 +62,10 @@ pub struct Encoder<'a> {
 }
 
 /// One record, ready to be framed.
-struct Ready<'a> {
+pub(super) struct Ready<'a> {
     record: &'a Record,
-    partition: Arc<PartitionEntry>,
-    cell: Arc<Cell>,
+    pub(super) partition: Arc<PartitionEntry>,
+    pub(super) cell: Arc<Cell>,
     sequence: u64,
 }
 
@@ -125,13 +125,13 @@ impl Encoder<'_> {
         finish(group, frames.into_iter(), customer.number, Vec::new()).map(Some)
     }
 
-    fn head(&self, kind: FrameKind, sequence: u64, random: [u8; 6], cell: &Cell) -> FrameHead {
+    pub(super) fn head(&self, kind: FrameKind, sequence: u64, random: [u8; 6], cell: &Cell) -> FrameHead {
         let (opening, handle) = (self.opening.number, cell.handle);
         FrameHead { kind, flags: 0, opening, sequence, random, handle, dictionary: 0 }
     }
 
     /// Finds or makes the keys of every record. Returns the highest keyring entry that any of them depends on.
-    fn key<'r>(&self, records: &'r [Record], admitted: Admitted) -> Result<(Vec<Ready<'r>>, u64)> {
+    pub(super) fn key<'r>(&self, records: &'r [Record], admitted: Admitted) -> Result<(Vec<Ready<'r>>, u64)> {
         let Admitted { mut rows, mut columns, cells } = admitted;
         let mut needs = 0;
         for column in &mut columns {
@@ -193,6 +193,7 @@ impl Encoder<'_> {
                 id: record.id,
                 original: None,
                 compressed: false,
+                large: false,
             };
             let place = group.push(&context, &cell.sealer, &head, record.at, raw_length, |out| {
                 prefix.encode_with(out, |out| {
@@ -210,7 +211,7 @@ impl Encoder<'_> {
 }
 
 /// The group as the committer takes it, with what the index is to know of its frames.
-fn finish(
+pub(super) fn finish(
     builder: GroupBuilder,
     frames: impl Iterator<Item = (Handle, FramePlace)>,
     needs: u64,
@@ -223,7 +224,7 @@ fn finish(
     let totals = group.runs().iter().map(|run| {
         let span = Some((run.first_day, run.last_day));
         let (raw_bytes, frame_bytes) = (run.raw_bytes, run.frame_bytes);
-        (run.partition, Totals { records: run.count.into(), raw_bytes, frame_bytes, span })
+        (run.partition, Totals { records: run.count.into(), chunks: 0, raw_bytes, frame_bytes, span })
     });
     let totals = totals.collect();
     Ok(Pending { group, needs, indexed: Indexed { frames, totals, sources } })

@@ -1,6 +1,7 @@
 //! The steps that keep a store in shape, one at a time: settle what waits, fold the keyring, slow appenders down.
 
 use crate::sync::Arc;
+use crate::sync::atomic::Ordering;
 
 use super::catalog::JournalFile;
 use super::{Engine, Writer, settle};
@@ -9,11 +10,40 @@ use crate::error::Result;
 use crate::format::ledger::Fact;
 use crate::report::Maintenance;
 
+/// Journal files that may wait to be settled before an appender settles one itself.
+const WAITING_FILES: usize = 2;
+/// The same where the store has a thread of its own for it.
+const WAITING_FILES_WITH_WORKER: usize = 4;
+
 /// Journal files of which nothing more will be written, oldest first.
 pub fn waiting(engine: &Engine) -> Vec<Arc<JournalFile>> {
     let growing = engine.writer.as_ref().and_then(|writer| writer.committer.growing());
     let snapshot = engine.catalog.snapshot();
     snapshot.view.journals.iter().filter(|file| Some(file.number) != growing).cloned().collect()
+}
+
+/// Settles where more journal files wait than an appender may leave behind.
+///
+/// # Errors
+/// The first step that fails.
+pub fn keep_up(engine: &Engine, writer: &Writer) -> Result<()> {
+    let limit = if writer.has_worker { WAITING_FILES_WITH_WORKER } else { WAITING_FILES };
+    match waiting(engine).len() > limit {
+        true => paused(engine, writer, || relieve(engine, limit)),
+        false => Ok(()),
+    }
+}
+
+/// Does what an append is held up by, and notes how long that took.
+///
+/// # Errors
+/// Those of `step`.
+pub fn paused(engine: &Engine, writer: &Writer, step: impl FnOnce() -> Result<()>) -> Result<()> {
+    let began = engine.env.monotonic();
+    step()?;
+    let pause = engine.env.monotonic().saturating_sub(began).as_micros();
+    writer.longest_pause.fetch_max(u64::try_from(pause).unwrap_or(u64::MAX), Ordering::Relaxed);
+    Ok(())
 }
 
 /// Settles until at most `limit` journal files wait: how appenders are slowed down to what the disk can take. Waits for

@@ -16,6 +16,7 @@ pub mod fence;
 pub mod forget;
 pub mod hint;
 pub mod housekeeping;
+pub mod large;
 pub mod lease;
 pub mod merge;
 pub mod mixer;

@@ -10,15 +10,21 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::catalog::{Catalog, JournalFile, SegmentSlot, Snapshot};
+use super::large;
 use crate::compress;
 use crate::crypto::{CellKey, Sealer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::{FrameContext, FrameKind, FrameView, Origin, Prefix};
+use crate::format::manifest::Manifest;
 use crate::ident::{CustomerId, Handle, PartitionNumber, RecordId, Salt, StoreId};
 use crate::journal;
 use crate::keyring::PartitionEntry;
 use crate::record::{BodyKind, Stored};
+use crate::segment::{Run, Segment};
 use crate::window::Timestamp;
+
+/// Runs longer than this are read frame by frame.
+const LONG_RUN_BYTES: u64 = 1 << 20;
 
 /// A record that was found, its body still as stored.
 #[derive(Clone, Debug)]
@@ -36,6 +42,7 @@ pub struct Hit {
     kind: BodyKind,
     raw_length: u32,
     compressed: bool,
+    large: bool,
     body: Bytes,
 }
 
@@ -55,16 +62,41 @@ impl Hit {
             id: Some(self.id),
             original: Some(self.origin),
             compressed: body && self.compressed,
+            large: body && self.large,
         }
     }
 
-    /// The record itself, decompressed.
+    /// Where the chunks of its body are, if it is a large one.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Corrupt`] where that makes no sense: a fault of the writer, since the cipher has vouched
+    /// for the bytes.
+    pub fn manifest(&self) -> Result<Option<Manifest>> {
+        if !self.large {
+            return Ok(None);
+        }
+        let manifest = Manifest::decode(&self.body);
+        manifest.map(Some).map_err(|wrong| {
+            let what = format!("a large body in partition {}: {}", self.partition.id, wrong.0);
+            Error::new(ErrorKind::Corrupt, what).hint("run `tenure verify --deep` and report this")
+        })
+    }
+
+    /// The same record with its chunks elsewhere.
+    pub fn with_manifest(self, manifest: &Manifest) -> Self {
+        let body = Bytes::from(manifest.encode());
+        Hit { raw_length: body.len() as u32, compressed: false, large: true, body, ..self }
+    }
+
+    /// The record itself, decompressed; a large body stays where it is.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Corrupt`] where the body does not decompress to the length it promises. The cipher has
     /// vouched for the bytes, so this would be a fault of the writer.
     pub fn into_record(self, customer: &CustomerId) -> Result<Stored> {
+        let large = self.manifest()?.map(|manifest| manifest.length);
         let body = match self.compressed {
+            _ if self.large => Bytes::new(),
             false => self.body,
             true => compress::decompress(&self.body, self.raw_length as usize).map(Bytes::from).map_err(|_| {
                 let what = format!("a body in partition {} does not decompress", self.partition.id);
@@ -78,6 +110,7 @@ impl Hit {
             kind: self.kind,
             body,
             id: self.id,
+            large,
         })
     }
 }
@@ -141,6 +174,9 @@ impl<'a> CellReader<'a> {
     ) -> Result<()> {
         let segment = self.catalog.open(slot)?;
         let Some(run) = segment.find(&cell.handle)? else { return Ok(()) };
+        if run.bytes > LONG_RUN_BYTES {
+            return read_long(&segment, &run, cell, wanted, hits);
+        }
         let mut bytes = Vec::new();
         segment.read_run(&run, &mut bytes)?;
         let mut offset = run.offset;
@@ -162,6 +198,9 @@ impl<'a> CellReader<'a> {
         hits: &mut Vec<Hit>,
     ) -> Result<()> {
         for place in journal.places(&cell.handle, self.snapshot.limit(journal)) {
+            if large::is_chunk(journal, place)? {
+                continue;
+            }
             let bytes = journal::read_frame(&*journal.file, &journal.path, place.offset, place.length)?;
             let frame = FrameView::parse(&bytes);
             let frame = frame.map_err(|wrong| Error::corrupt(&journal.path, place.offset, wrong.0))?;
@@ -169,6 +208,28 @@ impl<'a> CellReader<'a> {
         }
         Ok(())
     }
+}
+
+/// Reads a run that is too long to be read at once: frame by frame, and of chunks the heads only.
+fn read_long(
+    segment: &Segment,
+    run: &Run,
+    cell: &mut Cell<'_>,
+    wanted: &dyn Fn(Timestamp) -> bool,
+    hits: &mut Vec<Hit>,
+) -> Result<()> {
+    let mut bytes = Vec::new();
+    segment.heads(run, &mut |head, offset, length| {
+        if large::is_passed_over(head, length) {
+            return Ok(());
+        }
+        segment.read_frame(offset, length, &mut bytes)?;
+        let damaged = |what: &str| Error::corrupt(segment.path(), offset, what);
+        let frame = FrameView::parse(&bytes).map_err(|wrong| damaged(wrong.0))?;
+        let salt = segment.salt(frame.head().opening);
+        let salt = *salt.ok_or_else(|| damaged("a frame names an unknown opening"))?;
+        cell.open(&frame, &salt, segment.path(), offset, wanted, hits)
+    })
 }
 
 /// A cell while it is read: its data keys by opening.
@@ -214,6 +275,7 @@ impl Cell<'_> {
             kind: plain.kind,
             raw_length: plain.raw_length,
             compressed: plain.compressed,
+            large: plain.large,
             body: Bytes::copy_from_slice(plain.body),
         });
         Ok(())

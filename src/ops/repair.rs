@@ -35,7 +35,7 @@ pub fn repair(engine: &Engine, apply: bool) -> Result<Repair> {
         repair.plan.push(RepairStep {
             partition: slot.fact.id.clone(),
             damage: Damage { path, offset: error.offset(), what: error.to_string() },
-            records: slot.fact.records,
+            records: slot.fact.records - slot.fact.chunks.min(slot.fact.records),
             remedy,
         });
     }

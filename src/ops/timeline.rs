@@ -11,7 +11,7 @@ use crate::engine::visible::{Range, covered, shown};
 use crate::engine::{Engine, lease};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ident::{CustomerId, RecordId, SubjectNumber};
-use crate::keyring::CustomerState;
+use crate::keyring::{CustomerEntry, CustomerState};
 use crate::record::Stored;
 
 /// One customer's records, in the order of events. Bodies are decompressed one at a time.
@@ -82,6 +82,31 @@ pub fn grep(engine: &Arc<Engine>, customer: &CustomerId, pattern: &str, range: R
 pub fn get(engine: &Engine, customer: &CustomerId, id: RecordId) -> Result<Option<Stored>> {
     let (_, hits) = hits(engine, customer, Range::new(..))?;
     hits.into_iter().find(|hit| hit.id == id).map(|hit| hit.into_record(customer)).transpose()
+}
+
+/// A record with what opens it.
+pub struct FoundRecord {
+    /// Its customer's entry.
+    pub entry: Arc<CustomerEntry>,
+    /// The record.
+    pub hit: Hit,
+    /// Acts that had let go of a part of a customer before it was looked for.
+    pub since: u64,
+}
+
+/// The record of `customer` with `id`, still closed.
+///
+/// # Errors
+/// As [`timeline`].
+pub fn find(engine: &Engine, customer: &CustomerId, id: RecordId) -> Result<Option<FoundRecord>> {
+    let since = engine.fences.parted();
+    let (subject, hits) = hits(engine, customer, Range::new(..))?;
+    let hit = hits.into_iter().find(|hit| hit.id == id);
+    let Some((hit, found)) = hit.zip(engine.keyring.customer(customer)?) else { return Ok(None) };
+    match found.entry.subject == subject {
+        true => Ok(Some(FoundRecord { entry: found.entry, hit, since })),
+        false => Ok(None), // Erased since, and come again as somebody else.
+    }
 }
 
 fn hits(engine: &Engine, customer: &CustomerId, range: Range) -> Result<(SubjectNumber, Vec<Hit>)> {
