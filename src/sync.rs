@@ -1,7 +1,7 @@
 //! Locks, counters and threads, from the one place that lets a test put a scheduler of its own beneath them.
 //!
 //! Ordinarily this is the standard library's. Built with `--cfg shuttle` it is shuttle's, which runs the threads of a
-//! test one at a time and chooses at every lock and counter who goes on: `just schedules` (tests/it/schedules.rs).
+//! test one at a time and chooses at every lock and counter who goes on: `just schedules` (tests/schedules).
 
 pub use std::sync::{Arc, OnceLock, PoisonError, Weak};
 
@@ -16,3 +16,9 @@ pub use shuttle::{
     sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
     thread,
 };
+
+/// Where a thread waits for the machine, and another may go on meanwhile: says so to the scheduler of a test.
+pub fn pause() {
+    #[cfg(shuttle)]
+    shuttle::thread::sleep(std::time::Duration::ZERO);
+}

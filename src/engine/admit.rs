@@ -141,7 +141,8 @@ impl Encoder<'_> {
     }
 
     /// What is known of a customer, and the time up to which its events are refused. A backfill passes the fences that
-    /// have lapsed, but not the tombstone of an erasure.
+    /// have lapsed, but not the tombstone of an erasure; while that is still to be written, nothing passes: the next life
+    /// has no secret yet.
     fn row(&self, customer: &CustomerId, backfill: bool) -> Result<Row> {
         let lapsed = |time: Option<Timestamp>| time.filter(|_| !backfill);
         let tag = self.keyring.tag(customer);
@@ -150,7 +151,9 @@ impl Encoder<'_> {
             None => lapsed(self.fences.lapsed()),
             Some(found) => match found.entry.state {
                 CustomerState::Tombstone { erased } => Some(erased),
-                CustomerState::Living if self.fences.has_subject(&found.entry.subject) => Some(self.now),
+                CustomerState::Living if self.fences.has_subject(&found.entry.subject) => {
+                    Some(Timestamp::from_micros(i64::MAX))
+                }
                 CustomerState::Living => lapsed(found.entry.not_before),
             },
         };

@@ -17,8 +17,10 @@ const WAITING_FILES_WITH_WORKER: usize = 4;
 
 /// Journal files of which nothing more will be written, oldest first.
 pub fn waiting(engine: &Engine) -> Vec<Arc<JournalFile>> {
-    let growing = engine.writer.as_ref().and_then(|writer| writer.committer.growing());
+    // In this order: a file is called growing before it is in any snapshot, so none that is in this one and not called
+    // growing after it will grow again. The other way round, one that began in between would be settled and lost.
     let snapshot = engine.catalog.snapshot();
+    let growing = engine.writer.as_ref().and_then(|writer| writer.committer.growing());
     snapshot.view.journals.iter().filter(|file| Some(file.number) != growing).cloned().collect()
 }
 
@@ -53,7 +55,8 @@ pub fn paused(engine: &Engine, writer: &Writer, step: impl FnOnce() -> Result<()
 /// The first step that fails.
 pub fn relieve(engine: &Engine, limit: usize) -> Result<()> {
     let writer = engine.writer()?;
-    let settling = writer.settle_alone();
+    // A close settles everything itself.
+    let Ok(settling) = writer.settle_alone() else { return Ok(()) };
     while let Some(file) =
         Some(waiting(engine)).filter(|files| files.len() > limit).and_then(|files| files.into_iter().next())
     {
@@ -61,7 +64,7 @@ pub fn relieve(engine: &Engine, limit: usize) -> Result<()> {
     }
     drop(settling);
     if fold_is_due(engine, writer)
-        && let Ok(_one_at_a_time) = writer.housekeeping.try_lock()
+        && let Some(_one_at_a_time) = writer.try_housekeep_beside_settling()
     {
         fold(engine)?;
     }
@@ -79,7 +82,7 @@ pub fn fold_is_due(engine: &Engine, writer: &Writer) -> bool {
 /// What made an earlier commit fail, or the first step that fails.
 pub fn settle_all(engine: &Engine) -> Result<Maintenance> {
     let writer = engine.writer()?;
-    let _one_at_a_time = writer.housekeep();
+    let _one_at_a_time = writer.housekeep()?;
     let mut done = Maintenance::default();
     settle_everything(engine, &mut done)?;
     Ok(done)

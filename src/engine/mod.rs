@@ -32,7 +32,7 @@ pub mod time;
 pub mod visible;
 
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use crate::sync::{Arc, Mutex, MutexGuard, RwLock};
+use crate::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use std::path::PathBuf;
 
 use ballast::Ballast;
@@ -98,6 +98,8 @@ pub struct Writer {
     pub settling: Mutex<()>,
     /// The longest that an append was held up until there was room for more, in microseconds.
     pub longest_pause: AtomicU64,
+    /// Set when a close begins, under the lock of housekeeping: nobody keeps house or appends after.
+    pub closed: AtomicBool,
     /// Whether the store has a thread of its own.
     pub has_worker: bool,
     /// The number of the next segment. A step that failed leaves its numbers unused.
@@ -124,20 +126,61 @@ pub struct House<'a> {
 
 impl Writer {
     /// The right to settle, merge, fold or shred, held by one thread at a time.
-    pub fn housekeep(&self) -> House<'_> {
-        let housekeeping = self.housekeeping.lock().expect("no holder of this lock panics");
-        House { _settling: self.settle_alone(), _housekeeping: housekeeping }
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] once the store is closed: another process may be writing to it by now.
+    pub fn housekeep(&self) -> Result<House<'_>> {
+        let housekeeping = self.housekeep_beside_settling()?;
+        Ok(House { _settling: self.settle_alone()?, _housekeeping: housekeeping })
     }
 
-    /// The same, unless somebody has it or a part of it.
+    /// The same where nobody has it, or a part of it, and the store is not closed.
     pub fn try_housekeep(&self) -> Option<House<'_>> {
-        let housekeeping = self.housekeeping.try_lock().ok()?;
+        let housekeeping = self.try_housekeep_beside_settling()?;
         Some(House { _settling: self.settling.try_lock().ok()?, _housekeeping: housekeeping })
     }
 
-    /// The right to settle, and nothing else.
-    pub fn settle_alone(&self) -> MutexGuard<'_, ()> {
-        self.settling.lock().expect("no holder of this lock panics")
+    /// The right to merge and to fold, while others may settle.
+    ///
+    /// # Errors
+    /// As [`Writer::housekeep`].
+    pub fn housekeep_beside_settling(&self) -> Result<MutexGuard<'_, ()>> {
+        let held = self.housekeeping.lock().expect("no holder of this lock panics");
+        self.check_open()?;
+        Ok(held)
+    }
+
+    /// The same where nobody has it and the store is not closed.
+    pub fn try_housekeep_beside_settling(&self) -> Option<MutexGuard<'_, ()>> {
+        self.housekeeping.try_lock().ok().filter(|_| self.check_open().is_ok())
+    }
+
+    /// The right to settle, and nothing else. Taken after housekeeping by those who need both.
+    ///
+    /// # Errors
+    /// As [`Writer::housekeep`].
+    pub fn settle_alone(&self) -> Result<MutexGuard<'_, ()>> {
+        let held = self.settling.lock().expect("no holder of this lock panics");
+        self.check_open()?;
+        Ok(held)
+    }
+
+    /// Whether the store has not been closed through another handle.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`].
+    pub fn check_open(&self) -> Result<()> {
+        match self.closed.load(Ordering::Acquire) {
+            false => Ok(()),
+            true => {
+                Err(Error::new(ErrorKind::Invalid, "the store has been closed").hint("open it again to write to it"))
+            }
+        }
+    }
+
+    /// Lets nobody keep house, settle or append any more. All of housekeeping must be held.
+    pub fn shut_down(&self) {
+        self.closed.store(true, Ordering::Release);
     }
 }
 
@@ -198,6 +241,16 @@ impl Engine {
         self.writer.as_ref().ok_or_else(|| {
             Error::new(ErrorKind::Invalid, "the store was opened for reading only").hint("open it for writing")
         })
+    }
+
+    /// Lets an append pass; held until its group is queued.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] in a read-only opening and once the store is closed.
+    pub fn pass(&self) -> Result<RwLockReadGuard<'_, ()>> {
+        let passing = self.fences.pass();
+        self.writer()?.check_open()?;
+        Ok(passing)
     }
 
     /// Now, never before the ledger's watermark: a clock that was set back neither admits nor shows anything again.

@@ -8,7 +8,7 @@ use crate::record::Batch;
 ///
 /// # Errors
 /// [`crate::ErrorKind::Refused`] with every refused record: nothing was written. [`crate::ErrorKind::Poisoned`] after a
-/// failed write or sync.
+/// failed write or sync. [`crate::ErrorKind::Invalid`] once the store is closed.
 pub fn append(engine: &Engine, batch: &Batch) -> Result<u64> {
     let writer = engine.writer()?;
     writer.committer.check()?;
@@ -17,8 +17,8 @@ pub fn append(engine: &Engine, batch: &Batch) -> Result<u64> {
     }
     writer.ballast.require(&*engine.env)?;
     let policy = engine.policy();
-    // Held until the group is queued: whoever closes a fence waits for it.
-    let passing = engine.fences.pass();
+    // Held until the group is queued: whoever closes a fence, or the store, waits for it.
+    let passing = engine.pass()?;
     let pending = engine.encoder(writer, &policy, engine.now()).encode(batch)?;
     let ticket = writer.committer.submit(pending)?;
     drop(passing);

@@ -11,10 +11,10 @@ use crate::report::{Budget, Maintenance};
 /// The first step that fails; the steps before it stand.
 pub fn maintain(engine: &Engine, budget: Budget) -> Result<Maintenance> {
     let writer = engine.writer()?;
-    let _one_at_a_time = writer.housekeeping.lock().expect("no holder of this lock panics");
+    let _one_at_a_time = writer.housekeep_beside_settling()?;
     let began = engine.env.monotonic();
     let mut done = Maintenance::default();
-    let settling = writer.settle_alone();
+    let settling = writer.settle_alone()?;
     request::serve(engine, writer)?;
     drop(settling);
     while step(engine, writer, &mut done)? {
@@ -31,7 +31,7 @@ pub fn maintain(engine: &Engine, budget: Budget) -> Result<Maintenance> {
 /// Does the most urgent thing there is; `false` where nothing is due. Others may settle while it folds or merges, which
 /// can take long.
 fn step(engine: &Engine, writer: &Writer, done: &mut Maintenance) -> Result<bool> {
-    let settling = writer.settle_alone();
+    let settling = writer.settle_alone()?;
     if let Some(file) = housekeeping::waiting(engine).into_iter().next() {
         settle::settle(engine, &file, done)?;
         // Whoever waits for a commit need not wait for the next settling as well.
@@ -49,12 +49,12 @@ fn step(engine: &Engine, writer: &Writer, done: &mut Maintenance) -> Result<bool
         return Ok(true);
     }
     if forget::is_due(engine) {
-        let _settling = writer.settle_alone();
+        let _settling = writer.settle_alone()?;
         done.customers_forgotten += forget::forget(engine)?;
         return Ok(true);
     }
     if scrub::is_due(engine) {
-        let _settling = writer.settle_alone();
+        let _settling = writer.settle_alone()?;
         scrub::scrub(engine, done)?;
         return Ok(true);
     }
@@ -77,7 +77,7 @@ pub fn settle(engine: &Engine) -> Result<Maintenance> {
 /// # Errors
 /// The first step that fails; doing it again goes on from there.
 pub fn scrub(engine: &Engine) -> Result<Maintenance> {
-    let _one_at_a_time = engine.writer()?.housekeep();
+    let _one_at_a_time = engine.writer()?.housekeep()?;
     let mut done = Maintenance::default();
     scrub::scrub(engine, &mut done)?;
     engine.catalog.sweep()?;

@@ -34,7 +34,7 @@ pub fn upload(engine: &Arc<Engine>, record: Record) -> Result<Upload> {
     }
     writer.ballast.require(&*engine.env)?;
     let policy = engine.policy();
-    let passing = engine.fences.pass();
+    let passing = engine.pass()?;
     let target = engine.encoder(writer, &policy, engine.now()).target(&record)?;
     drop(passing);
     let (engine, manifest) = (engine.clone(), Manifest::default());
@@ -77,7 +77,7 @@ impl Upload {
         writer.ballast.require(&*self.engine.env)?;
         let chunks: Vec<Chunk> = self.buffer.chunks(CHUNK_BYTES as usize).map(Chunk::new).collect();
         let policy = self.engine.policy();
-        let passing = self.engine.fences.pass();
+        let passing = self.engine.pass()?;
         let encoder = self.engine.encoder(writer, &policy, self.engine.now());
         let (pending, first) = encoder.chunks(&self.record, &self.target, &chunks)?;
         let ticket = writer.committer.submit(pending)?;
@@ -100,7 +100,7 @@ impl Upload {
         self.send()?;
         let writer = self.engine.writer()?;
         let policy = self.engine.policy();
-        let passing = self.engine.fences.pass();
+        let passing = self.engine.pass()?;
         let encoder = self.engine.encoder(writer, &policy, self.engine.now());
         let (pending, id) = encoder.whole(&self.record, &self.target, &self.manifest, source)?;
         // Tickets become durable in their order, so the record never does before its chunks.

@@ -84,7 +84,7 @@ impl Store {
     /// # Errors
     /// [`crate::ErrorKind::Refused`] where any record is refused: nothing was written, and
     /// [`crate::Error::refusals`] names every one. [`crate::ErrorKind::Invalid`] where the batch is longer than one
-    /// commit may be (40 MiB encoded) or the store was opened for reading only. [`crate::ErrorKind::Poisoned`] after
+    /// commit may be (40 MiB encoded), or the store was opened for reading only or is closed by now. [`crate::ErrorKind::Poisoned`] after
     /// a failed write or sync.
     pub fn append(&self, batch: impl Into<Batch>) -> Result<Commit> {
         Ok(self.queued(ops::append::append(&self.0.engine, &batch.into())?))
