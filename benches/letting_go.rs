@@ -99,4 +99,29 @@ fn main() {
         timed(|| drop(store.erase(&chunk).unwrap().unwrap()))
     });
     println!("erase 1000 of 100000 customers at once: {:.2?}", median(times.collect()));
+    beside(&store, dir.path());
+}
+
+/// Erasures one at a time, done here, and asked for by another opener and then done here.
+fn beside(store: &Store, dir: &Path) {
+    let reader = Store::options(dir.join("calls")).accept_weak_erasure().open_read_only().unwrap();
+    let (mut here, mut asked) = (Vec::new(), Vec::new());
+    for number in 0..20 {
+        let [one, other] = [10_000, 20_000].map(|first| format!("customer-{}", first + number));
+        store.maintain(Budget::ALL).unwrap();
+        here.push(timed(|| drop(store.erase(&[&one]).unwrap().unwrap())));
+        let longest = std::thread::scope(|scope| {
+            let asking = scope.spawn(|| reader.request_erase(&[&other], Duration::from_secs(60)).unwrap().unwrap());
+            let mut longest = Duration::ZERO;
+            while !asking.is_finished() {
+                longest = longest.max(timed(|| {
+                    store.maintain(Budget::ALL).unwrap();
+                }));
+            }
+            longest
+        });
+        asked.push(longest);
+    }
+    let (here, asked) = (median(here), median(asked));
+    println!("erase one of 95000 customers: {here:.2?}, when another process asks for it {asked:.2?}");
 }

@@ -119,11 +119,22 @@ impl Error {
             io::ErrorKind::NotFound => ErrorKind::NotFound,
             _ => ErrorKind::Io,
         };
-        let full = kind == ErrorKind::OutOfSpace;
+        let hint = match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Some("free some space and open the store again; nothing acknowledged is lost")
+            }
+            io::ErrorKind::ReadOnlyFilesystem => {
+                Some("mount it so that it can be written to; reading goes on as it is")
+            }
+            io::ErrorKind::PermissionDenied => {
+                Some("see who may read and write there: store, keyring and custodian belong to one user")
+            }
+            _ => None,
+        };
         let error = Error::new(kind, format!("cannot {doing}")).in_file(path).caused_by(source);
-        match full {
-            true => error.hint("free some space and open the store again; nothing acknowledged is lost"),
-            false => error,
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
         }
     }
 

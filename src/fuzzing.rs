@@ -5,21 +5,27 @@
 
 use zeroize::Zeroizing;
 
+use crate::crypto::{Key, Sealer};
 use crate::format::bytes::Malformed;
 use crate::format::frame::{FRAME_OVERHEAD, FrameView, Frames, Plain, Prefix};
 use crate::format::group::{GROUP_HEADER_BYTES, GROUP_MAGIC, GroupHead, GroupView};
+use crate::format::hint::Hint;
 use crate::format::journal::{JOURNAL_HEAD_BYTES, JOURNAL_MAGIC, JournalHead};
 use crate::format::keyring::{EntryBody, LogFrame, LogHead};
 use crate::format::keyring_column::{AgendaItem, Column, NOTE_CELLS_LIMIT, ScrubNote};
 use crate::format::keyring_entry::CustomerEntry;
 use crate::format::keyring_root::{OpeningIntent, RootRecord, RootSlot};
 use crate::format::keyring_tree::{Crown, decode_inner, decode_leaf, encode_inner, encode_leaf};
+use crate::format::lease::Lease;
 use crate::format::ledger::{Commit, Fact, Header, Snapshot};
+use crate::format::mark::Mark;
+use crate::format::request::{Answer, Request, RequestHead, SealedRequest};
 use crate::format::segment::{
     Block, SEGMENT_HEAD_BYTES, SEGMENT_MAGIC, SegmentHead, Summary, TRAILER_BYTES, Trailer, decode_sparse,
     encode_block, encode_sparse,
 };
 use crate::ident::StoreId;
+use crate::window::Timestamp;
 
 /// The input without its first byte, and whether its checksums are to be made right.
 fn choose(data: &[u8]) -> Option<(Vec<u8>, bool)> {
@@ -298,4 +304,47 @@ pub fn ledger_leaf(data: &[u8]) {
     let mut head = data.to_vec();
     crc_at_end(&mut head);
     let _ = Header::decode(&head);
+}
+
+/// The small files by which processes find each other: leases, requests (as they lie there, and what one says once it is
+/// opened), answers, the durable position, and the mark of a store. The second byte says which magic is put in front.
+pub fn beside(data: &[u8]) {
+    let Some((bytes, mend)) = choose(data) else { return };
+    let Some((part, bytes)) = bytes.split_first() else { return };
+    let mut bytes = bytes.to_vec();
+    if let Ok(text) = Mark::decode(&bytes) {
+        assert_eq!(text.encode().as_bytes(), bytes);
+    }
+    request(&bytes);
+    if mend {
+        let magics: [&[u8; 8]; 4] = [b"TNRLEAS\0", b"TNRREQU\0", b"TNRANSW\0", b"TNRDURA\0"];
+        put(&mut bytes, 0, magics[usize::from(part % 4)]);
+        match part % 4 {
+            0 | 1 => put(&mut bytes, 8, &[0; 8]),
+            2 => [8, 9, 11, 12, 13, 14, 15].into_iter().for_each(|at| put(&mut bytes, at, &[0])),
+            _ => {}
+        }
+        crc_at_end(&mut bytes);
+    }
+    if let Ok(lease) = Lease::decode(&bytes) {
+        assert_eq!(lease.encode(), bytes);
+    }
+    if let Ok(answer) = Answer::decode(&bytes) {
+        assert_eq!(answer.encode(), bytes);
+    }
+    if let Ok(hint) = Hint::decode(&bytes) {
+        assert_eq!(hint.encode(), bytes);
+    }
+    let wrong = Sealer::new(&Key::take(&mut [1; 32]));
+    assert!(!SealedRequest::parse(&bytes).is_ok_and(|sealed| sealed.open(&wrong).is_ok()), "a forged request");
+}
+
+/// What is asked, as whoever has the key may write it.
+fn request(plain: &[u8]) {
+    let Ok(request) = Request::decode(plain) else { return };
+    let sealer = Sealer::new(&Key::take(&mut [2; 32]));
+    let head = RequestHead { store: StoreId::from_bytes([7; 16]), epoch: 1, until: Timestamp::from_micros(0) };
+    let sealed = request.seal(&head, &sealer, &[0; 12]);
+    let parsed = SealedRequest::parse(&sealed).expect("what was sealed is read");
+    assert_eq!((parsed.head, parsed.open(&sealer)), (head, Ok(request)));
 }

@@ -34,11 +34,11 @@ mod store;
 mod sync;
 mod window;
 
-/// What the crash suite looks at.
+/// What the crash suite and the canary search look at.
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
 pub mod simulation {
-    pub use crate::crypto::seals;
+    pub use crate::crypto::{keys, seals};
 }
 
 pub use error::{Error, ErrorKind, Refusal, RefusalReason, Result};

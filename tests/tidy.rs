@@ -348,6 +348,63 @@ fn the_format_and_its_document_change_together() {
     );
 }
 
+/// The tests that a document names, `file::test` between backticks: file and test.
+fn tests_named(document: &str) -> Vec<(&str, &str)> {
+    let spans = document.split('`').skip(1).step_by(2);
+    spans.filter_map(|span| span.rsplit_once("::")).collect()
+}
+
+/// Whether a test of that name stands in a file whose path ends so: `keyring::tests::shred`, `restore`.
+fn is_test_of(sources: &[Source], file: &str, test: &str) -> bool {
+    let ends = [format!("/{}.rs", file.replace("::", "/")), format!("/{}/mod.rs", file.replace("::", "/"))];
+    let here = sources.iter().filter(|source| ends.iter().any(|end| source.path.ends_with(end)));
+    let start = format!("fn {test}(");
+    here.into_iter().any(|source| {
+        let mut marked = false;
+        source.text.lines().map(str::trim_start).any(|line| {
+            let found = marked && line.starts_with(&start);
+            marked = line == "#[test]" || marked && line.starts_with("#[");
+            found
+        })
+    })
+}
+
+/// Each promise of the threat model, to its end: what is to be held by a test.
+fn promises(document: &str) -> Vec<String> {
+    let (mut promises, mut inside): (Vec<String>, bool) = (Vec::new(), false);
+    for line in document.lines() {
+        if line.starts_with("## ") {
+            inside =
+                line.starts_with("## What this release promises") || line.starts_with("## What erasure and expiry");
+        } else if line.starts_with("What these stages do **not**") {
+            inside = false;
+        } else if inside && (line.starts_with("- ") || line.starts_with("| `")) {
+            promises.push(line.to_owned());
+        } else if inside && line.starts_with("  ") {
+            promises.last_mut().expect("a promise begins with a dash").push_str(line);
+        }
+    }
+    promises
+}
+
+/// Every promise names the tests that hold it, and they are there.
+#[test]
+fn promises_are_held_by_tests_that_exist() {
+    let (document, sources) = (fs::read_to_string(root().join("docs/threat-model.md")).unwrap(), sources());
+    let mut faults = Vec::new();
+    let promises = promises(&document);
+    assert!(promises.len() > 20, "the promises are read: {promises:?}");
+    for promise in promises.iter().filter(|promise| tests_named(promise).is_empty()) {
+        faults.push(format!("no test is named that holds it: {promise}"));
+    }
+    for (file, test) in tests_named(&document) {
+        if !is_test_of(&sources, file, test) {
+            faults.push(format!("docs/threat-model.md names {file}::{test}, which is no test"));
+        }
+    }
+    none(&faults);
+}
+
 /// The checks see what they are there to see.
 mod checks {
     use super::*;
@@ -386,6 +443,18 @@ mod checks {
         let text = "fn a(\n    b: u8,\n) -> u8 {\n    if b {\n    }\n}\n\nimpl X {\n    pub(super) const fn c() {\n    }\n}\n\
                     trait T {\n    fn d(\n        e: u8,\n    ) -> u8;\n    fn g() -> u8;\n    fn h() { 1 }\n}\n";
         assert_eq!(functions(text), [(1, 6), (9, 2), (13, 3)]);
+    }
+
+    #[test]
+    fn tests_are_found_by_file_and_name() {
+        let text = "mod x {\n    #[test]\n    fn holds() {\n    }\n    fn other() {\n    }\n}\n";
+        let sources = [Source { path: "src/keyring/tests/shred.rs".into(), text: text.into() }];
+        assert_eq!(tests_named("held by `shred::holds`, `x`, not y::z"), [("shred", "holds")]);
+        assert!(is_test_of(&sources, "shred", "holds") && is_test_of(&sources, "keyring::tests::shred", "holds"));
+        let none = [("shred", "other"), ("red", "holds"), ("shred", "hold")];
+        assert!(none.iter().all(|(file, test)| !is_test_of(&sources, file, test)));
+        let held = promises("## What this release promises\n- a\n  b\n| `c` | d |\n## Else\n- e\n");
+        assert_eq!(held, ["- a  b", "| `c` | d |"]);
     }
 
     #[test]

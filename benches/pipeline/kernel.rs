@@ -21,9 +21,11 @@ type Keyed = Hmac<Sha256>;
 struct Keys {
     customers: Vec<Keyed>,
     partitions: Vec<Keyed>,
-    /// Cells at hand: which one, its handle and its key.
-    at_hand: Vec<Mutex<Option<(usize, [u8; 16], ChaCha20Poly1305)>>>,
+    at_hand: Vec<Mutex<Option<AtHand>>>,
 }
+
+/// A cell at hand: which one, its handle and its key.
+type AtHand = (usize, [u8; 16], ChaCha20Poly1305);
 
 fn keyed(bytes: &[u8]) -> Keyed {
     Keyed::new_from_slice(bytes).unwrap()

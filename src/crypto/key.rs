@@ -11,6 +11,8 @@ pub struct Key(Box<[u8; 32]>);
 impl Key {
     /// Takes the bytes and wipes the place they came from.
     pub fn take(bytes: &mut [u8; 32]) -> Self {
+        #[cfg(feature = "simulation")]
+        keys::note(bytes);
         let key = Key(Box::new(*bytes));
         bytes.zeroize();
         key
@@ -37,5 +39,32 @@ impl PartialEq for Key {
     /// In constant time.
     fn eq(&self, other: &Self) -> bool {
         self.0.iter().zip(other.0.iter()).fold(0, |different, (a, b)| different | (a ^ b)) == 0
+    }
+}
+
+/// What the canary search asks: which keys were there at all? Noted per thread, since a simulation runs on one.
+#[cfg(feature = "simulation")]
+pub mod keys {
+    use std::cell::RefCell;
+    use std::collections::HashSet;
+
+    thread_local!(static KEYS: RefCell<Option<HashSet<[u8; 32]>>> = const { RefCell::new(None) });
+
+    /// Begins to note every key that is drawn, derived or read on this thread, forgetting what was noted before.
+    pub fn start() {
+        KEYS.with(|keys| *keys.borrow_mut() = Some(HashSet::new()));
+    }
+
+    /// Stops noting. Returns the bytes of every key that was there, each once.
+    pub fn stop() -> Vec<[u8; 32]> {
+        KEYS.with(|keys| keys.borrow_mut().take()).into_iter().flatten().collect()
+    }
+
+    pub(super) fn note(key: &[u8; 32]) {
+        KEYS.with(|keys| {
+            if let Some(keys) = keys.borrow_mut().as_mut() {
+                keys.insert(*key);
+            }
+        });
     }
 }

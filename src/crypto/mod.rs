@@ -18,4 +18,6 @@ pub use derive::{
 };
 pub use hash::{Digest, Hasher, leaf_hash, sha256};
 pub use key::Key;
+#[cfg(feature = "simulation")]
+pub use key::keys;
 pub use merkle::{Frontier, consistency_ranges, inclusion_ranges, verify_consistency, verify_inclusion};

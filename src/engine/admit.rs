@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use super::encode::Encoder;
 use crate::error::{Error, ErrorKind, Refusal, RefusalReason, Result};
 use crate::ident::{CustomerId, PartitionId};
-use crate::keyring::{CustomerEntry, CustomerState, CustomerTag, Found, PartitionEntry};
+use crate::keyring::{CustomerEntry, CustomerState, Found, PartitionEntry};
 use crate::record::{BODY_LIMIT, Batch, Record};
 use crate::window::Timestamp;
 
@@ -17,7 +17,7 @@ const AHEAD_SECONDS: i64 = crate::policy::AHEAD_LIMIT_SECONDS;
 /// A customer of the batch.
 pub struct Row {
     /// Where the keyring keeps it.
-    pub tag: CustomerTag,
+    pub tag: [u8; 16],
     /// What the keyring has, none for a customer nobody knows yet.
     pub found: Option<Found<CustomerEntry>>,
     /// Events up to this time are refused.
@@ -145,8 +145,8 @@ impl Encoder<'_> {
     /// has no secret yet.
     fn row(&self, customer: &CustomerId, backfill: bool) -> Result<Row> {
         let lapsed = |time: Option<Timestamp>| time.filter(|_| !backfill);
-        let tag = self.keyring.tag(customer);
-        let found = self.keyring.tagged(&tag)?;
+        let tag = self.keyring.tag_of(customer);
+        let found = self.keyring.customer_under(&tag)?;
         let fence = match &found {
             None => lapsed(self.fences.lapsed()),
             Some(found) => match found.entry.state {

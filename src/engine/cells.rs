@@ -7,7 +7,7 @@ use crate::sync::{Arc, Mutex};
 use std::collections::{HashMap, VecDeque};
 
 use super::mixer::Mixed;
-use crate::crypto::{CellKey, CellSecret, Sealer, YearKey, stream_key};
+use crate::crypto::{CellKey, CellSecret, Key, Sealer, YearKey, stream_key};
 use crate::ident::{Handle, PartitionNumber, Salt, StoreId, SubjectNumber};
 use crate::keyring::{CustomerEntry, PartitionEntry, SecretScope};
 
@@ -68,15 +68,15 @@ impl Cells {
         Cells { store, salt, shards: Default::default() }
     }
 
-    /// The cell of `customer` in `partition`, under the customer's newest secret.
+    /// The cell of `customer` in `partition`, under the customer's newest whole secret.
     pub fn get(&self, customer: &CustomerEntry, partition: &PartitionEntry) -> Arc<Cell> {
         let key = (customer.subject, partition.number);
         let shard = &self.shards[usize::from(customer.subject.as_bytes()[0]) % SHARDS];
         if let Some(cell) = shard.lock().expect("no holder of this lock panics").get(&key) {
             return cell;
         }
-        let cell_key = cell_keys(&self.store, customer, partition).pop();
-        let cell_key = cell_key.expect("an admitted customer has a secret to write under");
+        let secret = customer.secret().expect("an admitted customer has a secret to write under");
+        let cell_key = whole(&self.store, secret, partition);
         let cell = Arc::new(Cell { handle: cell_key.handle(), sealer: cell_key.sealer(&self.salt) });
         shard.lock().expect("no holder of this lock panics").insert(key, cell.clone());
         cell
@@ -90,13 +90,20 @@ impl Cells {
     }
 }
 
-/// Every cell key under which `customer` may have records in `partition`, the one to write under last.
+/// The cell key of `partition` under a customer's whole secret.
+fn whole(store: &StoreId, secret: &Key, partition: &PartitionEntry) -> CellKey {
+    let (stream, year) = (&partition.id.stream, partition.id.window.year());
+    let year = YearKey::derive(store, &stream_key(store, secret, stream), year);
+    partition.key.cell(&year.cell_secret(partition.number))
+}
+
+/// Every cell key under which `customer` may have records in `partition`, in the order of its secrets.
 pub fn cell_keys(store: &StoreId, customer: &CustomerEntry, partition: &PartitionEntry) -> Vec<CellKey> {
     let (stream, year) = (&partition.id.stream, partition.id.window.year());
     let number = partition.number;
     let under = |year: YearKey| partition.key.cell(&year.cell_secret(number));
     let keys = customer.secrets.iter().filter_map(|secret| match &secret.scope {
-        SecretScope::Whole => Some(under(YearKey::derive(store, &stream_key(store, &secret.key, stream), year))),
+        SecretScope::Whole => Some(whole(store, &secret.key, partition)),
         SecretScope::Stream(one) => (one == stream).then(|| under(YearKey::derive(store, &secret.key, year))),
         SecretScope::Year(one, covered) => {
             (one == stream && *covered == year).then(|| under(YearKey::from_key(secret.key.duplicate())))

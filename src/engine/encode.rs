@@ -167,7 +167,7 @@ impl Encoder<'_> {
         let found = match row.found.take().filter(enough) {
             Some(found) => found,
             None => {
-                let (customer, lapsed) = ((&record.customer, &row.tag), self.fences.lapsed());
+                let (customer, lapsed) = ((&record.customer, row.tag), self.fences.lapsed());
                 self.keyring.use_customer(customer, stream, window, self.now, lapsed)?
             }
         };

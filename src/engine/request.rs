@@ -5,6 +5,7 @@
 //! is then answered as stale, and whoever asked looks into the ledger.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ use super::{Engine, Writer, acts, due, lease};
 use crate::env::{create_dirs, publish_new, read_file};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::Act;
-use crate::format::request::{ANSWER_BYTES, Answer, Outcome, REQUEST_LIMIT, Request, SealedRequest};
+use crate::format::request::{ANSWER_BYTES, Answer, Named, Outcome, REQUEST_LIMIT, Request, SealedRequest};
 use crate::ident::{CustomerId, SubjectNumber};
 use crate::keyring::CustomerState;
 use crate::window::Timestamp;
@@ -22,7 +23,7 @@ pub const DIRECTORY: &str = "requests";
 /// The end of the name of a request.
 pub const ASKED: &str = "request";
 /// The end of the name of a request that is being carried out.
-const TAKEN: &str = "taken";
+pub const TAKEN: &str = "taken";
 /// The end of the name of an answer.
 pub const ANSWERED: &str = "answer";
 
@@ -111,20 +112,20 @@ fn judge(engine: &Engine, writer: &Writer, path: &Path) -> Result<Outcome> {
 fn carry_out(engine: &Engine, writer: &Writer, request: Request) -> Result<Option<u64>> {
     writer.committer.check()?;
     match request {
-        Request::Erase { subjects } => {
-            let (subjects, ids) = living(engine, &subjects)?;
+        Request::Erase { customers } => {
+            let (subjects, ids) = living(engine, &customers)?;
             if subjects.is_empty() {
                 return Ok(None);
             }
             let number = acts::intend(engine, Act::Erase { subjects, at: engine.now() })?;
             acts::perform(engine, number, Some(&ids)).map(|()| Some(number))
         }
-        Request::ErasePart { subject, stream, until } => {
-            let (subjects, ids) = living(engine, &[subject])?;
+        Request::ErasePart { customer, stream, until } => {
+            let (subjects, ids) = living(engine, &[customer])?;
             if subjects.is_empty() || stream.is_none() && until.is_none() {
                 return Ok(None);
             }
-            let number = acts::intend(engine, Act::ErasePart { subject, stream, until })?;
+            let number = acts::intend(engine, Act::ErasePart { subject: customer.subject, stream, until })?;
             acts::perform(engine, number, Some(&ids)).map(|()| Some(number))
         }
         Request::Expire { now, confirmed } => {
@@ -139,11 +140,19 @@ fn carry_out(engine: &Engine, writer: &Writer, request: Request) -> Result<Optio
     }
 }
 
-/// Those of `subjects` that have a life to lose, and their ids.
-fn living(engine: &Engine, subjects: &[SubjectNumber]) -> Result<(Vec<SubjectNumber>, Vec<CustomerId>)> {
-    let found = acts::find(engine, subjects, None)?;
-    let living = found.into_iter().filter(|customer| customer.state == CustomerState::Living);
-    Ok(living.map(|customer| (customer.subject, customer.id)).unzip())
+/// Those of `customers` that have a life to lose, each once, and their ids.
+fn living(engine: &Engine, customers: &[Named]) -> Result<(Vec<SubjectNumber>, Vec<CustomerId>)> {
+    let (mut subjects, mut ids) = (HashSet::new(), Vec::new());
+    for customer in customers {
+        if let Some(found) = engine.keyring.customer_under(&customer.tag)?
+            && found.entry.subject == customer.subject
+            && found.entry.state == CustomerState::Living
+            && subjects.insert(customer.subject)
+        {
+            ids.push(found.entry.id.clone());
+        }
+    }
+    Ok((customers.iter().map(|customer| customer.subject).filter(|subject| subjects.remove(subject)).collect(), ids))
 }
 
 /// Publishes the answer to the request at `path`, where there is none yet, and removes the request.

@@ -196,7 +196,6 @@ impl Secret {
 
 impl CustomerEntry {
     /// The secret that writers use: the newest that covers everything.
-    #[cfg_attr(not(test), expect(dead_code, reason = "rows have one secret before the issue of erasure and expiry"))]
     pub fn secret(&self) -> Option<&Key> {
         self.secrets.iter().rev().find(|secret| secret.scope == SecretScope::Whole).map(|secret| &secret.key)
     }

@@ -1,5 +1,6 @@
 //! Requests, by which another process asks something of the writer, and the answers to them. A request names customers by
-//! subject number, and is sealed under a key that dies with the keyring's root; an answer names an act of the ledger.
+//! subject number and place in the keyring, and is sealed under a key that dies with the keyring's root; an answer names
+//! an act of the ledger.
 
 use zeroize::Zeroizing;
 
@@ -15,12 +16,23 @@ const ANSWER_MAGIC: &[u8; 8] = b"TNRANSW\0";
 
 /// The most customers that one request may name.
 pub const SUBJECTS_LIMIT: usize = 65_536;
+/// Bytes of one name.
+const NAMED_BYTES: u64 = 32;
 /// The longest request in bytes.
-pub const REQUEST_LIMIT: u64 = 16 * SUBJECTS_LIMIT as u64 + 256;
+pub const REQUEST_LIMIT: u64 = NAMED_BYTES * SUBJECTS_LIMIT as u64 + 256;
 /// Length of an answer in bytes.
 pub const ANSWER_BYTES: usize = 52;
 
 const HEAD_BYTES: usize = 48;
+
+/// A customer, named to a writer of the same keyring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Who.
+    pub subject: SubjectNumber,
+    /// Under which tag the keyring keeps the entry, so that nobody has to search for it.
+    pub tag: [u8; 16],
+}
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,12 +40,12 @@ pub enum Request {
     /// Erase customers.
     Erase {
         /// Who.
-        subjects: Vec<SubjectNumber>,
+        customers: Vec<Named>,
     },
     /// Erase a part of a customer.
     ErasePart {
         /// Who.
-        subject: SubjectNumber,
+        customer: Named,
         /// Only this stream.
         stream: Option<Stream>,
         /// Only what lies before this time.
@@ -109,6 +121,17 @@ impl<'a> SealedRequest<'a> {
     }
 }
 
+impl Named {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.put(self.subject.as_bytes());
+        out.put(&self.tag);
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Named { subject: SubjectNumber::from_bytes(from.array()?), tag: from.array()? })
+    }
+}
+
 impl Request {
     /// The bytes of a request, sealed. `nonce` must never be used again with this key.
     pub fn seal(&self, head: &RequestHead, sealer: &Sealer, nonce: &Nonce) -> Vec<u8> {
@@ -128,14 +151,14 @@ impl Request {
     fn encode(&self) -> Zeroizing<Vec<u8>> {
         let mut out = Zeroizing::new(Vec::new());
         match self {
-            Request::Erase { subjects } => {
+            Request::Erase { customers } => {
                 out.put_u8(1);
-                out.put_u32(u32::try_from(subjects.len()).expect("callers bound the number of customers"));
-                subjects.iter().for_each(|subject| out.put(subject.as_bytes()));
+                out.put_u32(u32::try_from(customers.len()).expect("callers bound the number of customers"));
+                customers.iter().for_each(|customer| customer.encode(&mut out));
             }
-            Request::ErasePart { subject, stream, until } => {
+            Request::ErasePart { customer, stream, until } => {
                 out.put_u8(2);
-                out.put(subject.as_bytes());
+                customer.encode(&mut out);
                 out.put_u8(u8::from(stream.is_some()));
                 if let Some(stream) = stream {
                     out.put_short_text(stream.class());
@@ -152,20 +175,20 @@ impl Request {
         out
     }
 
-    fn decode(plain: &[u8]) -> Result<Self, Malformed> {
+    /// Reads what was sealed.
+    pub fn decode(plain: &[u8]) -> Result<Self, Malformed> {
         let mut from = Reader::new(plain);
-        let subject = |from: &mut Reader<'_>| from.array().map(SubjectNumber::from_bytes);
         let request = match from.u8()? {
             1 => {
                 let count = from.u32()? as usize;
                 if count > SUBJECTS_LIMIT {
                     return Err(Malformed("it names too many customers"));
                 }
-                let subjects = (0..count).map(|_| subject(&mut from)).collect::<Result<_, _>>()?;
-                Request::Erase { subjects }
+                let customers = (0..count).map(|_| Named::decode(&mut from)).collect::<Result<_, _>>()?;
+                Request::Erase { customers }
             }
             2 => {
-                let subject = subject(&mut from)?;
+                let customer = Named::decode(&mut from)?;
                 let stream = match flag(&mut from)? {
                     true => Some(
                         Stream::new(from.short_text()?, from.short_text()?)
@@ -173,7 +196,7 @@ impl Request {
                     ),
                     false => None,
                 };
-                Request::ErasePart { subject, stream, until: take_time(&mut from)? }
+                Request::ErasePart { customer, stream, until: take_time(&mut from)? }
             }
             3 => Request::Expire { now: take_time(&mut from)?, confirmed: flag(&mut from)? },
             _ => return Err(Malformed("it asks for something unknown")),
@@ -286,12 +309,12 @@ mod tests {
     }
 
     fn samples() -> Vec<Request> {
-        let subject = |byte| SubjectNumber::from_bytes([byte; 16]);
+        let customer = |byte| Named { subject: SubjectNumber::from_bytes([byte; 16]), tag: [byte + 100; 16] };
         let (stream, time) = (Stream::new("chat", "EU").ok(), Some(Timestamp::from_micros(5)));
         vec![
-            Request::Erase { subjects: vec![subject(1), subject(2)] },
-            Request::ErasePart { subject: subject(3), stream, until: None },
-            Request::ErasePart { subject: subject(3), stream: None, until: time },
+            Request::Erase { customers: vec![customer(1), customer(2)] },
+            Request::ErasePart { customer: customer(3), stream, until: None },
+            Request::ErasePart { customer: customer(3), stream: None, until: time },
             Request::Expire { now: time, confirmed: true },
             Request::Expire { now: None, confirmed: false },
         ]

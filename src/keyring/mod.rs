@@ -109,10 +109,6 @@ impl<T> Clone for Found<T> {
     }
 }
 
-/// Where the keyring keeps a customer: a keyed hash of the id.
-#[derive(Clone, Copy, Debug)]
-pub struct CustomerTag([u8; 16]);
-
 /// An open keyring. All calls may be made from any thread.
 pub struct Keyring {
     env: Arc<dyn Env>,
@@ -229,24 +225,23 @@ impl Keyring {
     /// # Errors
     /// [`ErrorKind::Corrupt`] where the part of the tree that would hold it cannot be read: nothing is guessed.
     pub fn customer(&self, id: &CustomerId) -> Result<Option<Found<CustomerEntry>>> {
-        self.tagged(&self.tag(id))
+        self.customer_under(&self.tag_of(id))
     }
 
-    /// Where the entry of a customer is kept: for those who look it up more than once.
-    pub fn tag(&self, id: &CustomerId) -> CustomerTag {
-        CustomerTag(customer_tag(&self.lookup, id.expose()))
+    /// The tag under which the entry of a customer is kept: the same under every root, and nothing without the keyring.
+    pub fn tag_of(&self, id: &CustomerId) -> [u8; 16] {
+        customer_tag(&self.lookup, id.expose())
     }
 
-    /// The entry of the customer with this tag.
+    /// The entry that is kept under `tag`.
     ///
     /// # Errors
     /// As [`Keyring::customer`].
-    pub fn tagged(&self, CustomerTag(tag): &CustomerTag) -> Result<Option<Found<CustomerEntry>>> {
-        let tag = *tag;
-        let found = match self.customers.get(&tag) {
+    pub fn customer_under(&self, tag: &[u8; 16]) -> Result<Option<Found<CustomerEntry>>> {
+        let found = match self.customers.get(tag) {
             Some(found) => Some(found),
             None => {
-                let key = TreeKey::new(EntryKind::Customer, &tag);
+                let key = TreeKey::new(EntryKind::Customer, tag);
                 let _stripe = locked(self.stripe(&key));
                 self.load_customer(&key)?
             }
@@ -264,13 +259,12 @@ impl Keyring {
     /// customer was used in thousands of streams.
     pub fn use_customer(
         &self,
-        (id, CustomerTag(tag)): (&CustomerId, &CustomerTag),
+        (id, tag): (&CustomerId, [u8; 16]),
         stream: &Stream,
         window: &Window,
         now: Timestamp,
         not_before: Option<Timestamp>,
     ) -> Result<Found<CustomerEntry>> {
-        let tag = *tag;
         let enough = |entry: &CustomerEntry| entry.state == CustomerState::Living && entry.covers(stream, window);
         if let Some((entry, number)) = self.customers.get(&tag)
             && enough(&entry)
@@ -398,7 +392,7 @@ impl Keyring {
 
     /// Where the entry of a customer stands, for [`Keyring::shred`].
     pub fn customer_key(&self, id: &CustomerId) -> TreeKey {
-        TreeKey::new(EntryKind::Customer, &customer_tag(&self.lookup, id.expose()))
+        TreeKey::new(EntryKind::Customer, &self.tag_of(id))
     }
 
     /// Where the entry of a partition stands, for [`Keyring::shred`].

@@ -110,13 +110,25 @@ pub fn register_opening(
             )
             .hint("use the other copy, or give this one precedence with --take-over REASON"));
         }
+        (Err(error), _) if error.kind() == ErrorKind::NotFound && !dirs.iter().any(|dir| env.metadata(dir).is_ok()) => {
+            return Err(Error::new(ErrorKind::KeyUnavailable, "the keyring is not there")
+                .in_file(&dirs[0])
+                .hint("mount or name the directory that it is in (--keyring, TENURE_KEYRING)"));
+        }
         (Err(_), Some(_)) => {
             let none = OpeningToken { number: 0, token: [0; 16] };
             OpeningIntent { generation: 0, store: registration.store, current: none, intended: none }
         }
         (Err(error), None) => {
             let hint = "bring the file back from a mirror of the keyring, or go on with --take-over REASON";
-            return Err(error.clone().hint(hint));
+            let error = match error.kind() {
+                ErrorKind::NotFound => {
+                    let missing = Error::new(ErrorKind::KeyUnavailable, "the opening file of the keyring is missing");
+                    missing.in_file(&dirs[0].join(NAME))
+                }
+                _ => error.clone(),
+            };
+            return Err(error.hint(hint));
         }
     };
     let token = env::random(env).map_err(super::fold::no_randomness)?;

@@ -75,7 +75,7 @@ fn add(keyring: &Keyring, number: usize) -> Found<CustomerEntry> {
 
 fn use_at(keyring: &Keyring, number: usize, month: &str) -> Result<Found<CustomerEntry>> {
     let id = id(number);
-    keyring.use_customer((&id, &keyring.tag(&id)), &stream(), &window(month), at("2025-09-02T00:00:00Z"), None)
+    keyring.use_customer((&id, keyring.tag_of(&id)), &stream(), &window(month), at("2025-09-02T00:00:00Z"), None)
 }
 
 fn partition(month: &str) -> PartitionId {
@@ -278,7 +278,7 @@ fn window_lengths_do_not_matter_to_the_facts() {
     let keyring = Place::new(&sim, 1).create().unwrap();
     let year = Window::containing(at("2024-05-05T00:00:00Z"), WindowLength::Year);
     let found = keyring.use_customer(
-        (&id(1), &keyring.tag(&id(1))),
+        (&id(1), keyring.tag_of(&id(1))),
         &stream(),
         &year,
         at("2025-01-01T00:00:00Z"),

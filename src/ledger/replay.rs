@@ -162,7 +162,7 @@ impl Replay {
                 }
                 (None, 0) => {
                     Error::corrupt(path, end, format!("the ledger has {} leaves of {length}", self.tree.length())).hint(
-                        "it is older than the keyring's mark: if it was restored from a backup, open it as restored",
+                        "it is older than the keyring's mark: if it was restored from a backup, open it with --restored REASON",
                     )
                 }
                 _ => Error::corrupt(path, end, "a commit is damaged that is known to have been durable")

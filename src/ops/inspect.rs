@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
-use crate::env::{Env, OpenMode, parent};
+use crate::engine::request::{ANSWERED, ASKED, TAKEN};
+use crate::env::{Env, OpenMode, parent, read_file};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::hint::{HINT_BYTES, Hint};
+use crate::format::lease::Lease;
 use crate::format::mark::{MARK_LIMIT, Mark};
+use crate::format::request::{Answer, Outcome, REQUEST_LIMIT, SealedRequest};
 use crate::journal::{self, Cache, Tail};
 use crate::report::{Damage, Inspection};
 use crate::segment::{self, Segment};
@@ -27,6 +30,7 @@ pub fn inspect(env: &dyn Env, path: &Path) -> Result<Inspection> {
     let mut found = Inspection::default();
     found.say("bytes", metadata.len);
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     let outcome = match name {
         "FORMAT" => look_at_mark(path, front, &mut found),
         "durable" => look_at_hint(path, front, &mut found),
@@ -35,10 +39,13 @@ pub fn inspect(env: &dyn Env, path: &Path) -> Result<Inspection> {
         _ if segment::number(name).is_some() => look_at_segment(env, path, &mut found),
         _ if name.ends_with(".ledger") => look_at_ledger(env, path, &mut found),
         _ if name.ends_with(".keys") || name == "root.a" || name == "root.b" => look_at_keyring(env, path, &mut found),
+        _ if extension == "lease" => look_at_lease(path, front, &mut found),
+        _ if extension == ANSWERED => look_at_answer(path, front, &mut found),
+        _ if extension == ASKED || extension == TAKEN => look_at_request(env, path, &mut found),
         _ => {
             return Err(Error::new(ErrorKind::Unsupported, "this is no file of a store that can be inspected")
                 .in_file(path)
-                .hint("inspect takes FORMAT, durable, and files of journal, segments, ledger and keyring"));
+                .hint("inspect takes FORMAT, durable, and files of journal, segments, ledger, readers, requests and keyring"));
         }
     };
     match outcome {
@@ -78,6 +85,43 @@ fn look_at_hint(path: &Path, bytes: &[u8], found: &mut Inspection) -> Result<()>
     found.say("opening", hint.opening);
     found.say("journal file", hint.position.file);
     found.say("offset", hint.position.offset);
+    Ok(())
+}
+
+fn look_at_lease(path: &Path, bytes: &[u8], found: &mut Inspection) -> Result<()> {
+    found.is("lease of a reader")?;
+    let lease = Lease::decode(bytes).map_err(|wrong| Error::corrupt(path, 0, wrong.0))?;
+    found.say("store", lease.store);
+    found.say("leaves of the ledger taken in", lease.length);
+    found.say("written at", lease.at);
+    Ok(())
+}
+
+fn look_at_answer(path: &Path, bytes: &[u8], found: &mut Inspection) -> Result<()> {
+    found.is("answer to a request")?;
+    let answer = Answer::decode(bytes).map_err(|wrong| Error::corrupt(path, 0, wrong.0))?;
+    found.say("store", answer.store);
+    found.say("answered at", answer.at);
+    let outcome = match answer.outcome {
+        Outcome::Done(act) => format!("done: receipt {act}"),
+        Outcome::Nothing => "there was nothing to do".into(),
+        Outcome::Stale => "stale: it may be asked again".into(),
+        Outcome::Damaged => "the request could not be read".into(),
+        Outcome::Refused => "refused".into(),
+        Outcome::Failed => "failed on the way".into(),
+    };
+    found.say("outcome", outcome);
+    Ok(())
+}
+
+/// As far as it goes without its key: who asks for what is sealed.
+fn look_at_request(env: &dyn Env, path: &Path, found: &mut Inspection) -> Result<()> {
+    found.is("request to the writer (sealed)")?;
+    let bytes = read_file(env, path, REQUEST_LIMIT).map_err(|error| Error::io("inspect a file", path, error))?;
+    let sealed = SealedRequest::parse(&bytes).map_err(|wrong| Error::corrupt(path, 0, wrong.0))?;
+    found.say("store", sealed.head.store);
+    found.say("epoch of its key", sealed.head.epoch);
+    found.say("not to be begun after", sealed.head.until);
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Asking the process that holds the store, from a read-only opening: write the request, look for the answer, read what
 //! came of it from the ledger.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::engine::{Engine, due, request};
 use crate::env::{publish_new, random};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::Act;
-use crate::format::request::{Outcome, Request, RequestHead, SUBJECTS_LIMIT};
+use crate::format::request::{Named, Outcome, Request, RequestHead, SUBJECTS_LIMIT};
 use crate::ident::{CustomerId, PartitionNumber, SubjectNumber};
 use crate::keyring::CustomerState;
 use crate::ops::receipt::receipt;
@@ -28,7 +28,7 @@ pub struct Asked {
 /// # Errors
 /// [`ErrorKind::Invalid`] where nobody holds the store open for writing, and for too many customers at once; what the operating system answers.
 pub fn ask(engine: &Engine, request: &Request, until: Timestamp) -> Result<Asked> {
-    if matches!(request, Request::Erase { subjects } if subjects.len() > SUBJECTS_LIMIT) {
+    if matches!(request, Request::Erase { customers } if customers.len() > SUBJECTS_LIMIT) {
         let message = format!("one request names at most {SUBJECTS_LIMIT} customers");
         return Err(Error::new(ErrorKind::Invalid, message).hint("ask for fewer at once"));
     }
@@ -99,21 +99,22 @@ pub fn check(outcome: Outcome) -> Result<()> {
     Err(Error::new(kind, message).hint(hint))
 }
 
-/// The subject numbers of those of `customers` that live.
+/// Those of `customers` that live, each once, as the writer is to know them.
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`] where their part of the keyring cannot be read.
-pub fn living(engine: &Engine, customers: &[CustomerId]) -> Result<Vec<SubjectNumber>> {
-    let mut subjects = Vec::new();
+pub fn living(engine: &Engine, customers: &[CustomerId]) -> Result<Vec<Named>> {
+    let (mut named, mut seen) = (Vec::new(), HashSet::new());
     for customer in customers {
-        if let Some(found) = engine.keyring.customer(customer)?
+        let tag = engine.keyring.tag_of(customer);
+        if let Some(found) = engine.keyring.customer_under(&tag)?
             && found.entry.state == CustomerState::Living
-            && !subjects.contains(&found.entry.subject)
+            && seen.insert(tag)
         {
-            subjects.push(found.entry.subject);
+            named.push(Named { subject: found.entry.subject, tag });
         }
     }
-    Ok(subjects)
+    Ok(named)
 }
 
 /// The number of the next act.
@@ -124,13 +125,13 @@ pub fn next_act(engine: &Engine) -> u64 {
 /// The account of an act from number `first` on that did what `request` asked, should somebody have done it.
 pub fn done_since(engine: &Engine, request: &Request, first: u64) -> Option<Receipt> {
     let fits = |act: &Act| match (act, request) {
-        (Act::Erase { subjects: erased, .. }, Request::Erase { subjects }) => {
-            subjects.iter().all(|subject| erased.contains(subject))
+        (Act::Erase { subjects, .. }, Request::Erase { customers }) => {
+            let erased: HashSet<&SubjectNumber> = subjects.iter().collect();
+            customers.iter().all(|customer| erased.contains(&customer.subject))
         }
-        (
-            Act::ErasePart { subject, stream, until },
-            Request::ErasePart { subject: wanted, stream: of, until: before },
-        ) => (subject, stream, until) == (wanted, of, before),
+        (Act::ErasePart { subject, stream, until }, Request::ErasePart { customer, stream: of, until: before }) => {
+            (subject, stream, until) == (&customer.subject, of, before)
+        }
         (Act::Expire { .. }, Request::Expire { .. }) => true,
         _ => false,
     };

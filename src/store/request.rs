@@ -17,8 +17,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 type Came = Option<Receipt>;
 
 impl Store {
-    /// [`Store::erase`], done by the process that holds the store open for writing. It names customers by their subject
-    /// numbers, encrypted, in a small file of the store. A store that is open for writing itself just does it.
+    /// [`Store::erase`], done by the process that holds the store open for writing. It names customers by subject
+    /// number and place in the keyring, encrypted, in a small file of the store. A store that is open for writing itself just does it.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Invalid`] where nobody holds the store open; [`crate::ErrorKind::Locked`] where there is no
@@ -29,10 +29,10 @@ impl Store {
             return self.erase(customers);
         }
         let ids = customers.iter().map(|id| CustomerId::new(*id)).collect::<Result<Vec<_>>>()?;
-        let subjects = request::living(self.current()?, &ids)?;
-        match subjects.is_empty() {
+        let customers = request::living(self.current()?, &ids)?;
+        match customers.is_empty() {
             true => Ok(None),
-            false => self.ask(&Request::Erase { subjects }, timeout),
+            false => self.ask(&Request::Erase { customers }, timeout),
         }
     }
 
@@ -50,10 +50,10 @@ impl Store {
         if self.0.engine.writer.is_some() || stream.is_none() && until.is_none() {
             return self.erase_part(customer, stream, until);
         }
-        let subjects = request::living(self.current()?, &[CustomerId::new(customer)?])?;
-        match subjects.first() {
+        let customers = request::living(self.current()?, &[CustomerId::new(customer)?])?;
+        match customers.first() {
             None => Ok(None),
-            Some(subject) => self.ask(&Request::ErasePart { subject: *subject, stream, until }, timeout),
+            Some(customer) => self.ask(&Request::ErasePart { customer: *customer, stream, until }, timeout),
         }
     }
 

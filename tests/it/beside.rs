@@ -331,6 +331,37 @@ fn in_vain(sim: &Sim, reader: &Store) -> Vec<u8> {
     })
 }
 
+#[test]
+fn leases_requests_and_answers_are_described_and_name_nobody() {
+    let (sim, _, writer, reader) = scene(10);
+    let request = in_vain(&sim, &reader);
+    let place = |tail: &str| PathBuf::from(format!("/calls/requests/{:032x}.{tail}", 5));
+    let described = |path: &Path| {
+        let whole = tenure::inspect(&sim, path).unwrap();
+        assert!(whole.damage.is_empty(), "{whole:?}");
+        let before = sim.snapshot();
+        sim.flip(path, 20, 1);
+        assert_eq!(tenure::inspect(&sim, path).unwrap().damage.len(), 1, "a flipped bit of {}", path.display());
+        sim.restore(&before, path);
+        let told: Vec<String> = whole.facts.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        format!("{}; {}", whole.kind, told.join("; "))
+    };
+    sim.write(place("request"), &request);
+    let told = described(&place("request"));
+    assert!(told.starts_with("request to the writer (sealed); ") && told.contains("epoch of its key: "), "{told}");
+    sim.write(place("taken"), &request);
+    assert_eq!(described(&place("taken")), told);
+    sim.remove(place("taken"));
+    writer.maintain(Budget::ALL).unwrap();
+    let told = described(&place("answer"));
+    assert!(told.starts_with("answer to a request; ") && told.contains("outcome: done: receipt 1"), "{told}");
+    let lease = files(&sim, ".lease").pop().unwrap();
+    let told = described(&lease);
+    assert!(told.starts_with("lease of a reader; ") && told.contains("leaves of the ledger taken in: "), "{told}");
+    sim.write(place("request"), &[1; 3 << 20]);
+    assert!(tenure::inspect(&sim, &place("request")).is_err_and(|error| error.kind() == ErrorKind::Io));
+}
+
 /// A crash at every change of serving a request: the customer is erased or is not, once, and nobody else is touched.
 #[test]
 fn a_crash_between_request_and_answer_does_it_once_or_not_at_all() {

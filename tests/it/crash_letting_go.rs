@@ -2,17 +2,19 @@
 //! was acknowledged and not let go is there, what was let go is gone and stays gone, and nothing is ever half.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
-use tenure::Store;
-use tenure::env::sim::{Faults, Plant};
+use tenure::env::Env;
+use tenure::env::sim::{Faults, Plant, Sim};
 use tenure::report::VerifyOptions;
 use tenure::simulation::seals;
+use tenure::{ErrorKind, Store};
 
-use crate::life::{Life, Place, every_seed, scanned, timelines};
+use crate::life::{Life, Place, STORE, every_seed, scanned, seeds, timelines};
 use crate::scene::{CUSTOMERS, Dice};
 use crate::vault::Vault;
 
-/// The seeds; half of them with a custodian that is a file.
+/// The seeds, where `TENURE_SEEDS` does not say how many; half of them with a custodian that is a file.
 const SEEDS: u64 = 200;
 
 fn new_life(seed: u64, plant: Option<Plant>) -> Life {
@@ -141,9 +143,95 @@ fn every_cut(seeds: std::ops::Range<u64>) -> u64 {
 
 #[test]
 fn no_power_cut_brings_anything_back_or_loses_anything() {
-    let lives = every_cut(0..SEEDS);
-    println!("{lives} power cuts survived");
-    assert!(lives > SEEDS * 20, "the lives have become too short to mean anything: {lives}");
+    let seeds = seeds(SEEDS);
+    let lives = every_cut(0..seeds);
+    println!("{lives} power cuts survived in {seeds} seeds");
+    assert!(lives > seeds * 20, "the lives have become too short to mean anything: {lives}");
+}
+
+/// One life in which a question to the custodian, or its answer, is lost while the machine goes on; `false` where it was
+/// over before.
+fn one_failure(seed: u64, arrive: u64) -> bool {
+    let mut life = new_life(seed, None);
+    let custodian = life.place.custodian.clone();
+    custodian.fail_after(arrive);
+    let outcome = live(&mut life, seed);
+    let when = format!("seed {seed}, lost after {arrive}");
+    if !custodian.has_failed() {
+        outcome.unwrap_or_else(|error| panic!("{when}: failed though nothing was lost: {error:?}"));
+        return false;
+    }
+    if let Err(error) = outcome {
+        life.told.error(&error);
+    }
+    life.place.sim.kill();
+    let reopened = |why: &str| {
+        let opened = life.place.options().open();
+        opened.unwrap_or_else(|error| panic!("{when}: {why}: {error:?}"))
+    };
+    let store = reopened("after the failure");
+    check(&life, &store, &when);
+    let found = timelines(&store);
+    store.close().unwrap();
+    let store = reopened("after a close");
+    assert_eq!(timelines(&store), found, "{when}: closing changed something");
+    drop(store);
+    life.told.is_discreet();
+    assert_eq!(custodian.reuses(), 0, "{when}: an epoch was used twice");
+    true
+}
+
+#[test]
+fn a_custodian_that_does_not_answer_brings_nothing_back_and_loses_nothing() {
+    let seeds = seeds(40);
+    let lost = every_seed(0..seeds, &|seed| (0..).take_while(|arrive| one_failure(seed, *arrive)).count() as u64);
+    println!("{lost} lost questions and answers survived in {seeds} seeds");
+    assert!(lost > seeds * 10, "the custodian is hardly asked: {lost}");
+}
+
+/// Empties the directory of a store that was half made, as the error says; keyring and custodian stay as they are.
+fn empty(sim: &Sim) {
+    let files = sim.files().into_iter().map(|(path, _)| path);
+    files.filter(|path| path.starts_with(STORE)).for_each(|path| sim.remove(path));
+    for name in ["journal", "ledger", "segments", "readers", "requests"] {
+        let _ = sim.remove_dir(&Path::new(STORE).join(name)); // It may not be there yet.
+    }
+}
+
+/// The power goes while a store is being made: it is there, or can be made once its directory is emptied.
+#[test]
+fn the_power_may_go_while_a_store_is_being_made() {
+    let cuts = every_seed(0..8, &|seed| {
+        let cut_at = |cut: u64| {
+            let place = Place::new(seed, (seed.is_multiple_of(2)).then(Vault::default));
+            place.sim.set_faults(Faults::harmless(seed ^ cut << 8));
+            place.sim.crash_at_change(place.sim.changes() + cut);
+            let created = place.options().create();
+            let survived = !place.sim.crashed();
+            drop(created);
+            place.sim.crash();
+            place.sim.restart();
+            let store = match place.options().open() {
+                Ok(store) => store,
+                Err(opening) => {
+                    assert_eq!(opening.kind(), ErrorKind::NotFound, "seed {seed}, cut {cut}: {opening:?}");
+                    empty(&place.sim);
+                    place.options().create().unwrap_or_else(|error| {
+                        panic!("seed {seed}, cut {cut}: it neither opens, {opening:?}, nor can it be made: {error:?}")
+                    })
+                }
+            };
+            let mut life = Life::new(&place, seed);
+            life.append(&store).unwrap();
+            check(&life, &store, "a new store");
+            store.close().unwrap();
+            check(&life, &place.options().open().unwrap(), "a new store, closed");
+            !survived
+        };
+        (0..).take_while(|cut| cut_at(*cut)).count() as u64
+    });
+    println!("{cuts} power cuts survived while stores were made");
+    assert!(cuts > 8 * 10, "{cuts}");
 }
 
 /// The suite must fail for a sync that is left out, within a few seeds.

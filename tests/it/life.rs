@@ -340,6 +340,11 @@ pub fn scanned(store: &Store) -> BTreeMap<RecordId, Kept> {
     found
 }
 
+/// How many seeds a suite lives: `TENURE_SEEDS`, or as many as it has time for by default.
+pub fn seeds(default: u64) -> u64 {
+    std::env::var("TENURE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
 /// Lives every seed, on all cores; returns the sum of what they answer.
 pub fn every_seed(seeds: std::ops::Range<u64>, one: &(impl Fn(u64) -> u64 + Sync)) -> u64 {
     let (next, sum) = (AtomicU64::new(seeds.start), AtomicU64::new(0));

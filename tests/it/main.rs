@@ -8,6 +8,8 @@ mod aftermath;
 #[cfg(feature = "simulation")]
 mod attacker;
 mod beside;
+#[cfg(feature = "simulation")]
+mod canary;
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(feature = "simulation")]

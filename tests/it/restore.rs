@@ -8,6 +8,7 @@ use tenure::env::sim::{Faults, Sim, Snapshot};
 use tenure::report::{Budget, Remedy, VerifyOptions};
 use tenure::{Batch, BodyKind, ErrorKind, ExpireOptions, Options, Record, RecordId, RefusalReason, Store, Timestamp};
 
+use crate::life::{every_seed, seeds};
 use crate::scene::{self, Dice, STORE};
 
 const POLICY: &str = "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nwindow = \"month\"\nkeep_at_most = \"P1Y\"\n";
@@ -175,98 +176,106 @@ fn put_back(sim: &Sim, copy: &Snapshot) {
     sim.restore(copy, STORE);
 }
 
+/// A copy made before step `copy_at` is put back, lived with, and put back once more. Returns the partitions it had not
+/// known to be gone.
+fn put_back_and_go_on(seed: u64, copy_at: u64) -> u64 {
+    let when = format!("seed {seed}, copy before step {copy_at}");
+    let sim = machine(seed);
+    let mut life = live(&sim, seed, 24, copy_at);
+    let (copy, kept) = life.copy.clone().unwrap();
+    put_back(&sim, &copy);
+    let refused = options(&sim).open().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Corrupt, "{when}: {refused:?}");
+    sim.kill();
+    let store = options(&sim).restored("the disk was lost").open().unwrap();
+    let lacks = store.recovery().restored.clone().unwrap();
+    assert!(lacks.facts_lost > 0 && lacks.missing.is_empty(), "{when}: {lacks:?}");
+    assert_eq!(read(&store), shown(&sim, &kept), "{when}");
+    whole(&store, &when);
+    // Life goes on, through erasures and expiries and a clean close.
+    life.kept = kept;
+    let mut dice = Dice(seed ^ 77);
+    (0..6).for_each(|_| append(&store, &sim, &mut dice, &mut life));
+    assert_eq!(read(&store), shown(&sim, &life.kept), "{when}: after it went on");
+    erase(&store, CUSTOMERS[dice.roll(4) as usize], &mut life);
+    store.scrub().unwrap();
+    store.maintain(Budget::ALL).unwrap();
+    store.close().unwrap();
+    let store = options(&sim).open().unwrap();
+    assert!(store.recovery().clean, "{when}");
+    assert_eq!(read(&store), shown(&sim, &life.kept), "{when}: after a close");
+    whole(&store, &when);
+    drop(store);
+    sim.kill();
+    // The same copy a second time: what was erased meanwhile stays gone too.
+    put_back(&sim, &copy);
+    assert_eq!(options(&sim).open().unwrap_err().kind(), ErrorKind::Corrupt, "{when}");
+    sim.kill();
+    let store = options(&sim).restored("and lost again").open().unwrap();
+    let kept = life.copy.unwrap().1;
+    assert_eq!(read(&store), shown(&sim, &kept), "{when}: a second time");
+    whole(&store, &when);
+    store.close().unwrap();
+    let reader = options(&sim).open_read_only().unwrap();
+    assert_eq!(read(&reader), shown(&sim, &kept), "{when}: for a reader");
+    lacks.partitions_gone
+}
+
 #[test]
 fn a_copy_of_any_moment_opens_and_brings_nobody_back() {
-    let mut gaps = 0;
-    for seed in 0..60 {
-        for copy_at in (seed % 3..24).step_by(3) {
-            let when = format!("seed {seed}, copy before step {copy_at}");
-            let sim = machine(seed);
-            let mut life = live(&sim, seed, 24, copy_at);
-            let (copy, kept) = life.copy.clone().unwrap();
-            put_back(&sim, &copy);
-            let refused = options(&sim).open().unwrap_err();
-            assert_eq!(refused.kind(), ErrorKind::Corrupt, "{when}: {refused:?}");
-            sim.kill();
-            let store = options(&sim).restored("the disk was lost").open().unwrap();
-            let lacks = store.recovery().restored.clone().unwrap();
-            assert!(lacks.facts_lost > 0 && lacks.missing.is_empty(), "{when}: {lacks:?}");
-            gaps += lacks.partitions_gone;
-            assert_eq!(read(&store), shown(&sim, &kept), "{when}");
-            whole(&store, &when);
-            // Life goes on, through erasures and expiries and a clean close.
-            life.kept = kept;
-            let mut dice = Dice(seed ^ 77);
-            (0..6).for_each(|_| append(&store, &sim, &mut dice, &mut life));
-            assert_eq!(read(&store), shown(&sim, &life.kept), "{when}: after it went on");
-            erase(&store, CUSTOMERS[dice.roll(4) as usize], &mut life);
-            store.scrub().unwrap();
-            store.maintain(Budget::ALL).unwrap();
-            store.close().unwrap();
-            let store = options(&sim).open().unwrap();
-            assert!(store.recovery().clean, "{when}");
-            assert_eq!(read(&store), shown(&sim, &life.kept), "{when}: after a close");
-            whole(&store, &when);
-            drop(store);
-            sim.kill();
-            // The same copy a second time: what was erased meanwhile stays gone too.
-            put_back(&sim, &copy);
-            assert_eq!(options(&sim).open().unwrap_err().kind(), ErrorKind::Corrupt, "{when}");
-            sim.kill();
-            let store = options(&sim).restored("and lost again").open().unwrap();
-            let kept = life.copy.unwrap().1;
-            assert_eq!(read(&store), shown(&sim, &kept), "{when}: a second time");
-            whole(&store, &when);
-            store.close().unwrap();
-            let reader = options(&sim).open_read_only().unwrap();
-            assert_eq!(read(&reader), shown(&sim, &kept), "{when}: for a reader");
+    let seeds = seeds(60);
+    let gaps =
+        every_seed(0..seeds, &|seed| (seed % 3..24).step_by(3).map(|copy_at| put_back_and_go_on(seed, copy_at)).sum());
+    println!("{} copies put back twice, {gaps} partitions gone that they did not know of", seeds * 8);
+    assert!(gaps > seeds * 5 / 6, "expiries that the copies know nothing of: {gaps}");
+}
+
+/// The power goes at every change of an opening of a copy put back. Returns how many there are.
+fn cut_while_restoring(seed: u64) -> u64 {
+    let sim = machine(seed);
+    let life = live(&sim, seed, 20, 4 + seed % 16);
+    let (copy, kept) = life.copy.unwrap();
+    put_back(&sim, &copy);
+    let before = sim.snapshot();
+    sim.set_faults(Faults::harmless(seed));
+    for cut in 0.. {
+        let when = format!("seed {seed}, cut {cut}");
+        sim.restore(&before, "/");
+        sim.crash_at_change(sim.changes() + cut);
+        let opened = options(&sim).restored("lost").open();
+        let survived = !sim.crashed();
+        drop(opened);
+        sim.crash();
+        sim.restart();
+        // Once the gap is on record the store opens like any other; before it, somebody has to say so again.
+        let store = match options(&sim).open() {
+            Ok(store) => store,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{when}: {error:?}");
+                sim.kill();
+                options(&sim).restored("lost").open().unwrap_or_else(|error| panic!("{when}: {error:?}"))
+            }
+        };
+        assert_eq!(read(&store), shown(&sim, &kept), "{when}");
+        whole(&store, &when);
+        store.close().unwrap();
+        let store = options(&sim).open().unwrap();
+        assert_eq!(read(&store), shown(&sim, &kept), "{when}: after a close");
+        drop(store);
+        sim.kill();
+        if survived {
+            return cut;
         }
     }
-    assert!(gaps > 50, "expiries that the copies know nothing of: {gaps}");
+    unreachable!("an opening ends")
 }
 
 #[test]
 fn the_power_may_go_at_every_change_of_such_an_opening() {
-    let mut cuts = 0;
-    for seed in 100..150 {
-        let sim = machine(seed);
-        let life = live(&sim, seed, 20, 4 + seed % 16);
-        let (copy, kept) = life.copy.unwrap();
-        put_back(&sim, &copy);
-        let before = sim.snapshot();
-        sim.set_faults(Faults::harmless(seed));
-        for cut in 0.. {
-            let when = format!("seed {seed}, cut {cut}");
-            sim.restore(&before, "/");
-            sim.crash_at_change(sim.changes() + cut);
-            let opened = options(&sim).restored("lost").open();
-            let survived = !sim.crashed();
-            drop(opened);
-            sim.crash();
-            sim.restart();
-            // Once the gap is on record the store opens like any other; before it, somebody has to say so again.
-            let store = match options(&sim).open() {
-                Ok(store) => store,
-                Err(error) => {
-                    assert_eq!(error.kind(), ErrorKind::Corrupt, "{when}: {error:?}");
-                    sim.kill();
-                    options(&sim).restored("lost").open().unwrap_or_else(|error| panic!("{when}: {error:?}"))
-                }
-            };
-            assert_eq!(read(&store), shown(&sim, &kept), "{when}");
-            whole(&store, &when);
-            store.close().unwrap();
-            let store = options(&sim).open().unwrap();
-            assert_eq!(read(&store), shown(&sim, &kept), "{when}: after a close");
-            drop(store);
-            sim.kill();
-            cuts += 1;
-            if survived {
-                break;
-            }
-        }
-    }
-    assert!(cuts > 50 * 10, "{cuts}");
+    let seeds = seeds(50);
+    let cuts = every_seed(100..100 + seeds, &cut_while_restoring);
+    println!("{cuts} power cuts survived while {seeds} copies were opened");
+    assert!(cuts > seeds * 10, "{cuts}");
 }
 
 fn note(customer: &'static str, time: &str, body: &str) -> Note {

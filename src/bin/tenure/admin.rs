@@ -100,7 +100,7 @@ pub fn policy(global: &Global, command: &PolicyCommand, output: &mut Output) -> 
             output.facts(&people, json!({ "version": version, "overdue": overdue }))?;
             if overdue > 0 {
                 let partitions = counted(overdue, "partition");
-                output.say(format_args!("{partitions} overdue by it: `tenure expire --dry-run` shows them"));
+                output.say(format_args!("{partitions} overdue by it: `tenure expire --dry-run` shows what"));
             }
         }
     }

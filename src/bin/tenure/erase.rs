@@ -26,7 +26,7 @@ const COLUMNS: [&str; 6] = ["class", "jurisdiction", "window", "customers", "rec
 pub fn erase(global: &Global, args: &EraseArgs, output: &mut Output) -> Outcome {
     let customers = match (&args.customer, &args.list) {
         (Some(customer), _) => vec![customer.clone()],
-        (None, Some(list)) => read_list(list)?,
+        (None, Some(list)) => read_list(list, output)?,
         (None, None) => return Err(Failure::usage("no customer named")),
     };
     if args.how.dry_run {
@@ -48,8 +48,8 @@ pub fn erase(global: &Global, args: &EraseArgs, output: &mut Output) -> Outcome 
     Ok(Exit::Done)
 }
 
-/// The ids in a list: one per line, each once, blank lines passed over.
-fn read_list(file: &Path) -> Result<Vec<String>, Failure> {
+/// The ids in a list: one per line, each once, empty lines passed over. A blank at an end is part of an id, and worth a word.
+fn read_list(file: &Path, output: &Output) -> Result<Vec<String>, Failure> {
     let failed = |error: io::Error| Failure::file("read the list", file, &error);
     let mut bytes = Vec::new();
     let read = match file == Path::new("-") {
@@ -62,6 +62,11 @@ fn read_list(file: &Path) -> Result<Vec<String>, Failure> {
     let text = String::from_utf8(bytes)
         .map_err(|_| Failure::usage(format!("{} is not UTF-8, so it is no list of customers", file.display())))?;
     let ids: BTreeSet<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+    let blank = ids.iter().filter(|id| id.trim() != **id).count() as u64;
+    if blank > 0 {
+        let begins = counted(blank, "id");
+        output.say(format_args!("{begins} of the list with a blank at the beginning or end, taken as part of the id"));
+    }
     match ids.is_empty() {
         true => Err(Failure::usage(format!("{} names no customer", file.display()))),
         false => Ok(ids.into_iter().map(str::to_string).collect()),

@@ -16,6 +16,7 @@
 //! gone PATH                        there is nothing of that name
 //! hold STORE                       open it for writing until the case ends
 //! serve STORE                      the same, with a worker
+//! release                          close what was opened so
 //! snapshot, unchanged              the directory's files are as they were at `snapshot`
 //! ```
 //! A pattern is a regular expression; $program is the path of the program.
@@ -126,6 +127,7 @@ impl Case<'_> {
             "gone" if self.dir.join(&rest).exists() => self.fail(format!("{rest} is still there")),
             "gone" => {}
             "serve" => self.held.push(Store::options(self.dir.join(&rest)).worker().open().unwrap()),
+            "release" => self.held.drain(..).for_each(|store| store.close().unwrap()),
             "hold" => self.held.push(Store::options(self.dir.join(&rest)).open().unwrap()),
             "snapshot" => self.snapshot = files(&self.dir),
             "unchanged" => self.expect_unchanged(),
