@@ -8,6 +8,7 @@ use crate::sync::{Arc, Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use super::mixer::Mixed;
 use crate::env::{Env, File};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::SegmentFact;
@@ -60,7 +61,10 @@ impl Totals {
 /// What readers need to know of one journal file.
 #[derive(Debug, Default)]
 struct JournalContents {
-    places: HashMap<Handle, Vec<Place>>,
+    /// Every frame in the order of the file, with the one of the same handle before it (counted from one; zero is none).
+    frames: Vec<(Place, u32)>,
+    /// The last frame of every handle, counted from one.
+    last: HashMap<Handle, u32, Mixed>,
     totals: BTreeMap<PartitionNumber, Totals>,
     sources: BTreeMap<[u8; 16], u64>,
     /// Where the groups taken in so far end.
@@ -103,9 +107,13 @@ impl JournalFile {
     /// Takes in a group that starts at `start` and ends at `end`.
     pub fn index(&self, start: u64, end: u64, group: &Indexed) {
         let mut contents = self.contents.write().expect("no holder of this lock panics");
+        let contents = &mut *contents;
+        contents.frames.reserve(group.frames.len());
         for (handle, place) in &group.frames {
             let place = Place { offset: start + place.offset, length: place.length };
-            contents.places.entry(*handle).or_default().push(place);
+            let number = contents.frames.len() as u32 + 1;
+            let before = contents.last.insert(*handle, number).unwrap_or(0);
+            contents.frames.push((place, before));
         }
         for (partition, totals) in &group.totals {
             contents.totals.entry(*partition).or_default().add(totals);
@@ -119,8 +127,16 @@ impl JournalFile {
     /// The frames of a cell that start before `limit`.
     pub fn places(&self, handle: &Handle, limit: u64) -> Vec<Place> {
         let contents = self.contents.read().expect("no holder of this lock panics");
-        let places = contents.places.get(handle).map_or(&[][..], Vec::as_slice);
-        places.iter().copied().filter(|place| place.offset < limit).collect()
+        let mut next = contents.last.get(handle).copied().unwrap_or(0);
+        let mut places = Vec::new();
+        while let Some((place, before)) = next.checked_sub(1).and_then(|index| contents.frames.get(index as usize)) {
+            if place.offset < limit {
+                places.push(*place);
+            }
+            next = *before;
+        }
+        places.reverse();
+        places
     }
 
     /// Sums per partition.
@@ -294,5 +310,31 @@ impl Catalog {
             }
         }
         Ok(removed)
+    }
+}
+
+#[cfg(all(test, feature = "simulation"))]
+mod tests {
+    use super::*;
+    use crate::env::{OpenMode, sim::Sim};
+
+    #[test]
+    fn the_frames_of_a_handle_come_back_in_order_up_to_the_limit() {
+        let env = Sim::new(1);
+        let file = env.open("j".as_ref(), OpenMode::CreateNew).unwrap();
+        let journal = JournalFile::new(1, "j".into(), file, 1, Salt::from_bytes([1; 16]));
+        let handle = |number: u64| Handle::from_bytes(u128::from(number).to_le_bytes());
+        for group in 0..5_u64 {
+            let frame = |number: u64| (handle(number % 3), Place { offset: number, length: 7 });
+            let frames = (0..10).map(frame).collect();
+            journal.index(group * 10, group * 10 + 10, &Indexed { frames, ..Indexed::default() });
+        }
+        for number in 0..3 {
+            let expected: Vec<u64> = (0..50).filter(|at| at % 10 % 3 == number && *at < 33).collect();
+            let found: Vec<u64> = journal.places(&handle(number), 33).iter().map(|place| place.offset).collect();
+            assert_eq!(found, expected);
+        }
+        assert!(journal.places(&handle(3), u64::MAX).is_empty());
+        assert_eq!(journal.end(), 50);
     }
 }

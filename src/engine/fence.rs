@@ -134,10 +134,10 @@ impl Fences {
         self.closed.read().expect("no holder of this lock panics").partitions.contains(&partition)
     }
 
-    /// Whether the window of an event has expired in its stream.
-    pub fn has_expired(&self, stream: &Stream, at: Timestamp) -> bool {
+    /// The time before which the windows of a stream have expired.
+    pub fn expired_until(&self, stream: &Stream) -> Option<Timestamp> {
         let closed = self.closed.read().expect("no holder of this lock panics");
-        closed.expired_until.get(stream).is_some_and(|until| at < until.start())
+        closed.expired_until.get(stream).map(|until| until.start())
     }
 
     /// Refuses to go on with what is held where it was closed off meanwhile. That its partition has expired does not.

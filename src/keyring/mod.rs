@@ -261,16 +261,13 @@ impl Keyring {
     /// customer was used in thousands of streams.
     pub fn use_customer(
         &self,
-        id: &CustomerId,
+        (id, tag): (&CustomerId, [u8; 16]),
         stream: &Stream,
         window: &Window,
         now: Timestamp,
         not_before: Option<Timestamp>,
     ) -> Result<Found<CustomerEntry>> {
-        let tag = self.tag_of(id);
-        let enough = |entry: &CustomerEntry| {
-            entry.state == CustomerState::Living && entry.secret().is_some() && entry.covers(stream, window)
-        };
+        let enough = |entry: &CustomerEntry| entry.is_writable() && entry.covers(stream, window);
         if let Some((entry, number)) = self.customers.get(&tag)
             && enough(&entry)
         {
