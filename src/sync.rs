@@ -16,3 +16,15 @@ pub use shuttle::{
     sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
     thread,
 };
+
+/// Runs `work` on this thread and so many beside it that they are `count`; returns when all are done. Under a scheduler
+/// one runs after the other.
+pub fn side_by_side(count: usize, work: &(dyn Fn() + Sync)) {
+    #[cfg(not(shuttle))]
+    thread::scope(|scope| {
+        (1..count).for_each(|_| drop(scope.spawn(work)));
+        work();
+    });
+    #[cfg(shuttle)]
+    (0..count).for_each(|_| work());
+}

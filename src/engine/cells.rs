@@ -6,9 +6,10 @@
 use crate::sync::{Arc, Mutex};
 use std::collections::HashMap;
 
-use crate::crypto::{CellKey, CellSecret, Sealer, YearKey, stream_key};
+use super::row::Row;
+use crate::crypto::{CellKey, Sealer};
 use crate::ident::{Handle, PartitionNumber, Salt, StoreId, SubjectNumber};
-use crate::keyring::{CustomerEntry, PartitionEntry, SecretScope};
+use crate::keyring::{CustomerEntry, PartitionEntry};
 
 const SHARDS: usize = 16;
 /// Cells per shard: with about 200 bytes each, the whole cache stays below 16 MiB.
@@ -66,19 +67,5 @@ impl Cells {
 
 /// Every cell key under which `customer` may have records in `partition`, the one to write under last.
 pub fn cell_keys(store: &StoreId, customer: &CustomerEntry, partition: &PartitionEntry) -> Vec<CellKey> {
-    let (stream, year) = (&partition.id.stream, partition.id.window.year());
-    let number = partition.number;
-    let under = |year: YearKey| partition.key.cell(&year.cell_secret(number));
-    let keys = customer.secrets.iter().filter_map(|secret| match &secret.scope {
-        SecretScope::Whole => Some(under(YearKey::derive(store, &stream_key(store, &secret.key, stream), year))),
-        SecretScope::Stream(one) => (one == stream).then(|| under(YearKey::derive(store, &secret.key, year))),
-        SecretScope::Year(one, covered) => {
-            (one == stream && *covered == year).then(|| under(YearKey::from_key(secret.key.duplicate())))
-        }
-        SecretScope::Window(one) => {
-            (*one == number).then(|| partition.key.cell(&CellSecret::from_key(secret.key.duplicate())))
-        }
-        SecretScope::Cell(one) => (*one == number).then(|| CellKey::from_key(secret.key.duplicate())),
-    });
-    keys.collect()
+    Row::new(store, customer).keys(partition).collect()
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::error::Result;
 use crate::ident::{PartitionId, PartitionNumber, Stream};
 use crate::keyring::{Keyring, PartitionEntry};
+use crate::window::Window;
 
 #[derive(Default)]
 struct Known {
@@ -63,6 +64,14 @@ impl Partitions {
     pub fn of_stream(&self, stream: &Stream) -> Vec<Arc<PartitionEntry>> {
         let known = self.known.read().expect("no holder of this lock panics");
         known.by_id.values().map(|(entry, _)| entry).filter(|entry| entry.id.stream == *stream).cloned().collect()
+    }
+
+    /// Visits the partitions of one stream, by window.
+    pub fn visit_stream(&self, stream: &Stream, visit: &mut dyn FnMut(&Arc<PartitionEntry>)) {
+        let known = self.known.read().expect("no holder of this lock panics");
+        let first = PartitionId { stream: stream.clone(), window: Window::FIRST };
+        let of_stream = known.by_id.range(first..).take_while(|(id, _)| id.stream == *stream);
+        of_stream.for_each(|(_, (entry, _))| visit(entry));
     }
 
     /// All of them, by stream and window.

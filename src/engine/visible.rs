@@ -4,7 +4,7 @@ use crate::sync::Arc;
 use std::ops::{Bound, RangeBounds};
 
 use super::Engine;
-use crate::keyring::{CustomerEntry, PartitionEntry};
+use crate::keyring::{CustomerEntry, PartitionEntry, StreamUse};
 use crate::policy::Policy;
 use crate::window::Timestamp;
 
@@ -45,16 +45,27 @@ impl Range {
 
 /// The partitions in which `customer` may have records: per stream, those from its first window to its last year.
 pub fn covered(engine: &Engine, customer: &CustomerEntry) -> Vec<Arc<PartitionEntry>> {
-    let streams = customer.streams.iter().flat_map(|used| engine.partitions.of_stream(&used.stream));
-    streams.filter(|partition| covers(customer, partition)).collect()
+    let mut covered = Vec::new();
+    for used in &customer.streams {
+        engine.partitions.visit_stream(&used.stream, &mut |partition| {
+            if within(used, partition) {
+                covered.push(partition.clone());
+            }
+        });
+    }
+    covered
 }
 
 /// Whether `customer` may have records in `partition`.
 pub fn covers(customer: &CustomerEntry, partition: &PartitionEntry) -> bool {
+    customer.streams.iter().any(|used| used.stream == partition.id.stream && within(used, partition))
+}
+
+/// Whether a window of the stream lies within what was used of it.
+fn within(used: &StreamUse, partition: &PartitionEntry) -> bool {
     let window = &partition.id.window;
-    customer.streams.iter().any(|used| {
-        used.stream == partition.id.stream && window.end() > used.first_day.start() && window.year() <= used.last_year
-    })
+    let begun = window.first_day() >= used.first_day || window.end() > used.first_day.start();
+    begun && window.year() <= used.last_year
 }
 
 /// Which event times of a partition are still shown: those whose anchor plus the maximum lies ahead of `now`.

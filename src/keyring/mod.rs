@@ -51,7 +51,7 @@ pub use self::opening::register_opening;
 pub use self::rewrite::Changes;
 pub use self::verify::verify;
 pub use crate::format::keyring_column::{NOTE_CELLS_LIMIT, PartitionEntry, ScrubNote};
-pub use crate::format::keyring_entry::{CustomerEntry, CustomerState, Secret, SecretScope};
+pub use crate::format::keyring_entry::{CustomerEntry, CustomerState, Secret, SecretScope, StreamUse};
 
 /// Compaction is due when the log has this many bytes and more than half of them are dead.
 const COMPACTION_BYTES: u64 = 4 << 20;

@@ -5,14 +5,17 @@ use std::collections::VecDeque;
 
 use regex::bytes::Regex;
 
-use crate::engine::cells::cell_keys;
+use crate::crypto::CellKey;
 use crate::engine::read::{CellReader, Hit, order};
+use crate::engine::row::Row;
 use crate::engine::visible::{Range, covered, shown};
 use crate::engine::{Engine, lease};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::frame::Origin;
 use crate::ident::{CustomerId, RecordId, SubjectNumber};
 use crate::keyring::CustomerState;
 use crate::record::Stored;
+use crate::window::Timestamp;
 
 /// One customer's records, in the order of events. Bodies are decompressed one at a time.
 pub struct Timeline {
@@ -20,6 +23,8 @@ pub struct Timeline {
     customer: CustomerId,
     subject: SubjectNumber,
     since: u64,
+    /// What was closed off when everything was found to be open.
+    passed: u64,
     hits: VecDeque<Hit>,
     pattern: Option<Regex>,
 }
@@ -30,16 +35,26 @@ impl std::fmt::Debug for Timeline {
     }
 }
 
+impl Timeline {
+    /// Refuses what has been closed off meanwhile.
+    fn check(&self, hit: &Hit) -> Result<()> {
+        lease::look(&self.engine)?;
+        let fences = &self.engine.fences;
+        if fences.changes() == self.passed {
+            return Ok(());
+        }
+        fences.check(&self.subject, hit.partition.number)?;
+        fences.check_part(&self.subject, self.since)
+    }
+}
+
 impl Iterator for Timeline {
     type Item = Result<Stored>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let hit = self.hits.pop_front()?;
-            let fences = &self.engine.fences;
-            let looked = lease::look(&self.engine);
-            let passed = looked.and_then(|()| fences.check(&self.subject, hit.partition.number));
-            if let Err(erased) = passed.and_then(|()| fences.check_part(&self.subject, self.since)) {
+            if let Err(erased) = self.check(&hit) {
                 self.hits.clear();
                 return Some(Err(erased));
             }
@@ -58,9 +73,9 @@ impl Iterator for Timeline {
 /// [`ErrorKind::Corrupt`] where a part of it cannot be read: a gap is never passed over.
 pub fn timeline(engine: &Arc<Engine>, customer: &CustomerId, range: Range) -> Result<Timeline> {
     let since = engine.fences.parted();
-    let (subject, hits) = hits(engine, customer, range)?;
+    let Found { subject, passed, hits } = hits(engine, customer, range, None)?;
     let (engine, customer) = (engine.clone(), customer.clone());
-    Ok(Timeline { engine, customer, subject, since, hits: hits.into(), pattern: None })
+    Ok(Timeline { engine, customer, subject, since, passed, hits: hits.into(), pattern: None })
 }
 
 /// The records of a timeline whose body matches `pattern`, a regular expression over bytes.
@@ -80,13 +95,50 @@ pub fn grep(engine: &Arc<Engine>, customer: &CustomerId, pattern: &str, range: R
 /// # Errors
 /// As [`timeline`].
 pub fn get(engine: &Engine, customer: &CustomerId, id: RecordId) -> Result<Option<Stored>> {
-    let (_, hits) = hits(engine, customer, Range::new(..))?;
-    hits.into_iter().find(|hit| hit.id == id).map(|hit| hit.into_record(customer)).transpose()
+    // An id that the store gave tells the frame, which can be seen without opening any. The frames of what was appended
+    // again are others.
+    let origin = id.spelled().map(|(opening, sequence)| Origin { opening, sequence });
+    let named = match origin {
+        Some(_) => one(engine, customer, &Wanted { id, origin })?,
+        None => None,
+    };
+    let hit = match named {
+        None => one(engine, customer, &Wanted { id, origin: None })?,
+        named => named,
+    };
+    hit.map(|hit| hit.into_record(customer)).transpose()
 }
 
-fn hits(engine: &Engine, customer: &CustomerId, range: Range) -> Result<(SubjectNumber, Vec<Hit>)> {
+/// A record by its id, and the frame that it may be told by.
+struct Wanted {
+    id: RecordId,
+    origin: Option<Origin>,
+}
+
+impl Wanted {
+    /// Whether nothing that happened at `start` or later can come before what was found.
+    fn found_before(&self, start: Timestamp, hits: &[Hit]) -> bool {
+        hits.iter().any(|hit| hit.at < start) && !hits.iter().any(|hit| hit.gone)
+    }
+}
+
+fn one(engine: &Engine, customer: &CustomerId, wanted: &Wanted) -> Result<Option<Hit>> {
+    let found = hits(engine, customer, Range::new(..), Some(wanted))?;
+    Ok(found.hits.into_iter().next())
+}
+
+/// What there is of a customer, and what was closed off when it was found to be open.
+#[derive(Default)]
+struct Found {
+    subject: SubjectNumber,
+    passed: u64,
+    hits: Vec<Hit>,
+}
+
+/// Everything in `range`, or only the record `wanted`: then partitions are gone through in the order of time.
+fn hits(engine: &Engine, customer: &CustomerId, range: Range, wanted: Option<&Wanted>) -> Result<Found> {
     let since = engine.fences.parted();
-    let Some(found) = engine.keyring.customer(customer)? else { return Ok(Default::default()) };
+    let Some(found) = engine.keyring.customer(customer)? else { return Ok(Found::default()) };
     let subject = found.entry.subject;
     if found.entry.state == CustomerState::Living && engine.fences.has_subject(&subject) {
         return Err(Error::new(ErrorKind::Erased, "the customer is being erased").hint("ask again when that is done"));
@@ -94,20 +146,46 @@ fn hits(engine: &Engine, customer: &CustomerId, range: Range) -> Result<(Subject
     let snapshot = engine.catalog.snapshot();
     let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
     let (policy, now) = (engine.policy(), engine.now());
+    let mut row = Row::new(&engine.store, &found.entry);
     let mut hits = Vec::new();
-    for partition in covered(engine, &found.entry) {
-        if !range.meets(&partition) {
+    let mut partitions = covered(engine, &found.entry);
+    partitions.retain(|partition| range.meets(partition));
+    if wanted.is_some() {
+        partitions.sort_by_key(|partition| partition.id.window.start());
+    }
+    for partition in partitions {
+        if wanted.is_some_and(|wanted| wanted.found_before(partition.id.window.start(), &hits)) {
+            break;
+        }
+        let keys: Vec<CellKey> = row.keys(&partition).collect();
+        if let Some(origin) = wanted.and_then(|wanted| wanted.origin)
+            && !any(&keys, |key| reader.names(partition.number, &key.handle(), origin))?
+        {
             continue;
         }
         let shown = shown(&policy, &partition, now);
-        for key in cell_keys(&engine.store, &found.entry, &partition) {
-            reader.read(&partition, &key, &|at| range.contains(at) && shown(at), &mut hits)?;
+        for key in &keys {
+            reader.read(&partition, key, &|at| range.contains(at) && shown(at), &mut hits)?;
+        }
+        if let Some(wanted) = wanted {
+            hits.retain(|hit| hit.id == wanted.id);
         }
     }
     order(&mut hits);
+    let passed = engine.fences.changes();
     engine.fences.check_part(&subject, since)?;
     // What was closed off while it was read is not handed out.
     lease::look(engine)?;
     hits.retain(|hit| engine.fences.check(&subject, hit.partition.number).is_ok());
-    Ok((subject, hits))
+    Ok(Found { subject, passed, hits })
+}
+
+/// Whether any of `keys` is one that `asked` says yes to.
+fn any(keys: &[CellKey], asked: impl Fn(&CellKey) -> Result<bool>) -> Result<bool> {
+    for key in keys {
+        if asked(key)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

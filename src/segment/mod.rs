@@ -3,6 +3,7 @@
 //! decides whether a segment is visible: the ledger does.
 
 mod cursor;
+mod index;
 mod merge;
 mod read;
 mod rebuild;
@@ -18,7 +19,7 @@ use crate::format::journal::Unreadable;
 use crate::ident::PartitionId;
 
 pub use merge::{merge, merged_salts};
-pub use read::Segment;
+pub use read::{Run, Segment};
 pub use rebuild::{Contents, rebuild, restored_hash};
 pub use verify::verify;
 pub use write::{SegmentSummary, SegmentWriter};
