@@ -19,6 +19,10 @@ lint:
 test *filter:
     cargo test --all-features {{filter}}
 
+# Races, under so many orders of threads each (`TENURE_REPLAY=FILE just schedules` for one that failed)
+schedules count="300":
+    TENURE_SCHEDULES={{count}} .ci/run schedules
+
 # The library's documentation, warnings denied
 doc:
     .ci/run docs

@@ -58,7 +58,7 @@ pub enum RefusalReason {
     Expired,
     /// The event lies more than 24 hours ahead of the clock.
     Future,
-    /// The customer was erased, and the event is older than the erasure.
+    /// The customer was erased, and the event is older than the erasure; or the erasure is under way.
     Erased,
     /// No rule of the policy covers the stream.
     NoRule,

@@ -47,7 +47,7 @@ pub use keyring::{CommandCustodian, Custodian, Evidence, FileCustodian, OpeningT
 pub use ops::inspect::inspect;
 pub use ops::verify::verify_keyless;
 pub use record::{BODY_LIMIT, Batch, BodyKind, Record, SourceOffset, Stored};
-pub use store::{Commit, ExpireOptions, Options, PolicyInForce, Scan, ScanFilter, Store, Timeline};
+pub use store::{Body, Commit, ExpireOptions, Options, PolicyInForce, Scan, ScanFilter, Store, Timeline, Upload};
 pub use window::{Day, Period, Timestamp, Window, WindowLength};
 
 /// The program in the README, which compiles and runs.

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::ident::{CustomerId, RecordId, Stream};
 use crate::window::Timestamp;
 
-/// The longest body of a record, in bytes. Longer ones will travel in chunks.
+/// The longest body of a record that is appended whole, in bytes. Longer ones go through [`crate::Store::upload`].
 pub const BODY_LIMIT: usize = 16 << 20;
 
 /// How a body came in, and so how it is printed again. The numbers are on disk.
@@ -142,14 +142,24 @@ pub struct Stored {
     pub at: Timestamp,
     /// How the body is to be understood.
     pub kind: BodyKind,
-    /// The body, byte for byte as it came.
+    /// The body, byte for byte as it came; empty for a large one.
     pub body: Bytes,
+    /// The length in bytes of a large body, one that came through [`crate::Store::upload`]: it is read with
+    /// [`crate::Store::body`].
+    pub large: Option<u64>,
     /// The caller's id, or the one the store gave.
     pub id: RecordId,
 }
 
+impl Stored {
+    /// The length of the body in bytes, large or not.
+    pub fn length(&self) -> u64 {
+        self.large.unwrap_or(self.body.len() as u64)
+    }
+}
+
 impl fmt::Debug for Stored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Stored({}, {}, {} bytes)", self.stream, self.at, self.body.len())
+        write!(f, "Stored({}, {}, {} bytes)", self.stream, self.at, self.length())
     }
 }

@@ -1,7 +1,7 @@
 //! Locks, counters and threads, from the one place that lets a test put a scheduler of its own beneath them.
 //!
 //! Ordinarily this is the standard library's. Built with `--cfg shuttle` it is shuttle's, which runs the threads of a
-//! test one at a time and chooses at every lock and counter who goes on: `just schedules` (tests/it/schedules.rs).
+//! test one at a time and chooses at every lock and counter who goes on: `just schedules` (tests/schedules).
 
 pub use std::sync::{Arc, OnceLock, PoisonError, Weak};
 
@@ -27,4 +27,10 @@ pub fn side_by_side(count: usize, work: &(dyn Fn() + Sync)) {
     });
     #[cfg(shuttle)]
     (0..count).for_each(|_| work());
+}
+
+/// Where a thread waits for the machine, and another may go on meanwhile: says so to the scheduler of a test.
+pub fn pause() {
+    #[cfg(shuttle)]
+    shuttle::thread::sleep(std::time::Duration::ZERO);
 }

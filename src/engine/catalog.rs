@@ -36,8 +36,10 @@ pub struct Place {
 /// Sums over records of one partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Records.
+    /// Frames.
     pub records: u64,
+    /// Those of them that are chunks of large bodies, and so no records.
+    pub chunks: u64,
     /// Bytes of their bodies as they came in.
     pub raw_bytes: u64,
     /// Bytes of their frames.
@@ -50,6 +52,7 @@ impl Totals {
     /// Takes in more of the same partition.
     pub fn add(&mut self, other: &Totals) {
         self.records += other.records;
+        self.chunks += other.chunks;
         self.raw_bytes += other.raw_bytes;
         self.frame_bytes += other.frame_bytes;
         self.span = match (self.span, other.span) {

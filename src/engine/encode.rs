@@ -29,7 +29,7 @@ use crate::window::Timestamp;
 pub struct Sequence(AtomicU64);
 
 impl Sequence {
-    fn take(&self, count: usize) -> Result<u64> {
+    pub(super) fn take(&self, count: usize) -> Result<u64> {
         let first = self.0.fetch_add(count as u64, Ordering::Relaxed);
         match first + (count as u64) < crate::format::frame::SEQUENCE_LIMIT {
             true => Ok(first),
@@ -62,10 +62,10 @@ pub struct Encoder<'a> {
 }
 
 /// One record, ready to be framed.
-struct Ready<'a> {
+pub(super) struct Ready<'a> {
     record: &'a Record,
-    partition: Arc<PartitionEntry>,
-    cell: Arc<Cell>,
+    pub(super) partition: Arc<PartitionEntry>,
+    pub(super) cell: Arc<Cell>,
     sequence: u64,
 }
 
@@ -125,13 +125,13 @@ impl Encoder<'_> {
         finish(group, frames.into_iter(), customer.number, Vec::new()).map(Some)
     }
 
-    fn head(&self, kind: FrameKind, sequence: u64, random: [u8; 6], cell: &Cell) -> FrameHead {
+    pub(super) fn head(&self, kind: FrameKind, sequence: u64, random: [u8; 6], cell: &Cell) -> FrameHead {
         let (opening, handle) = (self.opening.number, cell.handle);
         FrameHead { kind, flags: 0, opening, sequence, random, handle, dictionary: 0 }
     }
 
     /// The partition that each record belongs to, or every reason why one may not come in.
-    fn admit(&self, batch: &Batch) -> Result<Vec<PartitionId>> {
+    pub(super) fn admit(&self, batch: &Batch) -> Result<Vec<PartitionId>> {
         let mut partitions = Vec::with_capacity(batch.records.len());
         let mut refusals = Vec::new();
         let mut known = HashMap::new();
@@ -179,14 +179,14 @@ impl Encoder<'_> {
     }
 
     /// The time up to which events of a customer are refused. A backfill passes the fences that have lapsed, but not
-    /// the tombstone of an erasure.
+    /// the tombstone of an erasure; while that is still to be written, nothing passes: the next life has no secret yet.
     fn fence(&self, customer: &CustomerId, backfill: bool) -> Result<Option<Timestamp>> {
         let lapsed = |time: Option<Timestamp>| time.filter(|_| !backfill);
         Ok(match self.keyring.customer(customer)? {
             None => lapsed(self.fences.lapsed()),
             Some(found) if self.fences.has_subject(&found.entry.subject) => match found.entry.state {
                 CustomerState::Tombstone { erased } => Some(erased),
-                CustomerState::Living => Some(self.now),
+                CustomerState::Living => Some(Timestamp::from_micros(i64::MAX)),
             },
             Some(found) => match found.entry.state {
                 CustomerState::Tombstone { erased } => Some(erased),
@@ -196,7 +196,7 @@ impl Encoder<'_> {
     }
 
     /// Finds or makes the keys of every record. Returns the highest keyring entry that any of them depends on.
-    fn key<'r>(&self, records: &'r [Record], windows: Vec<PartitionId>) -> Result<(Vec<Ready<'r>>, u64)> {
+    pub(super) fn key<'r>(&self, records: &'r [Record], windows: Vec<PartitionId>) -> Result<(Vec<Ready<'r>>, u64)> {
         let mut needs = 0;
         let mut known: HashMap<(&CustomerId, u64), Arc<Cell>> = HashMap::new();
         let mut ready = Vec::with_capacity(records.len());
@@ -245,6 +245,7 @@ impl Encoder<'_> {
                 id: record.id,
                 original: None,
                 compressed: false,
+                large: false,
             };
             let place = group.push(&context, &cell.sealer, &head, record.at, raw_length, |out| {
                 prefix.encode_with(out, |out| {
@@ -262,7 +263,7 @@ impl Encoder<'_> {
 }
 
 /// The group as the committer takes it, with what the index is to know of its frames.
-fn finish(
+pub(super) fn finish(
     builder: GroupBuilder,
     frames: impl Iterator<Item = (Handle, FramePlace)>,
     needs: u64,
@@ -275,7 +276,7 @@ fn finish(
     let totals = group.runs().iter().map(|run| {
         let span = Some((run.first_day, run.last_day));
         let (raw_bytes, frame_bytes) = (run.raw_bytes, run.frame_bytes);
-        (run.partition, Totals { records: run.count.into(), raw_bytes, frame_bytes, span })
+        (run.partition, Totals { records: run.count.into(), chunks: 0, raw_bytes, frame_bytes, span })
     });
     let totals = totals.collect();
     Ok(Pending { group, needs, indexed: Indexed { frames, totals, sources } })

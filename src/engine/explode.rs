@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::acts::{find, note, shred};
 use super::cells::cell_keys;
+use super::large;
 use super::read::{CellReader, Hit};
 use super::scrub::DeadCell;
 use super::visible::covered;
@@ -62,7 +63,10 @@ fn explode(engine: &Engine, writer: &Writer, number: u64, act: &Act, customer: &
     let fresh = engine.keyring.renew(&customer.id)?;
     let hits = read(engine, customer, &scope)?;
     let gone = gone(act, &hits);
-    let survivors = survivors(act, hits);
+    let survivors = survivors(act, hits).into_iter();
+    let survivors: Result<Vec<Hit>> =
+        survivors.map(|hit| large::again(engine, writer, customer, &fresh, hit)).collect();
+    let survivors = survivors?;
     let pending = engine.encoder(writer, &engine.policy(), engine.now()).again(&fresh, &survivors, &gone)?;
     if let Some(pending) = pending {
         let ticket = writer.committer.submit(pending)?;

@@ -9,11 +9,30 @@ use crate::error::Result;
 use crate::format::ledger::Fact;
 use crate::report::Maintenance;
 
+/// Journal files that may wait to be settled before an appender settles one itself.
+const WAITING_FILES: usize = 2;
+/// The same where the store has a thread of its own for it.
+const WAITING_FILES_WITH_WORKER: usize = 4;
+
 /// Journal files of which nothing more will be written, oldest first.
 pub fn waiting(engine: &Engine) -> Vec<Arc<JournalFile>> {
-    let growing = engine.writer.as_ref().and_then(|writer| writer.committer.growing());
+    // In this order: a file is called growing before it is in any snapshot, so none that is in this one and not called
+    // growing after it will grow again. The other way round, one that began in between would be settled and lost.
     let snapshot = engine.catalog.snapshot();
+    let growing = engine.writer.as_ref().and_then(|writer| writer.committer.growing());
     snapshot.view.journals.iter().filter(|file| Some(file.number) != growing).cloned().collect()
+}
+
+/// Settles where more journal files wait than an appender may leave behind.
+///
+/// # Errors
+/// The first step that fails.
+pub fn keep_up(engine: &Engine, writer: &Writer) -> Result<()> {
+    let limit = if writer.has_worker { WAITING_FILES_WITH_WORKER } else { WAITING_FILES };
+    match waiting(engine).len() > limit {
+        true => relieve(engine, limit),
+        false => Ok(()),
+    }
 }
 
 /// Settles until at most `limit` journal files wait: how appenders are slowed down to what the disk can take.
@@ -22,7 +41,8 @@ pub fn waiting(engine: &Engine) -> Vec<Arc<JournalFile>> {
 /// The first step that fails.
 pub fn relieve(engine: &Engine, limit: usize) -> Result<()> {
     let writer = engine.writer()?;
-    let _one_at_a_time = writer.housekeep();
+    // A close settles everything itself.
+    let Ok(_one_at_a_time) = writer.housekeep() else { return Ok(()) };
     while let Some(file) =
         Some(waiting(engine)).filter(|files| files.len() > limit).and_then(|files| files.into_iter().next())
     {
@@ -45,7 +65,7 @@ pub fn fold_is_due(engine: &Engine, writer: &Writer) -> bool {
 /// What made an earlier commit fail, or the first step that fails.
 pub fn settle_all(engine: &Engine) -> Result<Maintenance> {
     let writer = engine.writer()?;
-    let _one_at_a_time = writer.housekeep();
+    let _one_at_a_time = writer.housekeep()?;
     let mut done = Maintenance::default();
     settle_everything(engine, &mut done)?;
     Ok(done)

@@ -185,7 +185,7 @@ pub fn is_fenced(engine: &Engine, writer: &Writer, number: u64) -> bool {
     fenced
 }
 
-/// Puts on record which acts have come to be fenced in every process.
+/// Puts on record which acts have come to be fenced in every process. Housekeeping must be held.
 ///
 /// # Errors
 /// What the ledger answers.

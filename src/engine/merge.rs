@@ -65,7 +65,8 @@ pub fn merge(
     for slot in &slots {
         let fact = &slot.fact;
         let span = Some((fact.first_day, fact.last_day));
-        totals.add(&Totals { records: fact.records, raw_bytes: fact.raw_bytes, frame_bytes: fact.bytes, span });
+        let (records, chunks, raw_bytes) = (fact.records, fact.chunks, fact.raw_bytes);
+        totals.add(&Totals { records, chunks, raw_bytes, frame_bytes: fact.bytes, span });
     }
     let span = totals.span.unwrap_or((first.fact.first_day, first.fact.last_day));
     // Lengths stand inside the ciphertext: of the dropped frames they are estimated as an even share.
@@ -116,8 +117,8 @@ pub fn fact(
     summary: &SegmentSummary,
     raw_bytes: u64,
 ) -> SegmentFact {
-    let SegmentSummary { hash, bytes, records, first_day, last_day } = *summary;
-    SegmentFact { partition, id, segment, hash, bytes, records, raw_bytes, first_day, last_day }
+    let SegmentSummary { hash, bytes, records, chunks, first_day, last_day } = *summary;
+    SegmentFact { partition, id, segment, hash, bytes, records, chunks, raw_bytes, first_day, last_day }
 }
 
 /// `part` of `whole` in bytes, for sums over frames of which some were dropped.

@@ -15,6 +15,7 @@ pub mod fence;
 pub mod forget;
 pub mod hint;
 pub mod housekeeping;
+pub mod large;
 pub mod lease;
 pub mod merge;
 pub mod partitions;
@@ -31,7 +32,7 @@ pub mod time;
 pub mod visible;
 
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use crate::sync::{Arc, Mutex, MutexGuard, RwLock};
+use crate::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use std::path::PathBuf;
 
 use ballast::Ballast;
@@ -92,6 +93,8 @@ pub struct Writer {
     pub cells: Cells,
     /// Held while files are settled, merged, folded: one at a time.
     pub housekeeping: Mutex<()>,
+    /// Set when a close begins, under the lock of housekeeping: nobody keeps house or appends after.
+    pub closed: AtomicBool,
     /// Whether the store has a thread of its own.
     pub has_worker: bool,
     /// The number of the next segment. A step that failed leaves its numbers unused.
@@ -112,8 +115,36 @@ pub struct Writer {
 
 impl Writer {
     /// The right to settle, merge or fold, held by one thread at a time.
-    pub fn housekeep(&self) -> MutexGuard<'_, ()> {
-        self.housekeeping.lock().expect("no holder of this lock panics")
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] once the store is closed: another process may be writing to it by now.
+    pub fn housekeep(&self) -> Result<MutexGuard<'_, ()>> {
+        let held = self.housekeeping.lock().expect("no holder of this lock panics");
+        self.check_open()?;
+        Ok(held)
+    }
+
+    /// The same where nobody has it and the store is not closed.
+    pub fn try_housekeep(&self) -> Option<MutexGuard<'_, ()>> {
+        self.housekeeping.try_lock().ok().filter(|_| self.check_open().is_ok())
+    }
+
+    /// Whether the store has not been closed through another handle.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`].
+    pub fn check_open(&self) -> Result<()> {
+        match self.closed.load(Ordering::Acquire) {
+            false => Ok(()),
+            true => {
+                Err(Error::new(ErrorKind::Invalid, "the store has been closed").hint("open it again to write to it"))
+            }
+        }
+    }
+
+    /// Lets nobody keep house or append any more. Housekeeping must be held.
+    pub fn shut_down(&self) {
+        self.closed.store(true, Ordering::Release);
     }
 }
 
@@ -174,6 +205,16 @@ impl Engine {
         self.writer.as_ref().ok_or_else(|| {
             Error::new(ErrorKind::Invalid, "the store was opened for reading only").hint("open it for writing")
         })
+    }
+
+    /// Lets an append pass; held until its group is queued.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] in a read-only opening and once the store is closed.
+    pub fn pass(&self) -> Result<RwLockReadGuard<'_, ()>> {
+        let passing = self.fences.pass();
+        self.writer()?.check_open()?;
+        Ok(passing)
     }
 
     /// Now, never before the ledger's watermark: a clock that was set back neither admits nor shows anything again.

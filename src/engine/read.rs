@@ -11,16 +11,21 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::catalog::{Catalog, JournalFile, SegmentSlot, Snapshot};
+use super::large;
 use crate::compress;
 use crate::crypto::{CellKey, Sealer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::{FrameContext, FrameKind, FrameView, Origin, Prefix};
+use crate::format::manifest::Manifest;
 use crate::ident::{CustomerId, Handle, PartitionNumber, RecordId, Salt, StoreId};
 use crate::journal;
 use crate::keyring::PartitionEntry;
 use crate::record::{BodyKind, Stored};
 use crate::segment::{Run, Segment};
 use crate::window::Timestamp;
+
+/// Runs longer than this are read frame by frame.
+const LONG_RUN_BYTES: u64 = 1 << 20;
 
 /// A record that was found, its body still as stored.
 #[derive(Clone, Debug)]
@@ -38,6 +43,7 @@ pub struct Hit {
     kind: BodyKind,
     raw_length: u32,
     compressed: bool,
+    large: bool,
     body: Bytes,
 }
 
@@ -57,16 +63,41 @@ impl Hit {
             id: Some(self.id),
             original: Some(self.origin),
             compressed: body && self.compressed,
+            large: body && self.large,
         }
     }
 
-    /// The record itself, decompressed.
+    /// Where the chunks of its body are, if it is a large one.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Corrupt`] where that makes no sense: a fault of the writer, since the cipher has vouched
+    /// for the bytes.
+    pub fn manifest(&self) -> Result<Option<Manifest>> {
+        if !self.large {
+            return Ok(None);
+        }
+        let manifest = Manifest::decode(&self.body);
+        manifest.map(Some).map_err(|wrong| {
+            let what = format!("a large body in partition {}: {}", self.partition.id, wrong.0);
+            Error::new(ErrorKind::Corrupt, what).hint("run `tenure verify --deep` and report this")
+        })
+    }
+
+    /// The same record with its chunks elsewhere.
+    pub fn with_manifest(self, manifest: &Manifest) -> Self {
+        let body = Bytes::from(manifest.encode());
+        Hit { raw_length: body.len() as u32, compressed: false, large: true, body, ..self }
+    }
+
+    /// The record itself, decompressed; a large body stays where it is.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Corrupt`] where the body does not decompress to the length it promises. The cipher has
     /// vouched for the bytes, so this would be a fault of the writer.
     pub fn into_record(self, customer: &CustomerId) -> Result<Stored> {
+        let large = self.manifest()?.map(|manifest| manifest.length);
         let body = match self.compressed {
+            _ if self.large => Bytes::new(),
             false => self.body,
             true => compress::decompress(&self.body, self.raw_length as usize).map(Bytes::from).map_err(|_| {
                 let what = format!("a body in partition {} does not decompress", self.partition.id);
@@ -80,6 +111,7 @@ impl Hit {
             kind: self.kind,
             body,
             id: self.id,
+            large,
         })
     }
 }
@@ -120,7 +152,7 @@ impl<'a> CellReader<'a> {
         Ok(false)
     }
 
-    /// Whether the frame `origin` stands under `handle` in `partition`. Nothing is opened; every frame there is checked.
+    /// Whether the frame `origin` may stand under `handle` in `partition`. Nothing is opened; every frame there is checked.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Corrupt`] naming file and offset of a frame that fails its checksum.
@@ -134,6 +166,9 @@ impl<'a> CellReader<'a> {
             if segment.salt(origin.opening).is_none() {
                 continue; // It holds no frame of that opening.
             }
+            if run.bytes > LONG_RUN_BYTES {
+                return Ok(true); // It may; who reads on will see.
+            }
             let bytes = &mut self.buffers.borrow_mut().run;
             segment.read_run(&run, bytes)?;
             for frame in segment.frames(&run, bytes) {
@@ -144,6 +179,9 @@ impl<'a> CellReader<'a> {
         }
         for journal in self.snapshot.view.journals.iter().filter(|journal| journal.opening == origin.opening) {
             for place in journal.places(handle, self.snapshot.limit(journal)) {
+                if large::is_chunk(journal, place)? {
+                    continue;
+                }
                 let bytes = journal::read_frame(&*journal.file, &journal.path, place.offset, place.length)?;
                 let frame = FrameView::parse(&bytes);
                 if is(&frame.map_err(|wrong| Error::corrupt(&journal.path, place.offset, wrong.0))?) {
@@ -193,6 +231,9 @@ impl<'a> CellReader<'a> {
     ) -> Result<()> {
         let Some((segment, run)) = self.find(slot, &cell.handle)? else { return Ok(()) };
         let Buffers { run: bytes, plain } = &mut *self.buffers.borrow_mut();
+        if run.bytes > LONG_RUN_BYTES {
+            return read_long((&segment, &run), cell, (bytes, plain), wanted, hits);
+        }
         segment.read_run(&run, bytes)?;
         let mut offset = run.offset;
         for frame in segment.frames(&run, bytes) {
@@ -213,6 +254,9 @@ impl<'a> CellReader<'a> {
         hits: &mut Vec<Hit>,
     ) -> Result<()> {
         for place in journal.places(&cell.handle, self.snapshot.limit(journal)) {
+            if large::is_chunk(journal, place)? {
+                continue;
+            }
             let bytes = journal::read_frame(&*journal.file, &journal.path, place.offset, place.length)?;
             let frame = FrameView::parse(&bytes);
             let frame = frame.map_err(|wrong| Error::corrupt(&journal.path, place.offset, wrong.0))?;
@@ -221,6 +265,27 @@ impl<'a> CellReader<'a> {
         }
         Ok(())
     }
+}
+
+/// Reads a run that is too long to be read at once: frame by frame, and of chunks the heads only.
+fn read_long(
+    (segment, run): (&Segment, &Run),
+    cell: &mut Cell<'_>,
+    (bytes, plain): (&mut Vec<u8>, &mut Vec<u8>),
+    wanted: &dyn Fn(Timestamp) -> bool,
+    hits: &mut Vec<Hit>,
+) -> Result<()> {
+    segment.heads(run, &mut |head, offset, length| {
+        if large::is_passed_over(head, length) {
+            return Ok(());
+        }
+        segment.read_frame(offset, length, bytes)?;
+        let damaged = |what: &str| Error::corrupt(segment.path(), offset, what);
+        let frame = FrameView::parse(bytes).map_err(|wrong| damaged(wrong.0))?;
+        let salt = segment.salt(frame.head().opening);
+        let salt = *salt.ok_or_else(|| damaged("a frame names an unknown opening"))?;
+        cell.open(&frame, &salt, (segment.path(), offset), plain, wanted, hits)
+    })
 }
 
 /// A cell while it is read: its data keys by opening.
@@ -268,6 +333,7 @@ impl Cell<'_> {
             kind: plain.kind,
             raw_length: plain.raw_length,
             compressed: plain.compressed,
+            large: plain.large,
             body: Bytes::copy_from_slice(plain.body),
         });
         Ok(())

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::catalog::{Indexed, JournalFile, Place, Totals};
 use crate::env::{Env, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::frame::FrameKind;
 use crate::format::group::GroupView;
 use crate::format::position::{Known, Position};
 use crate::journal::{self, Cache, Scan, Tail};
@@ -103,6 +104,7 @@ pub fn index(group: &GroupView<'_>) -> Indexed {
         let head = run.head;
         let totals = Totals {
             records: head.count.into(),
+            chunks: run.frames().filter(|(_, frame)| frame.head().kind == FrameKind::Chunk).count() as u64,
             raw_bytes: head.raw_bytes,
             frame_bytes: head.frame_bytes,
             span: Some((head.first_day, head.last_day)),

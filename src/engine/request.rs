@@ -54,9 +54,8 @@ pub fn serve_in_passing(engine: &Engine, writer: &Writer) {
     if !is_time(engine, &writer.looked.requests, LOOK_MICROS) {
         return;
     }
-    if waiting(engine, ASKED).is_ok_and(|paths| !paths.is_empty())
-        && let Ok(_one_at_a_time) = writer.housekeeping.try_lock()
-    {
+    let Some(_one_at_a_time) = writer.try_housekeep() else { return };
+    if waiting(engine, ASKED).is_ok_and(|paths| !paths.is_empty()) {
         let _ = serve(engine, writer);
     }
     let _ = lease::record_fenced(engine, writer);

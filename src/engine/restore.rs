@@ -168,6 +168,7 @@ fn hear(scene: &Scene<'_>, path: &PathBuf) -> Option<SegmentFact> {
         hash: *segment.hash(),
         bytes: segment.stored_bytes(),
         records: segment.records(),
+        chunks: segment.chunks(),
         raw_bytes: segment.raw_bytes(),
         first_day,
         last_day,

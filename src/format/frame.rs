@@ -38,6 +38,7 @@ const PREFIX_FLAGS: usize = 13;
 const HAS_ID: u8 = 1;
 const HAS_ORIGINAL: u8 = 2;
 const COMPRESSED: u8 = 4;
+const LARGE: u8 = 8;
 
 /// What a frame carries. The numbers are on disk; zero is none of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -100,6 +101,16 @@ pub struct FrameHead {
 }
 
 impl FrameHead {
+    /// The readable part of the frame beginning with `bytes`, and how long that frame claims to be. No checksum is
+    /// checked: that takes the whole frame.
+    ///
+    /// # Errors
+    /// [`Malformed`] where fewer than [`FRAME_HEADER_BYTES`] are given, or a field is out of bounds.
+    pub fn peek(bytes: &[u8]) -> Result<(Self, u32), Malformed> {
+        let length = FrameView::peek_length(bytes)?;
+        Ok((FrameView::parse_checked(bytes)?.head, length as u32))
+    }
+
     fn nonce(&self) -> Nonce {
         let mut nonce = [0; NONCE_BYTES];
         nonce[..6].copy_from_slice(&self.sequence.to_le_bytes()[..6]);
@@ -292,6 +303,8 @@ pub struct Prefix {
     pub original: Option<Origin>,
     /// Whether the body is compressed.
     pub compressed: bool,
+    /// Whether a [`super::manifest::Manifest`] stands in the body's place.
+    pub large: bool,
 }
 
 impl Prefix {
@@ -304,7 +317,8 @@ impl Prefix {
         out.put_u8(
             flag(self.id.is_some(), HAS_ID)
                 | flag(self.original.is_some(), HAS_ORIGINAL)
-                | flag(self.compressed, COMPRESSED),
+                | flag(self.compressed, COMPRESSED)
+                | flag(self.large, LARGE),
         );
         if let Some(id) = &self.id {
             out.put(id.as_bytes());
@@ -341,6 +355,8 @@ pub struct Plain<'a> {
     pub original: Option<Origin>,
     /// Whether the body is compressed.
     pub compressed: bool,
+    /// Whether a [`super::manifest::Manifest`] stands in the body's place.
+    pub large: bool,
     /// The body as stored.
     pub body: &'a [u8],
 }
@@ -363,7 +379,7 @@ impl<'a> Plain<'a> {
         }
         let kind = BodyKind::from_code(reader.u8()?).ok_or(Malformed("the kind of a body is unknown"))?;
         let flags = reader.u8()?;
-        if flags & !(HAS_ID | HAS_ORIGINAL | COMPRESSED) != 0 {
+        if flags & !(HAS_ID | HAS_ORIGINAL | COMPRESSED | LARGE) != 0 {
             return Err(Malformed("the flags of a record are unknown"));
         }
         let id = if flags & HAS_ID != 0 { Some(RecordId::from_bytes(reader.array()?)) } else { None };
@@ -374,10 +390,10 @@ impl<'a> Plain<'a> {
         if original.is_some_and(|original| original.sequence >= SEQUENCE_LIMIT) {
             return Err(Malformed("the sequence of an original is out of bounds"));
         }
-        let compressed = flags & COMPRESSED != 0;
+        let (compressed, large) = (flags & COMPRESSED != 0, flags & LARGE != 0);
         let body = reader.rest();
         match compressed || body.len() == raw_length as usize {
-            true => Ok(Plain { at, raw_length, kind, id, original, compressed, body }),
+            true => Ok(Plain { at, raw_length, kind, id, original, compressed, large, body }),
             false => Err(Malformed("the body of a record is not as long as promised")),
         }
     }

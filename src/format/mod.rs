@@ -16,6 +16,7 @@ mod keyring_tests;
 pub mod keyring_tree;
 pub mod lease;
 pub mod ledger;
+pub mod manifest;
 pub mod mark;
 pub mod position;
 pub mod request;

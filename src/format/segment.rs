@@ -276,6 +276,8 @@ pub struct Summary {
     pub handles: u64,
     /// Bytes of the bodies as they came in.
     pub raw_bytes: u64,
+    /// Frames that are chunks of large bodies.
+    pub chunks: u64,
     /// The day of the earliest event.
     pub first_day: Day,
     /// The day of the latest event.
@@ -344,7 +346,7 @@ impl Summary {
         out.put_i32(self.last_day.number());
         out.put_u64(self.partition.0);
         out.put_u64(self.number);
-        out.put_u64(0);
+        out.put_u64(self.chunks);
         self.dictionaries.iter().for_each(|dictionary| out.put_u32(*dictionary));
         put_salts(out, &self.salts);
         let crc = crc32fast::hash(&out[start + 4..]);
@@ -367,8 +369,8 @@ impl Summary {
         let day = |number| Day::from_number(number).ok_or(Malformed("the span of the segment is out of bounds"));
         let (first_day, last_day) = (day(reader.i32()?)?, day(reader.i32()?)?);
         let partition = PartitionNumber(reader.u64()?);
-        let number = reader.u64()?;
-        if reserved != 0 || reader.u64()? != 0 {
+        let (number, chunks) = (reader.u64()?, reader.u64()?);
+        if reserved != 0 {
             return Err(Malformed("reserved bytes of the segment's summary are not zero"));
         }
         if dictionary_count > DICTIONARIES_LIMIT || salt_count > SALTS_LIMIT {
@@ -386,6 +388,7 @@ impl Summary {
             records,
             handles,
             raw_bytes,
+            chunks,
             first_day,
             last_day,
             partition,
@@ -393,7 +396,12 @@ impl Summary {
             dictionaries,
             salts,
         };
-        match bounded && handles > 0 && handles <= records && first_day <= last_day && summary.adds_up(before) {
+        match bounded
+            && handles > 0
+            && handles.max(chunks) <= records
+            && first_day <= last_day
+            && summary.adds_up(before)
+        {
             true => Ok(summary),
             false => Err(Malformed("the numbers of the segment's summary do not add up")),
         }

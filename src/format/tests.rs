@@ -98,7 +98,7 @@ fn plaintexts_out_of_bounds_are_refused() {
     let original = Some(Origin { opening: 1, sequence: SEQUENCE_LIMIT });
     assert!(Plain::decode(&encoded(Prefix { raw_length: 0, original, ..prefix })).is_err());
     let mut unknown = encoded(Prefix { raw_length: 0, ..prefix });
-    unknown[13] |= 8;
+    unknown[13] |= 16;
     assert!(Plain::decode(&unknown).is_err());
     let mut late = encoded(Prefix { raw_length: 0, ..prefix });
     late[..8].copy_from_slice(&i64::MAX.to_le_bytes());
@@ -235,6 +235,7 @@ fn summary() -> Summary {
         records: 300,
         handles: 130,
         raw_bytes: 1 << 40,
+        chunks: 3,
         first_day: Day::from_number(20_000).unwrap(),
         last_day: Day::from_number(20_030).unwrap(),
         partition: PartitionNumber(5),
@@ -322,6 +323,7 @@ proptest! {
     fn prefixes_come_back(
         micros in any::<i64>(), body in proptest::collection::vec(any::<u8>(), 0..200), kind in 1u8..4,
         id in any::<Option<[u8; 16]>>(), original in any::<Option<(u32, u64)>>(), compressed in any::<bool>(),
+        large in any::<bool>(),
     ) {
         let prefix = Prefix {
             at: Timestamp::from_micros(micros),
@@ -330,12 +332,13 @@ proptest! {
             id: id.map(RecordId::from_bytes),
             original: original.map(|(opening, sequence)| Origin { opening, sequence: sequence % SEQUENCE_LIMIT }),
             compressed,
+            large,
         };
         let mut bytes = Vec::new();
         prefix.encode(&mut bytes);
         bytes.extend_from_slice(&body);
-        let Plain { at, raw_length, kind, id, original, compressed, body: read } = Plain::decode(&bytes).unwrap();
-        prop_assert_eq!(Prefix { at, raw_length, kind, id, original, compressed }, prefix);
+        let Plain { at, raw_length, kind, id, original, compressed, large, body: read } = Plain::decode(&bytes).unwrap();
+        prop_assert_eq!(Prefix { at, raw_length, kind, id, original, compressed, large }, prefix);
         prop_assert_eq!(read, &body[..]);
     }
 

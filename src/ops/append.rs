@@ -4,16 +4,11 @@ use crate::engine::{Engine, housekeeping, request};
 use crate::error::Result;
 use crate::record::Batch;
 
-/// Journal files that may wait to be settled before an appender settles one itself.
-const WAITING_FILES: usize = 2;
-/// The same where the store has a thread of its own for it.
-const WAITING_FILES_WITH_WORKER: usize = 4;
-
 /// Queues `batch` and returns its ticket, zero for an empty batch.
 ///
 /// # Errors
 /// [`crate::ErrorKind::Refused`] with every refused record: nothing was written. [`crate::ErrorKind::Poisoned`] after a
-/// failed write or sync.
+/// failed write or sync. [`crate::ErrorKind::Invalid`] once the store is closed.
 pub fn append(engine: &Engine, batch: &Batch) -> Result<u64> {
     let writer = engine.writer()?;
     writer.committer.check()?;
@@ -22,18 +17,15 @@ pub fn append(engine: &Engine, batch: &Batch) -> Result<u64> {
     }
     writer.ballast.require(&*engine.env)?;
     let policy = engine.policy();
-    // Held until the group is queued: whoever closes a fence waits for it.
-    let passing = engine.fences.pass();
+    // Held until the group is queued: whoever closes a fence, or the store, waits for it.
+    let passing = engine.pass()?;
     let pending = engine.encoder(writer, &policy, engine.now()).encode(batch)?;
     let ticket = writer.committer.submit(pending)?;
     drop(passing);
     if writer.committer.is_crowded() {
         writer.committer.wait(ticket, &engine.tools(writer))?;
     }
-    let limit = if writer.has_worker { WAITING_FILES_WITH_WORKER } else { WAITING_FILES };
-    if housekeeping::waiting(engine).len() > limit {
-        housekeeping::relieve(engine, limit)?;
-    }
+    housekeeping::keep_up(engine, writer)?;
     if !writer.has_worker {
         request::serve_in_passing(engine, writer);
     }

@@ -4,6 +4,7 @@ use crate::engine::{Engine, housekeeping};
 use crate::error::Result;
 use crate::format::ledger::Fact;
 use crate::format::position::Known;
+use crate::report::Maintenance;
 
 /// Leaves the store such that the next opening has nothing to recover, and damage anywhere is seen as damage.
 ///
@@ -14,7 +15,12 @@ pub fn close(engine: &Engine) -> Result<()> {
         engine.lease.give_back();
         return Ok(());
     };
-    housekeeping::settle_all(engine)?;
+    // Closed already through another handle, or being closed.
+    let Ok(_one_at_a_time) = writer.housekeep() else { return Ok(()) };
+    writer.shut_down();
+    // Whoever came before is in the queue after this, and settled with the rest; whoever comes now is told.
+    drop(engine.fences.shut());
+    housekeeping::settle_everything(engine, &mut Maintenance::default())?;
     let entry = engine.keyring.sync()?;
     let known = Known { journal: writer.committer.durable(), entry };
     engine.catalog.sweep()?;

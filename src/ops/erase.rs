@@ -18,7 +18,7 @@ use crate::window::Timestamp;
 /// The first step that fails. Once the intent is on record it will be done: the next opening finishes it.
 pub fn erase(engine: &Engine, customers: &[CustomerId]) -> Result<Option<Receipt>> {
     let writer = engine.writer()?;
-    let _one_at_a_time = writer.housekeep();
+    let _one_at_a_time = writer.housekeep()?;
     let mut subjects = Vec::new();
     let mut ids = Vec::new();
     for customer in customers {
@@ -52,7 +52,7 @@ pub fn erase_part(
         return Err(Error::new(ErrorKind::Invalid, "a partial erasure names a stream, or a time, or both"));
     }
     let writer = engine.writer()?;
-    let _one_at_a_time = writer.housekeep();
+    let _one_at_a_time = writer.housekeep()?;
     let Some(found) = living(engine, customer)? else { return Ok(None) };
     let number = acts::intend(engine, Act::ErasePart { subject: found, stream, until })?;
     acts::perform(engine, number, Some(std::slice::from_ref(customer)))?;
@@ -65,7 +65,7 @@ pub fn erase_part(
 /// As [`erase`].
 pub fn redact(engine: &Engine, customer: &CustomerId, id: RecordId) -> Result<Option<Receipt>> {
     let writer = engine.writer()?;
-    let _one_at_a_time = writer.housekeep();
+    let _one_at_a_time = writer.housekeep()?;
     let Some(subject) = living(engine, customer)? else { return Ok(None) };
     let Some(found) = engine.keyring.customer(customer)? else { return Ok(None) };
     let snapshot = engine.catalog.snapshot();

@@ -2,8 +2,9 @@
 
 use crate::engine::{Engine, acts, due};
 use crate::error::Result;
+use crate::ident::PartitionNumber;
 use crate::ops::receipt::receipt;
-use crate::report::Expiry;
+use crate::report::{Expiring, Expiry};
 use crate::window::Timestamp;
 
 /// How an expiry is asked for.
@@ -24,16 +25,26 @@ pub struct ExpireOptions {
 /// Otherwise the first step that fails: the intent stands, and the next opening finishes it.
 pub fn expire(engine: &Engine, options: ExpireOptions) -> Result<Expiry> {
     let now = options.now.unwrap_or_else(|| engine.trusted.now(&*engine.env));
-    let due = due::due(engine, now);
-    let partitions = due.iter().map(|(_, expiring)| expiring.clone()).collect();
-    let expiry = Expiry { now, partitions, receipt: None };
-    if options.dry_run || due.is_empty() {
-        return Ok(expiry);
+    if options.dry_run {
+        return Ok(Expiry { now, partitions: told(&due::due(engine, now)), receipt: None });
+    }
+    // Before anything is refused: where nothing is due, there is nothing to confirm or to be open for.
+    if due::due(engine, now).is_empty() {
+        return Ok(Expiry { now, partitions: Vec::new(), receipt: None });
     }
     let writer = engine.writer()?;
     due::judged_by(engine, Some(now), options.confirmed)?;
-    let _one_at_a_time = writer.housekeep();
+    let _one_at_a_time = writer.housekeep()?;
+    // Only now: what was due before may have gone meanwhile, or have grown.
+    let due = due::due(engine, now);
+    if due.is_empty() {
+        return Ok(Expiry { now, partitions: Vec::new(), receipt: None });
+    }
     let number = acts::intend(engine, due::act(&due, now))?;
     acts::perform(engine, number, None)?;
-    Ok(Expiry { receipt: receipt(engine, number), ..expiry })
+    Ok(Expiry { now, partitions: told(&due), receipt: receipt(engine, number) })
+}
+
+fn told(due: &[(PartitionNumber, Expiring)]) -> Vec<Expiring> {
+    due.iter().map(|(_, expiring)| expiring.clone()).collect()
 }

@@ -11,7 +11,7 @@ use crate::report::{Budget, Maintenance};
 /// The first step that fails; the steps before it stand.
 pub fn maintain(engine: &Engine, budget: Budget) -> Result<Maintenance> {
     let writer = engine.writer()?;
-    let _one_at_a_time = writer.housekeep();
+    let _one_at_a_time = writer.housekeep()?;
     let began = engine.env.monotonic();
     let mut done = Maintenance::default();
     request::serve(engine, writer)?;
@@ -70,7 +70,7 @@ pub fn settle(engine: &Engine) -> Result<Maintenance> {
 /// # Errors
 /// The first step that fails; doing it again goes on from there.
 pub fn scrub(engine: &Engine) -> Result<Maintenance> {
-    let _one_at_a_time = engine.writer()?.housekeep();
+    let _one_at_a_time = engine.writer()?.housekeep()?;
     let mut done = Maintenance::default();
     scrub::scrub(engine, &mut done)?;
     engine.catalog.sweep()?;

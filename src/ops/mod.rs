@@ -2,6 +2,7 @@
 //! none calls another to do its work.
 
 pub mod append;
+pub mod body;
 pub mod close;
 pub mod create;
 pub mod erase;
@@ -17,4 +18,5 @@ pub mod request;
 pub mod scan;
 pub mod stats;
 pub mod timeline;
+pub mod upload;
 pub mod verify;

@@ -12,8 +12,10 @@ use crate::policy::Policy;
 /// # Errors
 /// [`crate::ErrorKind::Invalid`] naming the line that is wrong; the policy in force stays.
 pub fn set(engine: &Engine, text: &str) -> Result<u32> {
-    engine.writer()?;
+    let writer = engine.writer()?;
     let policy = Policy::parse(text)?;
+    // Not after a close: the ledger ends with that.
+    let _one_at_a_time = writer.housekeep()?;
     // The lock on the policy is held until it is on record, so that two versions never get one number.
     let mut in_force = engine.policy.write().expect("no holder of this lock panics");
     let version = engine.ledger().state().policy.0 + 1;

@@ -16,7 +16,10 @@ pub fn receipt(engine: &Engine, number: u64) -> Option<Receipt> {
 /// # Errors
 /// What the ledger of a writing opening answers.
 pub fn receipts(engine: &Engine) -> Result<Vec<Receipt>> {
-    if let Some(writer) = &engine.writer {
+    // Whoever keeps house records it too, and after a close nobody may.
+    if let Some(writer) = &engine.writer
+        && let Some(_one_at_a_time) = writer.try_housekeep()
+    {
         lease::record_fenced(engine, writer)?;
     }
     let ledger = engine.ledger();

@@ -197,6 +197,7 @@ fn writer(
         sequence: Sequence::default(),
         cells: Cells::new(opening.store, opening.salt),
         housekeeping: Mutex::default(),
+        closed: AtomicBool::default(),
         has_worker: wish.has_worker,
         fencing: lease::Fencing::default(),
         looked: request::Looked::default(),
@@ -351,7 +352,7 @@ fn show(engine: &Engine, files: &[Arc<JournalFile>]) {
 /// Finishes what a crash interrupted: every act that was intended is done.
 fn finish_acts(engine: &Engine) -> Result<u64> {
     let pending: Vec<u64> = engine.ledger().state().acts.pending().map(|(number, _)| number).collect();
-    let _one_at_a_time = engine.writer()?.housekeep();
+    let _one_at_a_time = engine.writer()?.housekeep()?;
     for number in &pending {
         acts::perform(engine, *number, None)?;
     }

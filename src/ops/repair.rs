@@ -20,7 +20,7 @@ use crate::segment::{self, Contents};
 /// stand. Damage is in the answer.
 pub fn repair(engine: &Engine, apply: bool) -> Result<Repair> {
     let writer = if apply { Some(engine.writer()?) } else { None };
-    let _one_at_a_time = writer.map(Writer::housekeep);
+    let _one_at_a_time = writer.map(Writer::housekeep).transpose()?;
     let mut repair = Repair { plan: Vec::new(), applied: apply };
     let snapshot = engine.catalog.snapshot();
     for slot in snapshot.view.segments.values().flatten() {
@@ -35,7 +35,7 @@ pub fn repair(engine: &Engine, apply: bool) -> Result<Repair> {
         repair.plan.push(RepairStep {
             partition: slot.fact.id.clone(),
             damage: Damage { path, offset: error.offset(), what: error.to_string() },
-            records: slot.fact.records,
+            records: slot.fact.records - slot.fact.chunks.min(slot.fact.records),
             remedy,
         });
     }

@@ -19,7 +19,8 @@ pub fn stats(engine: &Engine) -> Result<Stats> {
         let fact = &slot.fact;
         let (totals, stored, segments) = sums.entry(fact.id.clone()).or_default();
         let span = Some((fact.first_day, fact.last_day));
-        totals.add(&Totals { records: fact.records, raw_bytes: fact.raw_bytes, frame_bytes: 0, span });
+        let (records, chunks, raw_bytes) = (fact.records, fact.chunks, fact.raw_bytes);
+        totals.add(&Totals { records, chunks, raw_bytes, frame_bytes: 0, span });
         *stored += fact.bytes;
         *segments += 1;
     }
@@ -36,7 +37,7 @@ pub fn stats(engine: &Engine) -> Result<Stats> {
         let deadline = policy.rule(&partition.stream).and_then(|rule| rule.partition_deadline(&partition.window));
         PartitionStats {
             partition,
-            records: totals.records,
+            records: totals.records - totals.chunks,
             raw_bytes: totals.raw_bytes,
             stored_bytes,
             segments,

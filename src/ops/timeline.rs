@@ -13,7 +13,7 @@ use crate::engine::{Engine, lease};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::Origin;
 use crate::ident::{CustomerId, RecordId, SubjectNumber};
-use crate::keyring::CustomerState;
+use crate::keyring::{CustomerEntry, CustomerState};
 use crate::record::Stored;
 use crate::window::Timestamp;
 
@@ -95,18 +95,32 @@ pub fn grep(engine: &Arc<Engine>, customer: &CustomerId, pattern: &str, range: R
 /// # Errors
 /// As [`timeline`].
 pub fn get(engine: &Engine, customer: &CustomerId, id: RecordId) -> Result<Option<Stored>> {
-    // An id that the store gave tells the frame, which can be seen without opening any. The frames of what was appended
-    // again are others.
-    let origin = id.spelled().map(|(opening, sequence)| Origin { opening, sequence });
-    let named = match origin {
-        Some(_) => one(engine, customer, &Wanted { id, origin })?,
-        None => None,
-    };
-    let hit = match named {
-        None => one(engine, customer, &Wanted { id, origin: None })?,
-        named => named,
-    };
+    let (_, hit) = by_id(engine, customer, id)?;
     hit.map(|hit| hit.into_record(customer)).transpose()
+}
+
+/// A record with what opens it.
+pub struct FoundRecord {
+    /// Its customer's entry.
+    pub entry: Arc<CustomerEntry>,
+    /// The record.
+    pub hit: Hit,
+    /// Acts that had let go of a part of a customer before it was looked for.
+    pub since: u64,
+}
+
+/// The record of `customer` with `id`, still closed.
+///
+/// # Errors
+/// As [`timeline`].
+pub fn find(engine: &Engine, customer: &CustomerId, id: RecordId) -> Result<Option<FoundRecord>> {
+    let since = engine.fences.parted();
+    let (subject, hit) = by_id(engine, customer, id)?;
+    let Some((hit, found)) = hit.zip(engine.keyring.customer(customer)?) else { return Ok(None) };
+    match found.entry.subject == subject {
+        true => Ok(Some(FoundRecord { entry: found.entry, hit, since })),
+        false => Ok(None), // Erased since, and come again as somebody else.
+    }
 }
 
 /// A record by its id, and the frame that it may be told by.
@@ -122,9 +136,20 @@ impl Wanted {
     }
 }
 
-fn one(engine: &Engine, customer: &CustomerId, wanted: &Wanted) -> Result<Option<Hit>> {
-    let found = hits(engine, customer, Range::new(..), Some(wanted))?;
-    Ok(found.hits.into_iter().next())
+/// An id that the store gave tells the frame, which can be seen without opening any. The frames of what was appended
+/// again are others, so that everything is looked through where it is not there.
+fn by_id(engine: &Engine, customer: &CustomerId, id: RecordId) -> Result<(SubjectNumber, Option<Hit>)> {
+    let one = |origin| {
+        let found = hits(engine, customer, Range::new(..), Some(&Wanted { id, origin }))?;
+        Ok((found.subject, found.hits.into_iter().next()))
+    };
+    if let Some((opening, sequence)) = id.spelled() {
+        let found = one(Some(Origin { opening, sequence }))?;
+        if found.1.is_some() {
+            return Ok(found);
+        }
+    }
+    one(None)
 }
 
 /// What there is of a customer, and what was closed off when it was found to be open.

@@ -5,6 +5,8 @@ use crate::sync::Arc;
 use std::path::{Path, PathBuf};
 
 use crate::engine::Engine;
+use crate::engine::catalog::Snapshot;
+use crate::engine::large::Chunks;
 use crate::engine::read::CellReader;
 use crate::engine::row::Row;
 use crate::engine::visible::covers;
@@ -197,7 +199,7 @@ fn deep(engine: &Engine, pass: &mut Pass<'_>) -> Result<()> {
         let mut row = Row::new(&engine.store, customer);
         for partition in partitions.iter().filter(|partition| covers(customer, partition)) {
             for key in row.keys(partition) {
-                match cell(&reader, partition, &key, customer) {
+                match cell(engine, &snapshot, &reader, partition, &key, customer) {
                     Ok(records) => opened += records,
                     Err(error) => pass.damaged(error),
                 }
@@ -214,6 +216,8 @@ fn deep(engine: &Engine, pass: &mut Pass<'_>) -> Result<()> {
 }
 
 fn cell(
+    engine: &Engine,
+    snapshot: &Snapshot,
     reader: &CellReader<'_>,
     partition: &Arc<PartitionEntry>,
     key: &crate::crypto::CellKey,
@@ -221,8 +225,12 @@ fn cell(
 ) -> Result<u64> {
     let mut hits = Vec::new();
     reader.read(partition, key, &|_| true, &mut hits)?;
-    let count = hits.len() as u64;
+    let mut count = hits.len() as u64;
     for hit in hits {
+        if let Some(mut chunks) = Chunks::find(engine, snapshot, customer, &hit)? {
+            (0..chunks.count()).try_for_each(|index| chunks.read(engine, index).map(drop))?;
+            count += chunks.count();
+        }
         hit.into_record(&customer.id)?;
     }
     Ok(count)

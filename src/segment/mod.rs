@@ -3,6 +3,7 @@
 //! decides whether a segment is visible: the ledger does.
 
 mod cursor;
+mod heads;
 mod index;
 mod merge;
 mod read;

@@ -206,6 +206,11 @@ impl Segment {
         self.summary.records
     }
 
+    /// Frames that are chunks of large bodies.
+    pub fn chunks(&self) -> u64 {
+        self.summary.chunks
+    }
+
     /// Bytes of the bodies as they came in.
     pub fn raw_bytes(&self) -> u64 {
         self.summary.raw_bytes

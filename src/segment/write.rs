@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::crypto::{Digest, Hasher};
 use crate::env::{self, Env, File, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::frame::{FrameKey, FrameView};
+use crate::format::frame::{FrameKey, FrameKind, FrameView};
 use crate::format::segment::{
     BLOCK_ENTRIES, DICTIONARIES_LIMIT, IndexEntry, SALTS_LIMIT, SegmentHead, Summary, Trailer, encode_block,
     encode_sparse,
@@ -26,6 +26,8 @@ pub struct SegmentSummary {
     pub bytes: u64,
     /// Frames.
     pub records: u64,
+    /// How many of them are chunks of large bodies.
+    pub chunks: u64,
     /// The day of the earliest event.
     pub first_day: Day,
     /// The day of the latest event.
@@ -52,6 +54,7 @@ pub struct SegmentWriter {
     dictionaries: BTreeSet<u32>,
     last: Option<FrameKey>,
     records: u64,
+    chunks: u64,
 }
 
 impl SegmentWriter {
@@ -83,6 +86,7 @@ impl SegmentWriter {
             dictionaries: BTreeSet::new(),
             last: None,
             records: 0,
+            chunks: 0,
         }
     }
 
@@ -133,6 +137,7 @@ impl SegmentWriter {
         self.buffer.extend_from_slice(frame.bytes());
         self.last = Some(key);
         self.records += 1;
+        self.chunks += u64::from(frame.head().kind == FrameKind::Chunk);
         if self.buffer.len() >= PIECE {
             self.flush()?;
         }
@@ -181,6 +186,7 @@ impl SegmentWriter {
             records: self.records,
             handles: self.entries.len() as u64,
             raw_bytes,
+            chunks: self.chunks,
             first_day,
             last_day,
             partition: self.head.partition,
@@ -207,7 +213,8 @@ impl SegmentWriter {
             env.rename_new(temporary, path).map_err(failed)?;
             env.sync_dir(env::parent(path)).map_err(failed)?;
         }
-        Ok(SegmentSummary { hash, bytes: self.flushed, records: self.records, first_day, last_day })
+        let (records, chunks) = (self.records, self.chunks);
+        Ok(SegmentSummary { hash, bytes: self.flushed, records, chunks, first_day, last_day })
     }
 
     /// Gives it up and removes what was written. What cannot be removed is swept at the next opening.

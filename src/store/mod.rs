@@ -1,6 +1,7 @@
 //! The store as its users meet it: wires the rooms, decides nothing.
 
 mod commit;
+mod large;
 mod options;
 mod request;
 mod worker;
@@ -9,6 +10,7 @@ use crate::sync::Arc;
 use std::ops::{ControlFlow, RangeBounds};
 
 pub use commit::Commit;
+pub use large::Upload;
 pub use options::Options;
 
 use crate::engine::Engine;
@@ -22,6 +24,7 @@ use crate::report::{
 };
 use crate::window::Timestamp;
 
+pub use crate::ops::body::Body;
 pub use crate::ops::expire::ExpireOptions;
 pub use crate::ops::scan::Scan;
 pub use crate::ops::timeline::Timeline;
@@ -92,14 +95,18 @@ impl Store {
     /// # Errors
     /// [`crate::ErrorKind::Refused`] where any record is refused: nothing was written, and
     /// [`crate::Error::refusals`] names every one. [`crate::ErrorKind::Invalid`] where the batch is longer than one
-    /// commit may be (40 MiB encoded) or the store was opened for reading only. [`crate::ErrorKind::Poisoned`] after
+    /// commit may be (40 MiB encoded), or the store was opened for reading only or is closed by now. [`crate::ErrorKind::Poisoned`] after
     /// a failed write or sync.
     pub fn append(&self, batch: impl Into<Batch>) -> Result<Commit> {
-        let ticket = ops::append::append(&self.0.engine, &batch.into())?;
+        Ok(self.queued(ops::append::append(&self.0.engine, &batch.into())?))
+    }
+
+    /// What was just queued, for the worker to commit where there is one.
+    fn queued(&self, ticket: u64) -> Commit {
         if let Some(worker) = &self.0.worker {
             worker.wake();
         }
-        Ok(Commit::new(self.0.engine.clone(), ticket))
+        Commit::new(self.0.engine.clone(), ticket)
     }
 
     /// Every record of `customer` with its event in `range`, in the order of events; empty for a customer nobody knows.

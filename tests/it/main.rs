@@ -18,6 +18,8 @@ mod custodian;
 #[cfg(feature = "simulation")]
 mod damage;
 #[cfg(feature = "simulation")]
+mod large;
+#[cfg(feature = "simulation")]
 mod letting_go;
 #[cfg(feature = "simulation")]
 mod life;

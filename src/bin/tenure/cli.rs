@@ -103,6 +103,8 @@ pub enum Command {
     Init(InitArgs),
     /// Take in records from JSON Lines: a file (plain, .gz, .zst) or - for standard input.
     Ingest(IngestArgs),
+    /// Take in one record from a file of any kind and length (a recording), as it is.
+    Put(PutArgs),
     /// Print the records of one customer, in order of event time.
     Timeline(TimelineArgs),
     /// Print one record.
@@ -213,6 +215,26 @@ pub struct IngestArgs {
     pub acknowledge: bool,
 }
 
+#[derive(Args)]
+pub struct PutArgs {
+    /// Whose record.
+    pub customer: String,
+    /// The file that is its body, or - for standard input; up to 4 GiB.
+    pub file: PathBuf,
+    /// What kind of data it is.
+    #[arg(long, default_value = "recording")]
+    pub class: String,
+    /// Whose law it is under.
+    #[arg(long)]
+    pub jurisdiction: String,
+    /// When it happened: RFC 3339, or a date.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub at: Timestamp,
+    /// Its id: a record sent twice is read back once [default: one that the store gives].
+    #[arg(long, value_name = "UUID", value_parser = parse_id)]
+    pub id: Option<RecordId>,
+}
+
 /// A range of event time.
 #[derive(Args)]
 pub struct Between {
@@ -242,6 +264,9 @@ pub struct GetArgs {
     /// Print the body alone, byte for byte.
     #[arg(long)]
     pub body: bool,
+    /// Of the body, only the bytes from FIRST to LAST, counted from 0, both included.
+    #[arg(long, value_name = "FIRST-LAST", value_parser = parse_range, requires = "body")]
+    pub range: Option<(u64, u64)>,
 }
 
 #[derive(Args)]
@@ -407,6 +432,12 @@ fn parse_time(text: &str) -> Result<Timestamp, String> {
 
 fn parse_id(text: &str) -> Result<RecordId, String> {
     text.parse().map_err(|error| said(&error))
+}
+
+fn parse_range(text: &str) -> Result<(u64, u64), String> {
+    let numbers = text.split_once('-').and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
+    let numbers = numbers.filter(|(first, last)| first <= last && *last < u64::MAX);
+    numbers.ok_or_else(|| "not a range of bytes like 0-1023".into())
 }
 
 fn parse_stream(text: &str) -> Result<Stream, String> {

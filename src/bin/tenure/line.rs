@@ -143,6 +143,16 @@ pub fn print(out: &mut Vec<u8>, stored: &Stored) {
     write(out, stored.customer.expose(), &stored.stream, stored.at, (stored.kind, &stored.body), Some(stored.id));
 }
 
+/// The line of a record whose body is bytes too many to be held: what stands before their base64, and after it.
+pub fn around(stored: &Stored) -> (Vec<u8>, Vec<u8>) {
+    let mut line = Vec::new();
+    let empty = (BodyKind::Bytes, &[][..]);
+    write(&mut line, stored.customer.expose(), &stored.stream, stored.at, empty, Some(stored.id));
+    let id = format!("\",\"id\":\"{}\"}}\n", stored.id);
+    let tail = line.split_off(line.len() - id.len());
+    (line, tail)
+}
+
 /// Appends a record that was not stored, as one line.
 pub fn print_record(out: &mut Vec<u8>, record: &Record) {
     write(out, record.customer.expose(), &record.stream, record.at, (record.kind, &record.body), record.id);

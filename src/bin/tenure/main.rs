@@ -16,6 +16,7 @@ mod line;
 mod opening;
 mod output;
 mod progress;
+mod put;
 mod read;
 mod receipt;
 mod redact;
@@ -58,6 +59,7 @@ fn run(cli: &Cli, output: &mut Output) -> Outcome {
         Command::Demo(args) => demo::demo(args, output),
         Command::Init(args) => admin::init(global, args, output),
         Command::Ingest(args) => ingest::ingest(global, args, output),
+        Command::Put(args) => put::put(global, args, output),
         Command::Timeline(args) => read::timeline(global, args, output),
         Command::Get(args) => read::get(global, args, output),
         Command::Grep(args) => read::grep(global, args, output),

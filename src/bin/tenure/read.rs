@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
-use std::ops::{Bound, ControlFlow};
+use std::ops::{Bound, ControlFlow, Range};
 use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
@@ -17,6 +17,8 @@ use crate::line;
 use crate::output::{Output, SCHEMA_VERSION};
 use crate::words::{bytes, harmless, preview};
 
+/// Bytes of a large body that are printed at once: a multiple of three, so that base64 has no gaps.
+const PIECE: usize = 3 << 20;
 /// Characters of the body in a table row.
 const PREVIEW: usize = 64;
 const COLUMNS: [&str; 7] = ["at", "class", "jurisdiction", "customer", "id", "kind", "body"];
@@ -36,13 +38,13 @@ impl Between {
 pub fn timeline(global: &Global, args: &TimelineArgs, output: &mut Output) -> Outcome {
     let range = args.between.range()?;
     let store = global.open_read_only()?;
-    print_all(store.timeline(&args.customer, range)?, false, output)
+    print_all(&store, store.timeline(&args.customer, range)?, false, output)
 }
 
 pub fn grep(global: &Global, args: &GrepArgs, output: &mut Output) -> Outcome {
     let range = args.between.range()?;
     let store = global.open_read_only()?;
-    print_all(store.grep(&args.customer, &args.pattern, range)?, false, output)
+    print_all(&store, store.grep(&args.customer, &args.pattern, range)?, false, output)
 }
 
 pub fn scan(global: &Global, args: &ScanArgs, output: &mut Output) -> Outcome {
@@ -57,7 +59,7 @@ pub fn scan(global: &Global, args: &ScanArgs, output: &mut Output) -> Outcome {
     match args.threads {
         1 => {
             let scans: tenure::Result<Vec<_>> = filters.into_iter().map(|filter| store.scan(filter)).collect();
-            print_all(scans?.into_iter().flatten(), true, output)
+            print_all(&store, scans?.into_iter().flatten(), true, output)
         }
         0 => print_scans(&store, filters, cores(), output),
         threads => print_scans(&store, filters, threads, output),
@@ -87,11 +89,16 @@ pub fn get(global: &Global, args: &GetArgs, output: &mut Output) -> Outcome {
         if risky && std::io::stdout().is_terminal() {
             return Err(Failure::usage("the body is binary, and standard output is a terminal").hint("add > FILE"));
         }
-        output.bytes(&stored.body)?;
+        let range = args.range.map_or(0..stored.length(), |(first, last)| first..(last + 1).min(stored.length()));
+        if range.start > range.end {
+            let length = stored.length();
+            return Err(Failure::usage(format!("--range begins beyond the body, which is {length} bytes long")));
+        }
+        print_body(&store, &stored, range, output)?;
     } else if output.record_format() == Format::Table {
         print_one(&stored, output)?;
     } else {
-        print_all([Ok(stored)].into_iter(), false, output)?;
+        print_all(&store, [Ok(stored)].into_iter(), false, output)?;
     }
     Ok(Exit::Done)
 }
@@ -102,9 +109,10 @@ fn print_one(stored: &Stored, output: &mut Output) -> Result<(), Failure> {
     output.line(format_args!("customer      {}", harmless(stored.customer.expose())))?;
     output.line(format_args!("stream        {}", stored.stream))?;
     output.line(format_args!("at            {}", stored.at))?;
-    output.line(format_args!("kind          {}, {}", kind_name(stored.kind), bytes(stored.body.len() as u64)))?;
+    output.line(format_args!("kind          {}, {}", kind_name(stored.kind), bytes(stored.length())))?;
     output.line("")?;
     match (stored.kind, std::str::from_utf8(&stored.body)) {
+        _ if stored.large.is_some() => output.line("(too long to be shown; --body writes it to a file)"),
         (BodyKind::Bytes, _) | (_, Err(_)) => {
             output.line("(binary; --body writes it to a file, --format jsonl prints it in base64)")
         }
@@ -120,7 +128,57 @@ fn print_lines(text: &str, output: &mut Output) -> Result<(), Failure> {
     text.lines().try_for_each(|text| output.line(harmless(text)))
 }
 
+/// The bytes of a body that lie in `range`, a piece at a time.
+fn print_body(store: &Store, stored: &Stored, range: Range<u64>, output: &mut Output) -> Result<(), Failure> {
+    stream_body(store, stored, range, &mut |piece| output.bytes(piece))
+}
+
+fn stream_body(
+    store: &Store,
+    stored: &Stored,
+    range: Range<u64>,
+    take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let gone = || Failure::failed("the record was let go of meanwhile");
+    let mut body = store.body(stored.customer.expose(), stored.id)?.ok_or_else(gone)?;
+    let mut buffer = vec![0; PIECE];
+    let mut offset = range.start;
+    while offset < range.end {
+        // Whole pieces but for the last, so that their base64 can be put together.
+        let wanted = (range.end - offset).min(PIECE as u64) as usize;
+        let mut filled = 0;
+        while filled < wanted {
+            match body.read_at(offset + filled as u64, &mut buffer[filled..wanted])? {
+                0 => return Err(gone()),
+                count => filled += count,
+            }
+        }
+        take(&buffer[..wanted])?;
+        offset += wanted as u64;
+    }
+    Ok(())
+}
+
+/// A record whose body did not come with it, as a line: bytes are passed on piece by piece.
+fn print_large(store: &Store, stored: &Stored, output: &mut Output) -> Result<(), Failure> {
+    if stored.kind == BodyKind::Bytes {
+        let (head, tail) = line::around(stored);
+        output.bytes(&head)?;
+        stream_body(store, stored, 0..stored.length(), &mut |piece| output.bytes(STANDARD.encode(piece).as_bytes()))?;
+        return output.bytes(&tail);
+    }
+    let mut body = Vec::new();
+    stream_body(store, stored, 0..stored.length(), &mut |piece| {
+        body.extend_from_slice(piece);
+        Ok(())
+    })?;
+    let mut whole = Vec::new();
+    line::print(&mut whole, &Stored { body: body.into(), ..stored.clone() });
+    output.bytes(&whole)
+}
+
 fn print_all(
+    store: &Store,
     records: impl Iterator<Item = tenure::Result<Stored>>,
     with_customer: bool,
     output: &mut Output,
@@ -131,7 +189,7 @@ fn print_all(
         let stored = stored.inspect_err(|_| drop(list.output.flush()))?;
         buffer.clear();
         print_record(list.form, with_customer, &stored, &mut buffer)?;
-        list.add(&buffer)?;
+        list.add(store, &stored, &buffer)?;
     }
     list.close()
 }
@@ -144,7 +202,7 @@ fn print_scans(store: &Store, filters: Vec<ScanFilter>, threads: usize, output: 
         let scanned = store.scan_parallel(filter, threads, |stored| {
             let mut buffer = Vec::new();
             let printed = print_record(form, true, &stored, &mut buffer)
-                .and_then(|()| list.lock().unwrap_or_else(PoisonError::into_inner).add(&buffer));
+                .and_then(|()| list.lock().unwrap_or_else(PoisonError::into_inner).add(store, &stored, &buffer));
             printed.map_or_else(ControlFlow::Break, ControlFlow::Continue)
         });
         if let ControlFlow::Break(failure) =
@@ -170,12 +228,16 @@ impl<'a> List<'a> {
         Ok(List { output, form, printed: 0 })
     }
 
-    fn add(&mut self, printed: &[u8]) -> Result<(), Failure> {
+    /// A record made ready to print; large bodies are fetched only here.
+    fn add(&mut self, store: &Store, stored: &Stored, printed: &[u8]) -> Result<(), Failure> {
         if self.form == Format::Json {
             self.output.bytes(if self.printed == 0 { b"\n    " } else { b",\n    " })?;
         }
         self.printed += 1;
-        self.output.bytes(printed)
+        match (self.form, stored.large) {
+            (Format::Json | Format::Jsonl, Some(_)) => print_large(store, stored, self.output),
+            _ => self.output.bytes(printed),
+        }
     }
 
     fn close(self) -> Outcome {
@@ -191,6 +253,7 @@ impl<'a> List<'a> {
 fn print_record(form: Format, with_customer: bool, stored: &Stored, buffer: &mut Vec<u8>) -> Result<(), Failure> {
     match form {
         Format::Table => table_row(buffer, stored, with_customer),
+        Format::Json | Format::Jsonl if stored.large.is_some() => {}
         Format::Jsonl => line::print(buffer, stored),
         Format::Json => {
             line::print(buffer, stored);
@@ -222,15 +285,19 @@ fn table_row(buffer: &mut Vec<u8>, stored: &Stored, with_customer: bool) {
         false => String::new(),
     };
     let (at, stream, kind) = (stored.at.to_string(), stored.stream.to_string(), kind_name(stored.kind));
-    let words = preview(stored.kind, &stored.body, PREVIEW);
+    let words = match stored.large {
+        Some(length) => format!("({}, too long to be shown)", bytes(length)),
+        None => preview(stored.kind, &stored.body, PREVIEW),
+    };
     let row = format!("{at:27}  {stream:22}  {customer}{}  {kind:5}  {words}\n", stored.id);
     buffer.extend_from_slice(row.as_bytes());
 }
 
-/// Bytes stand in base64; JSON and text as they are.
+/// Bytes stand in base64; JSON and text as they are; of a large body the kind `large` and nothing.
 fn csv_row(buffer: &mut Vec<u8>, stored: &Stored) -> Result<(), Failure> {
     let mut writer = csv::Writer::from_writer(buffer);
     let (kind, body) = match (stored.kind, std::str::from_utf8(&stored.body)) {
+        _ if stored.large.is_some() => ("large", String::new()),
         (BodyKind::Bytes, _) | (_, Err(_)) => ("bytes", STANDARD.encode(&stored.body)),
         (kind, Ok(text)) => (kind_name(kind), text.to_string()),
     };

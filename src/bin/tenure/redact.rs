@@ -43,7 +43,7 @@ pub fn redact(global: &Global, args: &RedactArgs, output: &mut Output) -> Outcom
 fn look(global: &Global, args: &RedactArgs, output: &mut Output) -> Outcome {
     let store = global.open_read_only()?;
     let Some(stored) = store.get(&args.customer, args.id)? else { return Err(no_such_record()) };
-    let size = stored.body.len() as u64;
+    let size = stored.length();
     let people = [
         ("stream", stored.stream.to_string()),
         ("at", stored.at.to_string()),

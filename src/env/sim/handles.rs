@@ -11,6 +11,7 @@ use super::Sim;
 use super::faults::Failure;
 use super::world::World;
 use crate::env::{DirEntry, Env, File, Lock, Map, Medium, Metadata, OpenMode};
+use crate::sync::pause;
 use crate::window::Timestamp;
 
 /// An open file of one life of the machine.
@@ -29,6 +30,12 @@ impl fmt::Debug for SimFile {
 
 impl SimFile {
     fn world(&self) -> io::Result<MutexGuard<'_, World>> {
+        pause();
+        self.still()
+    }
+
+    /// The machine, if it has not been started again since the file was opened.
+    fn still(&self) -> io::Result<MutexGuard<'_, World>> {
         let world = self.sim.world();
         match world.life == self.life {
             true => Ok(world),
@@ -46,7 +53,7 @@ impl SimFile {
 
 impl Drop for SimFile {
     fn drop(&mut self) {
-        if let Ok(mut world) = self.world() {
+        if let Ok(mut world) = self.still() {
             world.close(self.node);
         }
     }
@@ -117,58 +124,66 @@ impl Drop for SimLock {
 
 impl Lock for SimLock {}
 
+impl Sim {
+    /// The machine, for a call that the kernel may let others overtake.
+    fn called(&self) -> MutexGuard<'_, World> {
+        pause();
+        self.world()
+    }
+}
+
 impl Env for Sim {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        let mut world = self.world();
+        let mut world = self.called();
         let node = world.open(path, mode)?;
         let writable = mode != OpenMode::Read;
         Ok(Arc::new(SimFile { sim: self.clone(), node, life: world.life, writable }))
     }
 
     fn map(&self, path: &Path) -> io::Result<Box<dyn Map<Target = [u8]>>> {
-        Ok(Box::new(SimMap(self.world().map(path)?)))
+        Ok(Box::new(SimMap(self.called().map(path)?)))
     }
 
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.world().rename_new(from, to)
+        self.called().rename_new(from, to)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.world().remove_file(path)
+        self.called().remove_file(path)
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.world().create_dir(path)
+        self.called().create_dir(path)
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.world().remove_dir(path)
+        self.called().remove_dir(path)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        self.world().list(path)
+        self.called().list(path)
     }
 
     fn metadata(&self, path: &Path) -> io::Result<Metadata> {
-        self.world().metadata(path)
+        self.called().metadata(path)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.world().sync_dir(path)
+        self.called().sync_dir(path)
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        let mut world = self.world();
+        let mut world = self.called();
         let node = world.lock(path)?;
         Ok(Box::new(SimLock { sim: self.clone(), node, life: world.life }))
     }
 
     fn free_space(&self, path: &Path) -> io::Result<u64> {
-        self.world().free_space(path)
+        self.called().free_space(path)
     }
 
     fn medium(&self, path: &Path) -> io::Result<Medium> {
-        self.world().medium(path)
+        self.called().medium(path)
     }
 
     fn now(&self) -> Timestamp {

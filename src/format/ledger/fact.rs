@@ -117,8 +117,10 @@ pub struct SegmentFact {
     pub hash: Digest,
     /// Length of the file.
     pub bytes: u64,
-    /// How many records it holds.
+    /// How many frames it holds.
     pub records: u64,
+    /// How many of them are chunks of large bodies, and so no records.
+    pub chunks: u64,
     /// Length of their bodies before compression, in bytes.
     pub raw_bytes: u64,
     /// The day of its earliest event.
@@ -269,6 +271,7 @@ impl SegmentFact {
         out.put(&self.hash);
         out.put_u64(self.bytes);
         out.put_u64(self.records);
+        out.put_u64(self.chunks);
         out.put_u64(self.raw_bytes);
         out.put_i32(self.first_day.number());
         out.put_i32(self.last_day.number());
@@ -289,6 +292,7 @@ impl SegmentFact {
             hash: from.array()?,
             bytes: from.u64()?,
             records: from.u64()?,
+            chunks: from.u64()?,
             raw_bytes: from.u64()?,
             first_day: take_day(from)?,
             last_day: take_day(from)?,

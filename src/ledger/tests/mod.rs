@@ -47,6 +47,7 @@ fn segment(partition: u64, number: u64) -> SegmentFact {
         hash: [number as u8; 32],
         bytes: 4_096,
         records: 17,
+        chunks: 2,
         raw_bytes: 40_000,
         first_day: at(0).day(),
         last_day: at(86_400).day(),

@@ -34,6 +34,7 @@ cases!(
     ingest_compressed,
     round_trip,
     reading,
+    put,
     json,
     usage,
     policy,

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
-use tenure::{Batch, Commit, ErrorKind, Record, Refusal, SourceOffset, Store};
+use tenure::{BODY_LIMIT, Batch, Commit, ErrorKind, Record, Refusal, SourceOffset, Store};
 
 use super::aside::Aside;
 use super::lanes::{LANES, Lanes, lane_of};
@@ -176,6 +176,11 @@ impl<'a> Lane<'a> {
     }
 
     fn take(&mut self, entry: Entry) -> Result<(), Failure> {
+        if let Entry::Record(line, record) = &entry
+            && record.body.len() > BODY_LIMIT
+        {
+            return self.upload(*line, record);
+        }
         self.upto = entry.line();
         if let Entry::Record(line, record) = entry {
             self.bytes += record.body.len();
@@ -185,6 +190,36 @@ impl<'a> Lane<'a> {
         match self.records.len() >= self.feed.batch_records || self.bytes >= BATCH_BYTES {
             true => self.append().and_then(|()| self.wait_down_to(IN_FLIGHT)),
             false => Ok(()),
+        }
+    }
+
+    /// A record too long for a batch comes in by itself, in the order of its line, and is waited for.
+    fn upload(&mut self, line: u64, record: &Record) -> Result<(), Failure> {
+        self.catch_up()?;
+        self.upto = line;
+        let body = &record.body;
+        let head = Record { body: Default::default(), ..record.clone() };
+        let uploaded = self.feed.store.upload(head).and_then(|upload| {
+            let name = self.feed.source.as_ref().map(|name| Lanes::name(name, self.lane));
+            let mut upload = match name {
+                Some(name) => upload.with_source(name, line),
+                None => upload,
+            };
+            upload.add(body)?;
+            upload.finish()
+        });
+        match uploaded {
+            Ok((_, commit)) => {
+                let raw_bytes = body.len() as u64;
+                self.in_flight.push_back(Pending { commit, records: 1, raw_bytes, upto: line });
+                self.sent_upto = line;
+                self.wait_down_to(0)
+            }
+            Err(error) if error.kind() == ErrorKind::Refused && !error.refusals().is_empty() => {
+                let (mut records, mut lines) = (vec![record.clone()], vec![line]);
+                self.set_aside(error.refusals(), &mut records, &mut lines)
+            }
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -8,14 +8,14 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
-use tenure::{BODY_LIMIT, Record};
+use tenure::Record;
 
 use super::lanes::Lanes;
 use crate::failure::Failure;
 use crate::line::{self, Fault};
 
-/// The longest line: the longest body with every byte of it escaped, and room for the other fields.
-const LINE_LIMIT: u64 = 6 * BODY_LIMIT as u64 + (64 << 10);
+/// The longest line, in bytes: a body of 1 GiB in base64, and room for the other fields. What is longer comes in by `tenure put`.
+const LINE_LIMIT: u64 = (1 << 30) / 3 * 4 + (64 << 10);
 /// How much of the first line goes into the name of a source.
 const NAME_BYTES: u64 = 256;
 /// Lines, and bytes of them, that travel from the reading thread at once; and how many such chunks may wait.
