@@ -8,9 +8,10 @@ use std::collections::{HashMap, VecDeque};
 
 use super::mixer::Mixed;
 use super::partitions::Partition;
-use crate::crypto::{CellKey, CellSecret, Sealer, YearKey, stream_key};
+use super::row::Row;
+use crate::crypto::{CellKey, Sealer};
 use crate::ident::{Handle, PartitionNumber, Salt, StoreId, SubjectNumber};
-use crate::keyring::{CustomerEntry, Secret, SecretScope};
+use crate::keyring::CustomerEntry;
 
 const SHARDS: usize = 16;
 /// Cells per shard: with less than 250 bytes each, the whole cache stays below 16 MiB.
@@ -76,9 +77,7 @@ impl Cells {
         if let Some(cell) = shard.lock().expect("no holder of this lock panics").get(&key) {
             return cell;
         }
-        // The newest secret that covers everything; a partition that is written to has its own key.
-        let whole = customer.secrets.iter().rev().find(|secret| secret.scope == SecretScope::Whole);
-        let cell_key = whole.and_then(|secret| cell_key(&self.store, secret, partition));
+        let cell_key = Row::new(&self.store, customer).newest(partition);
         let cell_key = cell_key.expect("an admitted customer has a secret to write under");
         let cell = Arc::new(Cell { handle: cell_key.handle(), sealer: cell_key.sealer(&self.salt) });
         shard.lock().expect("no holder of this lock panics").insert(key, cell.clone());
@@ -95,30 +94,7 @@ impl Cells {
 
 /// Every cell key under which `customer` may have records in `partition`, in the order of its secrets.
 pub fn cell_keys(store: &StoreId, customer: &CustomerEntry, partition: &Partition) -> Vec<CellKey> {
-    let keys = customer.secrets.iter().filter_map(|secret| cell_key(store, secret, partition));
-    keys.collect()
-}
-
-/// The key of the cell that a customer's secret reaches in `partition`, if it reaches one: under a partition's own key, or
-/// held, where that was destroyed.
-pub fn cell_key(store: &StoreId, secret: &Secret, partition: &Partition) -> Option<CellKey> {
-    if let SecretScope::Cell(one) = &secret.scope {
-        return (*one == partition.number).then(|| CellKey::from_key(secret.key.duplicate()));
-    }
-    let (stream, year, number) = (&partition.id.stream, partition.id.window.year(), partition.number);
-    let column = partition.key.as_ref()?;
-    let under = |year: YearKey| column.cell(&year.cell_secret(number));
-    match &secret.scope {
-        SecretScope::Whole => Some(under(YearKey::derive(store, &stream_key(store, &secret.key, stream), year))),
-        SecretScope::Stream(one) => (one == stream).then(|| under(YearKey::derive(store, &secret.key, year))),
-        SecretScope::Year(one, covered) => {
-            (one == stream && *covered == year).then(|| under(YearKey::from_key(secret.key.duplicate())))
-        }
-        SecretScope::Window(one) => {
-            (*one == number).then(|| column.cell(&CellSecret::from_key(secret.key.duplicate())))
-        }
-        SecretScope::Cell(_) => None,
-    }
+    Row::new(store, customer).keys(partition).collect()
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub use self::opening::register_opening;
 pub use self::rewrite::Changes;
 pub use self::verify::verify;
 pub use crate::format::keyring_column::{Column, NOTE_CELLS_LIMIT, PartitionEntry, Remnant, ScrubNote};
-pub use crate::format::keyring_entry::{CustomerEntry, CustomerState, Secret, SecretScope};
+pub use crate::format::keyring_entry::{CustomerEntry, CustomerState, Secret, SecretScope, StreamUse};
 pub use crate::format::keyring_hold::{HoldEntry, MATTER_LIMIT, REASON_LIMIT};
 
 /// Compaction is due when the log has this many bytes and more than half of them are dead.
