@@ -114,6 +114,17 @@ impl RecordId {
         let s = sequence.to_be_bytes();
         RecordId([b't', b'n', o[0], o[1], o[2], o[3], 0x80, 0, 0x80, 0, s[2], s[3], s[4], s[5], s[6], s[7]])
     }
+
+    /// Opening and sequence that such an id spells out; none for an id of another form. A caller may have given one of
+    /// this form too.
+    pub const fn spelled(&self) -> Option<(u32, u64)> {
+        match self.0 {
+            [b't', b'n', a, b, c, d, 0x80, 0, 0x80, 0, u, v, w, x, y, z] => {
+                Some((u32::from_be_bytes([a, b, c, d]), u64::from_be_bytes([0, 0, u, v, w, x, y, z])))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for RecordId {
@@ -245,6 +256,8 @@ mod tests {
     fn record_ids_read_back() {
         let id = RecordId::given(7, 0x1234_5678_9abc);
         assert_eq!(id.to_string(), "746e0000-0007-8000-8000-123456789abc");
+        assert_eq!(id.spelled(), Some((7, 0x1234_5678_9abc)));
+        assert_eq!(RecordId::from_bytes([7; 16]).spelled(), None);
         assert_eq!(id.to_string().parse::<RecordId>().unwrap(), id);
         assert_eq!(id.to_string().replace('-', "").parse::<RecordId>().unwrap(), id);
         for text in [

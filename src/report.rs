@@ -267,6 +267,10 @@ pub struct Stats {
     pub journals: u64,
     /// Bytes of those journal files.
     pub journal_bytes: u64,
+    /// Bytes of batches that wait to be written: beyond 64 MiB, appending waits for the disk.
+    pub waiting_bytes: u64,
+    /// The longest that this opening has held up an append until there was room for more.
+    pub longest_pause: std::time::Duration,
     /// Bytes of the keyring, one mirror.
     pub keyring_bytes: u64,
     /// Leaves of the ledger.

@@ -17,6 +17,18 @@ pub use shuttle::{
     thread,
 };
 
+/// Runs `work` on this thread and so many beside it that they are `count`; returns when all are done. Under a scheduler
+/// one runs after the other.
+pub fn side_by_side(count: usize, work: &(dyn Fn() + Sync)) {
+    #[cfg(not(shuttle))]
+    thread::scope(|scope| {
+        (1..count).for_each(|_| drop(scope.spawn(work)));
+        work();
+    });
+    #[cfg(shuttle)]
+    (0..count).for_each(|_| work());
+}
+
 /// Where a thread waits for the machine, and another may go on meanwhile: says so to the scheduler of a test.
 #[cfg(feature = "simulation")]
 pub fn pause() {

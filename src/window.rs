@@ -207,6 +207,9 @@ pub struct Window {
 }
 
 impl Window {
+    /// Before every window there is: where a search by window begins.
+    pub(crate) const FIRST: Window = Window { start: Day(i32::MIN), length: WindowLength::Day };
+
     /// The window of `length` that holds `at`.
     pub fn containing(at: Timestamp, length: WindowLength) -> Window {
         let date = at.day().date();

@@ -27,8 +27,13 @@ pub struct Sealer {
 impl Sealer {
     /// Makes `key` ready.
     pub fn new(key: &Key) -> Self {
+        Sealer::of(key.expose())
+    }
+
+    /// Makes a key that was derived for this alone ready.
+    pub(super) fn of(key: &[u8; 32]) -> Self {
         Sealer {
-            cipher: ChaCha20Poly1305::new(key.expose().into()),
+            cipher: ChaCha20Poly1305::new(key.into()),
             #[cfg(feature = "simulation")]
             fingerprint: seals::fingerprint(key),
         }
@@ -73,7 +78,6 @@ pub mod seals {
     use std::collections::HashMap;
 
     use super::super::hash::Hasher;
-    use super::super::key::Key;
     use super::Nonce;
 
     #[derive(Default)]
@@ -95,8 +99,8 @@ pub mod seals {
         (seals.used.len(), seals.repeats)
     }
 
-    pub(super) fn fingerprint(key: &Key) -> u64 {
-        short(&[key.expose()])
+    pub(super) fn fingerprint(key: &[u8; 32]) -> u64 {
+        short(&[key])
     }
 
     pub(super) fn note(key: u64, nonce: &Nonce, associated: &[u8], message: &[u8]) {

@@ -7,14 +7,15 @@
 //! ```
 //!
 //! Either death reaches the handle: without the customer's secret or without the partition's key a cell cannot even be
-//! found. Year keys and partition keys keep their HMAC midstates, so that a cell costs about eight compressions.
+//! found. Year keys, partition keys and cell keys keep their HMAC midstates, so that a handle costs eight compressions of
+//! SHA-256 and the data key beside it two more.
 
-use hkdf::Hkdf;
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{Hmac, KeyInit, Mac as _};
 use sha2::Sha256;
 
 use super::aead::{Nonce, Sealer};
 use super::key::Key;
+use super::mac::{Mac, Secret};
 use crate::ident::{Handle, LABEL_LIMIT, PartitionId, PartitionNumber, Salt, StoreId, Stream};
 
 const LABEL_BYTES: usize = 24;
@@ -41,21 +42,15 @@ fn keyed(key: &Key) -> Hmac<Sha256> {
     Hmac::new_from_slice(key.expose()).expect("HMAC takes keys of any length")
 }
 
-/// HKDF-SHA-256: extract with the store id as salt, expand with a label and one field.
+/// HKDF-SHA-256: extract with the store id as salt, expand with a label and one field to one block.
 fn hkdf(store: &StoreId, secret: &Key, name: &str, field: &[u8]) -> Key {
-    let hkdf = Hkdf::<Sha256>::new(Some(store.as_bytes()), secret.expose());
-    let mut bytes = [0; 32];
-    hkdf.expand_multi_info(&[&label(name), field], &mut bytes).expect("32 bytes are within HKDF's limit");
-    Key::take(&mut bytes)
+    let extracted = Mac::new(store.as_bytes()).of(&[secret.expose()]);
+    Key::take(&mut expand(&Mac::new(&extracted.0), name, field).0)
 }
 
 /// One block of HKDF-Expand: HMAC(key, label | field | 0x01).
-fn expand(key: &Key, name: &str, field: &[u8]) -> Key {
-    let mut mac = keyed(key);
-    mac.update(&label(name));
-    mac.update(field);
-    mac.update(&[1]);
-    finish(mac)
+fn expand(key: &Mac, name: &str, field: &[u8]) -> Secret {
+    key.of(&[&label(name), field, &[1]])
 }
 
 fn stream_field(stream: &Stream) -> [u8; 2 * LABEL_LIMIT] {
@@ -71,10 +66,10 @@ pub fn stream_key(store: &StoreId, secret: &Key, stream: &Stream) -> Key {
     hkdf(store, secret, "tenure/v1/stream", &stream_field(stream))
 }
 
-/// The key of one customer's records in one stream and calendar year, with its midstate.
+/// The key of one customer's records in one stream and calendar year, made ready.
 pub struct YearKey {
     key: Key,
-    mac: Hmac<Sha256>,
+    mac: Mac,
 }
 
 impl YearKey {
@@ -85,7 +80,7 @@ impl YearKey {
 
     /// A year key that survived as itself when its customer's row was exploded.
     pub fn from_key(key: Key) -> Self {
-        let mac = keyed(&key);
+        let mac = Mac::new(key.expose());
         YearKey { key, mac }
     }
 
@@ -96,38 +91,35 @@ impl YearKey {
 
     /// The row's half of a cell.
     pub fn cell_secret(&self, number: PartitionNumber) -> CellSecret {
-        let mut mac = self.mac.clone();
-        mac.update(&label("tenure/v1/cell"));
-        mac.update(&number.0.to_le_bytes());
-        CellSecret(finish(mac))
+        CellSecret(self.mac.of(&[&label("tenure/v1/cell"), &number.0.to_le_bytes()]))
     }
 }
 
 /// The row's half of a cell: what remains of a customer whose row was exploded down to one window.
-pub struct CellSecret(Key);
+pub struct CellSecret(Secret);
 
 impl CellSecret {
     /// One that was kept in the keyring.
-    pub fn from_key(key: Key) -> Self {
-        CellSecret(key)
+    pub fn from_key(key: &Key) -> Self {
+        CellSecret(Secret(*key.expose()))
     }
 
     /// The key itself, for sealing it into the keyring.
-    pub fn key(&self) -> &Key {
-        &self.0
+    pub fn key(&self) -> Key {
+        Key::take(&mut { self.0.0 })
     }
 }
 
-/// A partition's key, the column's half of its cells, with its midstate.
+/// A partition's key, the column's half of its cells, made ready.
 pub struct PartitionKey {
     key: Key,
-    mac: Hmac<Sha256>,
+    mac: Mac,
 }
 
 impl PartitionKey {
     /// Makes `key` ready.
     pub fn new(key: Key) -> Self {
-        let mac = keyed(&key);
+        let mac = Mac::new(key.expose());
         PartitionKey { key, mac }
     }
 
@@ -138,18 +130,13 @@ impl PartitionKey {
 
     /// Where row and column cross.
     pub fn cell(&self, secret: &CellSecret) -> CellKey {
-        let mut mac = self.mac.clone();
-        mac.update(secret.0.expose());
-        CellKey(finish(mac))
+        CellKey::ready(self.mac.of(&[&secret.0.0]))
     }
 
     /// The key of the partition's dictionary with this id.
     pub fn dictionary(&self, id: u32) -> DictionaryKey {
-        let mut mac = self.mac.clone();
-        mac.update(&label("tenure/v1/dictionary"));
-        mac.update(&id.to_le_bytes());
-        mac.update(&[1]);
-        DictionaryKey(finish(mac))
+        let mut derived = expand(&self.mac, "tenure/v1/dictionary", &id.to_le_bytes());
+        DictionaryKey(Key::take(&mut derived.0))
     }
 }
 
@@ -159,30 +146,56 @@ impl std::fmt::Debug for PartitionKey {
     }
 }
 
-/// The key of one cell.
-#[derive(Debug)]
-pub struct CellKey(Key);
+/// The key of a cell that may be read later: only its 32 bytes.
+pub struct CellSeed(Secret);
+
+/// The key of one cell, made ready.
+pub struct CellKey {
+    key: Secret,
+    mac: Mac,
+}
 
 impl CellKey {
+    fn ready(key: Secret) -> Self {
+        let mac = Mac::new(&key.0);
+        CellKey { key, mac }
+    }
+
     /// One that was kept in the keyring (a held cell).
-    pub fn from_key(key: Key) -> Self {
-        CellKey(key)
+    pub fn from_key(key: &Key) -> Self {
+        CellKey::ready(Secret(*key.expose()))
     }
 
     /// The key itself, for sealing it into the keyring.
-    pub fn key(&self) -> &Key {
-        &self.0
+    pub fn key(&self) -> Key {
+        Key::take(&mut { self.key.0 })
+    }
+
+    /// The key in little room, to be made ready again.
+    pub fn seed(&self) -> CellSeed {
+        CellSeed(Secret(self.key.0))
+    }
+
+    /// Made ready again.
+    pub fn from_seed(seed: &CellSeed) -> Self {
+        CellKey::ready(Secret(seed.0.0))
     }
 
     /// The pseudonym under which the cell's frames are found.
     pub fn handle(&self) -> Handle {
-        let full = expand(&self.0, "tenure/v1/handle", &[0; 16]);
-        Handle::from_bytes(std::array::from_fn(|index| full.expose()[index]))
+        let full = expand(&self.mac, "tenure/v1/handle", &[0; 16]);
+        Handle::from_bytes(std::array::from_fn(|index| full.0[index]))
     }
 
     /// The key that encrypts the cell's records of one opening.
     pub fn sealer(&self, salt: &Salt) -> Sealer {
-        Sealer::new(&expand(&self.0, "tenure/v1/dek", salt.as_bytes()))
+        Sealer::of(&expand(&self.mac, "tenure/v1/dek", salt.as_bytes()).0)
+    }
+}
+
+impl std::fmt::Debug for CellKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CellKey(..)")
     }
 }
 
@@ -203,7 +216,7 @@ impl DictionaryKey {
 
     /// What the dictionary is sealed with.
     pub fn sealer(&self) -> Sealer {
-        Sealer::new(&expand(&self.0, "tenure/v1/dict-dek", &[]))
+        Sealer::of(&expand(&Mac::new(self.0.expose()), "tenure/v1/dict-dek", &[]).0)
     }
 
     /// The nonce for sealing `plain` with `associated`, which is of fixed width: another one for whatever else is
@@ -263,6 +276,22 @@ mod tests {
         let stream = Stream::new("chat", "EU").unwrap();
         let year = YearKey::derive(&store, &stream_key(&store, &key(secret), &stream), 2025);
         PartitionKey::new(key(partition)).cell(&year.cell_secret(PartitionNumber(number)))
+    }
+
+    #[test]
+    fn stream_and_year_keys_are_the_usual_hkdf() {
+        let (store, secret) = (StoreId::from_bytes([9; 16]), key(1));
+        let stream = Stream::new("chat", "EU").unwrap();
+        let usual = |secret: &Key, name: &str, field: &[u8]| {
+            let mut bytes = [0; 32];
+            let hkdf = hkdf::Hkdf::<Sha256>::new(Some(store.as_bytes()), secret.expose());
+            hkdf.expand_multi_info(&[&label(name), field], &mut bytes).unwrap();
+            Key::take(&mut bytes)
+        };
+        let stream_key = stream_key(&store, &secret, &stream);
+        assert_eq!(stream_key, usual(&secret, "tenure/v1/stream", &stream_field(&stream)));
+        let year = usual(&stream_key, "tenure/v1/year", &2025_i16.to_le_bytes());
+        assert_eq!(*YearKey::derive(&store, &stream_key, 2025).key(), year);
     }
 
     /// Computed independently with Python's hmac and hashlib from the words of docs/format.md (tests/vectors/derive.py).

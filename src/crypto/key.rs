@@ -60,7 +60,7 @@ pub mod keys {
         KEYS.with(|keys| keys.borrow_mut().take()).into_iter().flatten().collect()
     }
 
-    pub(super) fn note(key: &[u8; 32]) {
+    pub(in crate::crypto) fn note(key: &[u8; 32]) {
         KEYS.with(|keys| {
             if let Some(keys) = keys.borrow_mut().as_mut() {
                 keys.insert(*key);

@@ -4,11 +4,13 @@
 //! A snapshot is a shared list plus the journal position published last. Lists change only by being replaced, so a
 //! reader keeps what it began with; a segment that was merged away is unlinked once nobody holds it any more.
 
-use crate::sync::{Arc, Mutex, RwLock};
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Arc, Mutex, RwLock, Weak};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::dictionaries::Dictionaries;
+use super::mixer::Mixed;
 use super::partitions::Partition;
 use crate::compress::Dictionary;
 use crate::env::{Env, File};
@@ -19,8 +21,12 @@ use crate::ident::{Handle, PartitionNumber, Salt, StoreId};
 use crate::segment::{self, Segment};
 use crate::window::Day;
 
-/// Segments kept open at once. Each holds a file descriptor and its sparse table.
-const OPEN_SEGMENTS: usize = 256;
+/// Of the files that a process may have open, segments take one in so many, and within these bounds. Each holds its
+/// sparse table as well.
+const SHARE_OF_FILES: usize = 4;
+const OPEN_SEGMENTS: std::ops::RangeInclusive<usize> = 64..=4096;
+/// Bytes of checked index blocks that open segments keep.
+const INDEX_BYTES: usize = 32 << 20;
 
 /// Where one frame stands in a journal file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,11 +69,26 @@ impl Totals {
 /// What readers need to know of one journal file.
 #[derive(Debug, Default)]
 struct JournalContents {
-    places: HashMap<Handle, Vec<Place>>,
+    /// Every frame in the order of the file, with the one of the same handle before it (counted from one; zero is none).
+    frames: Vec<(Place, u32)>,
+    /// The last frame of every handle, counted from one.
+    last: HashMap<Handle, u32, Mixed>,
     totals: BTreeMap<PartitionNumber, Totals>,
     sources: BTreeMap<[u8; 16], u64>,
     /// Where the groups taken in so far end.
     end: u64,
+}
+
+impl JournalContents {
+    /// The frames of a cell, the last one first.
+    fn backwards(&self, handle: &Handle) -> impl Iterator<Item = Place> {
+        let mut next = self.last.get(handle).copied().unwrap_or(0);
+        std::iter::from_fn(move || {
+            let (place, before) = self.frames.get(next.checked_sub(1)? as usize)?;
+            next = *before;
+            Some(*place)
+        })
+    }
 }
 
 /// A journal file that has not been settled, with the index of its frames.
@@ -106,9 +127,13 @@ impl JournalFile {
     /// Takes in a group that starts at `start` and ends at `end`.
     pub fn index(&self, start: u64, end: u64, group: &Indexed) {
         let mut contents = self.contents.write().expect("no holder of this lock panics");
+        let contents = &mut *contents;
+        contents.frames.reserve(group.frames.len());
         for (handle, place) in &group.frames {
             let place = Place { offset: start + place.offset, length: place.length };
-            contents.places.entry(*handle).or_default().push(place);
+            let number = contents.frames.len() as u32 + 1;
+            let before = contents.last.insert(*handle, number).unwrap_or(0);
+            contents.frames.push((place, before));
         }
         for (partition, totals) in &group.totals {
             contents.totals.entry(*partition).or_default().add(totals);
@@ -122,8 +147,15 @@ impl JournalFile {
     /// The frames of a cell that start before `limit`.
     pub fn places(&self, handle: &Handle, limit: u64) -> Vec<Place> {
         let contents = self.contents.read().expect("no holder of this lock panics");
-        let places = contents.places.get(handle).map_or(&[][..], Vec::as_slice);
-        places.iter().copied().filter(|place| place.offset < limit).collect()
+        let mut places: Vec<Place> = contents.backwards(handle).filter(|place| place.offset < limit).collect();
+        places.reverse();
+        places
+    }
+
+    /// Whether any frame of a cell starts before `limit`.
+    pub fn holds(&self, handle: &Handle, limit: u64) -> bool {
+        let contents = self.contents.read().expect("no holder of this lock panics");
+        contents.backwards(handle).any(|place| place.offset < limit)
     }
 
     /// Sums per partition.
@@ -149,6 +181,18 @@ pub struct SegmentSlot {
     pub fact: SegmentFact,
     /// Where it is.
     pub path: PathBuf,
+    open: RwLock<Option<Arc<Segment>>>,
+}
+
+impl SegmentSlot {
+    fn segment(&self) -> Option<Arc<Segment>> {
+        self.open.read().expect("no holder of this lock panics").clone()
+    }
+
+    /// Lets go of the file; who reads it at the time goes on.
+    fn close(&self) {
+        *self.open.write().expect("no holder of this lock panics") = None;
+    }
 }
 
 /// What is visible: replaced as a whole, never changed.
@@ -185,9 +229,20 @@ impl Snapshot {
     }
 }
 
+/// The slots whose file is open, in no order, and what chooses among them.
+#[derive(Default)]
 struct OpenSegments {
-    files: HashMap<(PartitionNumber, u64), (Arc<Segment>, u64)>,
-    clock: u64,
+    slots: Vec<Weak<SegmentSlot>>,
+    dice: u64,
+}
+
+impl OpenSegments {
+    /// Any of them, taken out. Who reads many segments in turns would meet the oldest one next.
+    fn draw(&mut self) -> Option<Weak<SegmentSlot>> {
+        self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let count = self.slots.len() as u64;
+        (count > 0).then(|| self.slots.swap_remove(((self.dice >> 33) % count) as usize))
+    }
 }
 
 /// The catalog of one store.
@@ -197,6 +252,8 @@ pub struct Catalog {
     store: StoreId,
     state: RwLock<Snapshot>,
     open: Mutex<OpenSegments>,
+    open_limit: usize,
+    index_bytes: Arc<AtomicUsize>,
     doomed: Mutex<Vec<Arc<SegmentSlot>>>,
     /// What bodies are compressed with.
     pub dictionaries: Dictionaries,
@@ -205,12 +262,15 @@ pub struct Catalog {
 impl Catalog {
     /// The catalog of the store in `root`, empty.
     pub fn new(env: Arc<dyn Env>, root: &Path, store: StoreId) -> Self {
+        let open_limit = (env.open_files() / SHARE_OF_FILES).clamp(*OPEN_SEGMENTS.start(), *OPEN_SEGMENTS.end());
         Catalog {
             env,
             root: root.to_path_buf(),
             store,
             state: RwLock::new(Snapshot { view: Arc::default(), published: Position::default() }),
-            open: Mutex::new(OpenSegments { files: HashMap::new(), clock: 0 }),
+            open: Mutex::default(),
+            open_limit,
+            index_bytes: Arc::default(),
             doomed: Mutex::default(),
             dictionaries: Dictionaries::default(),
         }
@@ -219,7 +279,7 @@ impl Catalog {
     /// The segment that `fact` names, as a slot of the view.
     pub fn slot(&self, fact: SegmentFact) -> Arc<SegmentSlot> {
         let path = segment::path(&self.root, &fact.id, fact.segment);
-        Arc::new(SegmentSlot { fact, path })
+        Arc::new(SegmentSlot { fact, path, open: RwLock::default() })
     }
 
     /// What is visible now.
@@ -245,16 +305,10 @@ impl Catalog {
     ///
     /// # Errors
     /// Damage in its header, footer or sparse table; anything the operating system answers.
-    pub fn open(&self, slot: &SegmentSlot) -> Result<Arc<Segment>> {
-        let key = (slot.fact.partition, slot.fact.segment);
-        let mut open = self.open.lock().expect("no holder of this lock panics");
-        open.clock += 1;
-        let now = open.clock;
-        if let Some((segment, used)) = open.files.get_mut(&key) {
-            *used = now;
+    pub fn open(&self, slot: &Arc<SegmentSlot>) -> Result<Arc<Segment>> {
+        if let Some(segment) = &*slot.open.read().expect("no holder of this lock panics") {
             return Ok(segment.clone());
         }
-        drop(open);
         let segment = Segment::open(&*self.env, &slot.path, Some(&slot.fact.hash));
         let segment = segment.map_err(|error| match error.kind() {
             ErrorKind::NotFound => error.hint("bring this segment back from a copy of the store; see `tenure repair`"),
@@ -263,13 +317,14 @@ impl Catalog {
         if segment.head().store != self.store || segment.partition() != slot.fact.partition {
             return Err(Error::corrupt(&slot.path, 0, "the segment belongs to another store or partition"));
         }
-        let segment = Arc::new(segment);
-        let mut open = self.open.lock().expect("no holder of this lock panics");
-        open.files.insert(key, (segment.clone(), now));
-        if open.files.len() > OPEN_SEGMENTS {
-            let oldest = open.files.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| *key);
-            oldest.map(|key| open.files.remove(&key));
+        let segment = Arc::new(segment.counted(self.index_bytes.clone()));
+        let mut held = slot.open.write().expect("no holder of this lock panics");
+        if let Some(other) = &*held {
+            return Ok(other.clone()); // Somebody else opened it meanwhile.
         }
+        *held = Some(segment.clone());
+        drop(held);
+        self.note_open(slot);
         Ok(segment)
     }
 
@@ -281,13 +336,38 @@ impl Catalog {
         self.dictionaries.named(&*self.env, &self.root, partition, id)
     }
 
+    /// Takes `slot` among the open ones, and closes others where they are too many.
+    fn note_open(&self, slot: &Arc<SegmentSlot>) {
+        let mut open = self.open.lock().expect("no holder of this lock panics");
+        let mut closed = Vec::new();
+        while open.slots.len() >= self.open_limit {
+            closed.extend(open.draw());
+        }
+        open.slots.push(Arc::downgrade(slot));
+        drop(open);
+        closed.iter().filter_map(Weak::upgrade).for_each(|slot| slot.close());
+    }
+
+    /// Sees to it that open segments do not keep too much of their indexes.
+    pub fn trim(&self) {
+        if self.index_bytes.load(Ordering::Relaxed) <= INDEX_BYTES {
+            return;
+        }
+        let mut drawn = Vec::new();
+        while self.index_bytes.load(Ordering::Relaxed) > INDEX_BYTES / 4 * 3 {
+            let slot = self.open.lock().expect("no holder of this lock panics").draw();
+            let Some(slot) = slot else { break };
+            if let Some(segment) = slot.upgrade().and_then(|slot| slot.segment()) {
+                segment.forget_index();
+                drawn.push(slot);
+            }
+        }
+        self.open.lock().expect("no holder of this lock panics").slots.extend(drawn);
+    }
+
     /// Remembers segments that no new snapshot names, until [`Catalog::sweep`] may unlink them.
     pub fn doom(&self, slots: Vec<Arc<SegmentSlot>>) {
-        let mut open = self.open.lock().expect("no holder of this lock panics");
-        for slot in &slots {
-            open.files.remove(&(slot.fact.partition, slot.fact.segment));
-        }
-        drop(open);
+        slots.iter().for_each(|slot| slot.close());
         self.doomed.lock().expect("no holder of this lock panics").extend(slots);
     }
 
@@ -308,5 +388,32 @@ impl Catalog {
             }
         }
         Ok(removed)
+    }
+}
+
+#[cfg(all(test, feature = "simulation"))]
+mod tests {
+    use super::*;
+    use crate::env::{OpenMode, sim::Sim};
+
+    #[test]
+    fn the_frames_of_a_handle_come_back_in_order_up_to_the_limit() {
+        let env = Sim::new(1);
+        let file = env.open("j".as_ref(), OpenMode::CreateNew).unwrap();
+        let journal = JournalFile::new(1, "j".into(), file, 1, Salt::from_bytes([1; 16]));
+        let handle = |number: u64| Handle::from_bytes(u128::from(number).to_le_bytes());
+        for group in 0..5_u64 {
+            let frame = |number: u64| (handle(number % 3), Place { offset: number, length: 7 });
+            let frames = (0..10).map(frame).collect();
+            journal.index(group * 10, group * 10 + 10, &Indexed { frames, ..Indexed::default() });
+        }
+        for number in 0..3 {
+            let expected: Vec<u64> = (0..50).filter(|at| at % 10 % 3 == number && *at < 33).collect();
+            let found: Vec<u64> = journal.places(&handle(number), 33).iter().map(|place| place.offset).collect();
+            assert_eq!(found, expected);
+            assert!(journal.holds(&handle(number), number + 1) && !journal.holds(&handle(number), number));
+        }
+        assert!(journal.places(&handle(3), u64::MAX).is_empty());
+        assert_eq!(journal.end(), 50);
     }
 }

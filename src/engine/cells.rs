@@ -1,18 +1,20 @@
 //! Cells made ready to write: handle and data key of one customer in one partition, kept for this opening.
 //!
-//! A bounded cache in shards, so that appending threads rarely meet. Emptied as a whole when a shard is full, and by
-//! [`Cells::purge`], because a key that lives on in a cache is not dead.
+//! A bounded cache in shards, so that appending threads rarely meet. A full shard lets go of one cell at a time that was
+//! not asked for lately; [`Cells::purge`] empties all, because a key that lives on in a cache is not dead.
 
 use crate::sync::{Arc, Mutex};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
+use super::mixer::Mixed;
 use super::partitions::Partition;
-use crate::crypto::{CellKey, CellSecret, Sealer, YearKey, stream_key};
+use super::row::Row;
+use crate::crypto::{CellKey, Sealer};
 use crate::ident::{Handle, PartitionNumber, Salt, StoreId, SubjectNumber};
-use crate::keyring::{CustomerEntry, Secret, SecretScope};
+use crate::keyring::CustomerEntry;
 
 const SHARDS: usize = 16;
-/// Cells per shard: with about 200 bytes each, the whole cache stays below 16 MiB.
+/// Cells per shard: with less than 250 bytes each, the whole cache stays below 16 MiB.
 const SHARD_LIMIT: usize = 4096;
 
 /// A cell made ready to write.
@@ -24,7 +26,36 @@ pub struct Cell {
     pub sealer: Sealer,
 }
 
-type Shard = HashMap<(SubjectNumber, PartitionNumber), Arc<Cell>>;
+type Name = (SubjectNumber, PartitionNumber);
+
+#[derive(Default)]
+struct Shard {
+    cells: HashMap<Name, (Arc<Cell>, bool), Mixed>,
+    /// In the order in which they came, but for those that were asked for when it was their turn to go.
+    order: VecDeque<Name>,
+}
+
+impl Shard {
+    fn get(&mut self, name: &Name) -> Option<Arc<Cell>> {
+        let (cell, touched) = self.cells.get_mut(name)?;
+        *touched = true;
+        Some(cell.clone())
+    }
+
+    fn insert(&mut self, name: Name, cell: Arc<Cell>) {
+        while self.cells.len() >= SHARD_LIMIT {
+            let Some(oldest) = self.order.pop_front() else { break };
+            let touched = self.cells.get_mut(&oldest).is_some_and(|(_, touched)| std::mem::take(touched));
+            match touched {
+                true => self.order.push_back(oldest),
+                false => drop(self.cells.remove(&oldest)),
+            }
+        }
+        if self.cells.insert(name, (cell, false)).is_none() {
+            self.order.push_back(name);
+        }
+    }
+}
 
 /// The cells written lately.
 pub struct Cells {
@@ -44,53 +75,57 @@ impl Cells {
         let key = (customer.subject, partition.number);
         let shard = &self.shards[usize::from(customer.subject.as_bytes()[0]) % SHARDS];
         if let Some(cell) = shard.lock().expect("no holder of this lock panics").get(&key) {
-            return cell.clone();
+            return cell;
         }
-        // The newest secret that covers everything; a partition that is written to has its own key.
-        let whole = customer.secrets.iter().rev().find(|secret| secret.scope == SecretScope::Whole);
-        let cell_key = whole.and_then(|secret| cell_key(&self.store, secret, partition));
+        let cell_key = Row::new(&self.store, customer).newest(partition);
         let cell_key = cell_key.expect("an admitted customer has a secret to write under");
         let cell = Arc::new(Cell { handle: cell_key.handle(), sealer: cell_key.sealer(&self.salt) });
-        let mut shard = shard.lock().expect("no holder of this lock panics");
-        if shard.len() >= SHARD_LIMIT {
-            shard.clear();
-        }
-        shard.insert(key, cell.clone());
+        shard.lock().expect("no holder of this lock panics").insert(key, cell.clone());
         cell
     }
 
     /// Forgets every cell, wiping its key.
     pub fn purge(&self) {
         for shard in &self.shards {
-            shard.lock().expect("no holder of this lock panics").clear();
+            *shard.lock().expect("no holder of this lock panics") = Shard::default();
         }
     }
 }
 
 /// Every cell key under which `customer` may have records in `partition`, in the order of its secrets.
 pub fn cell_keys(store: &StoreId, customer: &CustomerEntry, partition: &Partition) -> Vec<CellKey> {
-    let keys = customer.secrets.iter().filter_map(|secret| cell_key(store, secret, partition));
-    keys.collect()
+    Row::new(store, customer).keys(partition).collect()
 }
 
-/// The key of the cell that a customer's secret reaches in `partition`, if it reaches one: under a partition's own key, or
-/// held, where that was destroyed.
-pub fn cell_key(store: &StoreId, secret: &Secret, partition: &Partition) -> Option<CellKey> {
-    if let SecretScope::Cell(one) = &secret.scope {
-        return (*one == partition.number).then(|| CellKey::from_key(secret.key.duplicate()));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Key;
+
+    fn cell(byte: u8) -> Arc<Cell> {
+        Arc::new(Cell { handle: Handle::from_bytes([byte; 16]), sealer: Sealer::new(&Key::take(&mut [byte; 32])) })
     }
-    let (stream, year, number) = (&partition.id.stream, partition.id.window.year(), partition.number);
-    let column = partition.key.as_ref()?;
-    let under = |year: YearKey| column.cell(&year.cell_secret(number));
-    match &secret.scope {
-        SecretScope::Whole => Some(under(YearKey::derive(store, &stream_key(store, &secret.key, stream), year))),
-        SecretScope::Stream(one) => (one == stream).then(|| under(YearKey::derive(store, &secret.key, year))),
-        SecretScope::Year(one, covered) => {
-            (one == stream && *covered == year).then(|| under(YearKey::from_key(secret.key.duplicate())))
+
+    fn name(number: u64) -> Name {
+        (SubjectNumber::from_bytes((u128::from(number) << 64 | 5).to_le_bytes()), PartitionNumber(number % 7))
+    }
+
+    #[test]
+    fn a_full_shard_lets_go_of_what_nobody_asked_for() {
+        let mut shard = Shard::default();
+        for number in 0..SHARD_LIMIT as u64 {
+            shard.insert(name(number), cell(1));
         }
-        SecretScope::Window(one) => {
-            (*one == number).then(|| column.cell(&CellSecret::from_key(secret.key.duplicate())))
+        for number in 0..100 {
+            assert!(shard.get(&name(number)).is_some());
         }
-        SecretScope::Cell(_) => None,
+        for number in 0..1_000 {
+            shard.insert(name(1 << 40 | number), cell(2));
+        }
+        assert_eq!((shard.cells.len(), shard.order.len()), (SHARD_LIMIT, SHARD_LIMIT));
+        assert!((0..100).all(|number| shard.get(&name(number)).is_some()), "they were asked for");
+        assert!((100..1_100).all(|number| shard.get(&name(number)).is_none()), "they were not");
+        assert!((1_100..SHARD_LIMIT as u64).all(|number| shard.get(&name(number)).is_some()), "nothing else had to go");
+        assert_eq!(shard.get(&name(1 << 40)).unwrap().handle, cell(2).handle);
     }
 }

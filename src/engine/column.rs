@@ -6,9 +6,9 @@ use crate::sync::Arc;
 use crate::sync::atomic::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::cells::cell_key;
 use super::partitions::Partition;
 use super::read::CellReader;
+use super::row::Row;
 use super::{Engine, Writer, acts, dictionaries, merge};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::{Act, HeldCells};
@@ -96,12 +96,11 @@ fn take_out(
     for subject in subjects {
         let Some(row) = rows.get_mut(subject) else { continue };
         let mut secrets = Vec::new();
-        for secret in &row.secrets {
-            let Some(key) = cell_key(&engine.store, secret, partition) else { continue };
+        for (secret, key) in Row::new(&engine.store, row).secrets(partition) {
             if reader.exists(number, &key.handle())? {
                 remnant.held.push((key.handle(), *subject));
-                let key = key.key().duplicate();
-                secrets.push(Secret { scope: SecretScope::Cell(number), restricted: secret.restricted, key });
+                let scope = SecretScope::Cell(number);
+                secrets.push(Secret { scope, restricted: secret.restricted, key: key.key() });
             }
         }
         // In front: writers use the newest, which is the last.

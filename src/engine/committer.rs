@@ -157,7 +157,12 @@ impl Committer {
 
     /// Whether appenders must wait before they queue more.
     pub fn is_crowded(&self) -> bool {
-        self.queue().waiting_bytes > WAITING_LIMIT
+        self.waiting_bytes() > WAITING_LIMIT
+    }
+
+    /// Bytes of groups that wait to be written.
+    pub fn waiting_bytes(&self) -> usize {
+        self.queue().waiting_bytes
     }
 
     /// Whether the group with `ticket` is durable; its failure if it never will be.

@@ -1,13 +1,13 @@
 //! A batch becomes a group on its caller's thread: admitted, keyed, compressed, encrypted and framed.
 //!
-//! Everything that can refuse a batch comes first and looks at every record, so that a refused batch has written
-//! nothing and names all that is wrong with it.
+//! Everything that can refuse a batch comes first (see `admit`) and looks at every record, so that a refused batch has
+//! written nothing and names all that is wrong with it.
 
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use std::collections::HashMap;
 use std::path::Path;
 
+use super::admit::{Admitted, Row};
 use super::catalog::{Indexed, Place, Totals};
 use super::cells::{Cell, Cells};
 use super::committer::{Opening, Pending};
@@ -17,13 +17,13 @@ use super::partitions::{Partition, Partitions};
 use super::read::Hit;
 use crate::compress;
 use crate::env::{Env, random};
-use crate::error::{Error, ErrorKind, Refusal, RefusalReason, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::{FRAME_OVERHEAD, FrameContext, FrameHead, FrameKind, Prefix};
 use crate::format::group::{FramePlace, GroupBuilder, SourceMark};
-use crate::ident::{CustomerId, Handle, PartitionId, PartitionNumber};
-use crate::keyring::{CustomerEntry, CustomerState, Found, Keyring};
+use crate::ident::{Handle, PartitionId, PartitionNumber};
+use crate::keyring::{CustomerEntry, Found, Keyring};
 use crate::policy::{Policy, Rule};
-use crate::record::{BODY_LIMIT, Batch, Record};
+use crate::record::{Batch, Record};
 use crate::window::Timestamp;
 
 /// The 48-bit sequence of one opening.
@@ -82,8 +82,8 @@ impl Encoder<'_> {
     /// [`ErrorKind::Refused`] with every refused record, before anything is written; [`ErrorKind::Invalid`] where the
     /// batch is longer than one commit may be; what the keyring answers.
     pub fn encode(&self, batch: &Batch) -> Result<Pending> {
-        let windows = self.admit(batch)?;
-        let (mut ready, needs) = self.key(&batch.records, windows)?;
+        let admitted = self.admit(batch)?;
+        let (mut ready, needs) = self.key(&batch.records, admitted)?;
         // One run per partition; within it, frames stay in the order of the batch.
         ready.sort_by_key(|ready| ready.partition.number);
         let mut group = self.seal(&ready)?;
@@ -144,100 +144,46 @@ impl Encoder<'_> {
         FrameHead { kind, flags: 0, opening, sequence, random, handle, dictionary }
     }
 
-    /// The partition that each record belongs to, or every reason why one may not come in.
-    pub(super) fn admit(&self, batch: &Batch) -> Result<Vec<PartitionId>> {
-        let mut partitions = Vec::with_capacity(batch.records.len());
-        let mut refusals = Vec::new();
-        let mut known = HashMap::new();
-        for (index, record) in batch.records.iter().enumerate() {
-            let fence = match known.get(&record.customer) {
-                Some(fence) => *fence,
-                None => {
-                    let fence = self.fence(&record.customer, batch.backfill)?;
-                    known.insert(&record.customer, fence);
-                    fence
-                }
-            };
-            match self.admit_one(record, fence) {
-                Ok(partition) => partitions.push(partition),
-                Err(reason) => refusals.push(Refusal { index, reason }),
-            }
-        }
-        let Some(first) = refusals.first() else { return Ok(partitions) };
-        let message = match refusals.len() {
-            1 => format!("record {} of the batch is refused: {}", first.index, first.reason),
-            count => {
-                format!(
-                    "{count} records of the batch are refused, the first ({}) because {}",
-                    first.index, first.reason
-                )
-            }
-        };
-        Err(Error::new(ErrorKind::Refused, message)
-            .refusing(refusals)
-            .hint("nothing was written; append the batch without them"))
-    }
-
-    fn admit_one(&self, record: &Record, fence: Option<Timestamp>) -> Result<PartitionId, RefusalReason> {
-        if record.body.len() > BODY_LIMIT {
-            return Err(RefusalReason::TooLarge);
-        }
-        let length = self.policy.admits(&record.stream, record.at, self.now)?;
-        if self.fences.has_expired(&record.stream, record.at) {
-            return Err(RefusalReason::Expired);
-        }
-        if fence.is_some_and(|fence| record.at <= fence) {
-            return Err(RefusalReason::Erased);
-        }
-        Ok(PartitionId::holding(record.stream.clone(), record.at, length))
-    }
-
-    /// The time up to which events of a customer are refused. A backfill passes the fences that have lapsed, but not
-    /// the tombstone of an erasure; while that is still to be written, nothing passes: the next life has no secret yet.
-    fn fence(&self, customer: &CustomerId, backfill: bool) -> Result<Option<Timestamp>> {
-        let lapsed = |time: Option<Timestamp>| time.filter(|_| !backfill);
-        Ok(match self.keyring.customer(customer)? {
-            None => lapsed(self.fences.lapsed()),
-            Some(found) if self.fences.has_subject(&found.entry.subject) => match found.entry.state {
-                CustomerState::Tombstone { erased } => Some(erased),
-                CustomerState::Living => Some(Timestamp::from_micros(i64::MAX)),
-            },
-            Some(found) => match found.entry.state {
-                CustomerState::Tombstone { erased } => Some(erased),
-                CustomerState::Living => lapsed(found.entry.not_before),
-            },
-        })
-    }
-
     /// Finds or makes the keys of every record. Returns the highest keyring entry that any of them depends on.
-    pub(super) fn key<'r>(&self, records: &'r [Record], windows: Vec<PartitionId>) -> Result<(Vec<Ready<'r>>, u64)> {
+    pub(super) fn key<'r>(&self, records: &'r [Record], admitted: Admitted) -> Result<(Vec<Ready<'r>>, u64)> {
+        let Admitted { mut rows, mut columns, cells } = admitted;
         let mut needs = 0;
-        let mut known: HashMap<(&CustomerId, u64), Arc<Cell>> = HashMap::new();
+        for column in &mut columns {
+            let used = self.partitions.use_partition(self.keyring, &column.id)?;
+            needs = needs.max(used.1);
+            column.partition = Some(used);
+        }
         let mut ready = Vec::with_capacity(records.len());
         let first = self.sequence.take(records.len())?;
-        for ((record, id), sequence) in records.iter().zip(windows).zip(first..) {
-            let (partition, entry) = self.partitions.use_partition(self.keyring, &id)?;
-            needs = needs.max(entry);
-            let cell = match known.get(&(&record.customer, partition.number.0)) {
-                Some(cell) => cell.clone(),
-                None => {
-                    let (customer, entry) = self.customer(record, &id)?;
-                    needs = needs.max(entry);
-                    let cell = self.cells.get(&customer, &partition);
-                    known.insert((&record.customer, partition.number.0), cell.clone());
-                    cell
-                }
-            };
-            ready.push(Ready { record, partition, cell, sequence });
+        for ((record, (row, column)), sequence) in records.iter().zip(cells).zip(first..) {
+            let column = &columns[column as usize];
+            let (partition, _) = column.partition.as_ref().expect("every column was just made sure of");
+            let row = &mut rows[row as usize];
+            let customer = self.customer(record, row, &column.id)?;
+            needs = needs.max(customer.number);
+            let cell = self.cells.get(&customer.entry, partition);
+            ready.push(Ready { record, partition: partition.clone(), cell, sequence });
         }
         Ok((ready, needs))
     }
 
-    fn customer(&self, record: &Record, partition: &PartitionId) -> Result<(Arc<CustomerEntry>, u64)> {
+    /// The entry of a record's customer, made or extended where what was found does not cover the use.
+    fn customer<'f>(
+        &self,
+        record: &Record,
+        row: &'f mut Row,
+        partition: &PartitionId,
+    ) -> Result<&'f Found<CustomerEntry>> {
         let (stream, window) = (&record.stream, &partition.window);
-        let lapsed = self.fences.lapsed();
-        let found = self.keyring.use_customer(&record.customer, stream, window, self.now, lapsed)?;
-        Ok((found.entry, found.number))
+        let enough = |found: &Found<CustomerEntry>| found.entry.is_writable() && found.entry.covers(stream, window);
+        let found = match row.found.take().filter(enough) {
+            Some(found) => found,
+            None => {
+                let (customer, lapsed) = ((&record.customer, row.tag), self.fences.lapsed());
+                self.keyring.use_customer(customer, stream, window, self.now, lapsed)?
+            }
+        };
+        Ok(row.found.insert(found))
     }
 
     /// What new records of `partition` are compressed with.

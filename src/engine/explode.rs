@@ -239,7 +239,7 @@ fn split_year(
     living
         .map(|partition| {
             let scope = SecretScope::Window(partition.number);
-            Secret { scope, restricted, key: key.cell_secret(partition.number).key().duplicate() }
+            Secret { scope, restricted, key: key.cell_secret(partition.number).key() }
         })
         .collect()
 }

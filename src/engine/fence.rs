@@ -1,6 +1,7 @@
 //! What may no longer pass: customers that are being erased, partitions that are being expired, and the gate that
 //! appends go through, so that a verb can wait until those under way are out.
 
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -15,7 +16,7 @@ use crate::window::{Day, Timestamp};
 /// Takes over what the ledger says of destructive acts.
 pub fn follow_acts(engine: &Engine, ledger: &Ledger) {
     let acts = &ledger.state().acts;
-    let mut closed = engine.fences.closed.write().expect("no holder of this lock panics");
+    let mut closed = engine.fences.closing();
     for (number, state) in acts.by_number.range(closed.followed + 1..) {
         closed.followed = *number;
         match &state.act {
@@ -56,10 +57,24 @@ impl Closed {
 #[derive(Debug, Default)]
 pub struct Fences {
     closed: RwLock<Closed>,
+    changes: AtomicU64,
     gate: RwLock<()>,
 }
 
 impl Fences {
+    /// The right to change what is closed. Counted before anything changes, so that whoever sees the new count and then
+    /// looks waits for the change.
+    fn closing(&self) -> RwLockWriteGuard<'_, Closed> {
+        let closed = self.closed.write().expect("no holder of this lock panics");
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        closed
+    }
+
+    /// A number that is another one once anything more has been closed: what passed at the same number passes still.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
     /// Lets an append pass; held until its group is queued.
     pub fn pass(&self) -> RwLockReadGuard<'_, ()> {
         self.gate.read().expect("no holder of this lock panics")
@@ -72,17 +87,17 @@ impl Fences {
 
     /// Closes off customers.
     pub fn close_subjects(&self, subjects: &[SubjectNumber]) {
-        self.closed.write().expect("no holder of this lock panics").subjects.extend(subjects);
+        self.closing().subjects.extend(subjects);
     }
 
     /// Keeps readers from a customer of whom a part is let go.
     pub fn close_part(&self, subject: SubjectNumber) {
-        self.closed.write().expect("no holder of this lock panics").parts.insert(subject, u64::MAX);
+        self.closing().parts.insert(subject, u64::MAX);
     }
 
     /// Lets readers in again; what was read before is stale.
     pub fn open_part(&self, subject: SubjectNumber) {
-        self.closed.write().expect("no holder of this lock panics").part(subject);
+        self.closing().part(subject);
     }
 
     /// How many parts of customers have been let go so far: readers note it before they look at anything.
@@ -105,7 +120,7 @@ impl Fences {
 
     /// Closes off partitions, each with its stream and the first day after its window.
     pub fn close_partitions(&self, partitions: &[(PartitionNumber, Stream, Day)]) {
-        let mut closed = self.closed.write().expect("no holder of this lock panics");
+        let mut closed = self.closing();
         for (number, stream, end) in partitions {
             closed.partitions.insert(*number);
             let until = closed.expired_until.entry(stream.clone()).or_insert(*end);
@@ -120,7 +135,7 @@ impl Fences {
 
     /// Notes that fences up to an erasure have lapsed.
     pub fn lapse(&self, erased: Timestamp) {
-        let mut closed = self.closed.write().expect("no holder of this lock panics");
+        let mut closed = self.closing();
         closed.lapsed = closed.lapsed.max(Some(erased));
     }
 
@@ -134,10 +149,10 @@ impl Fences {
         self.closed.read().expect("no holder of this lock panics").partitions.contains(&partition)
     }
 
-    /// Whether the window of an event has expired in its stream.
-    pub fn has_expired(&self, stream: &Stream, at: Timestamp) -> bool {
+    /// The time before which the windows of a stream have expired.
+    pub fn expired_until(&self, stream: &Stream) -> Option<Timestamp> {
         let closed = self.closed.read().expect("no holder of this lock panics");
-        closed.expired_until.get(stream).is_some_and(|until| at < until.start())
+        closed.expired_until.get(stream).map(|until| until.start())
     }
 
     /// Refuses to go on with what is held where it was closed off meanwhile. That its partition has expired does not.

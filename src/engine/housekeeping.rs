@@ -1,6 +1,7 @@
 //! The steps that keep a store in shape, one at a time: settle what waits, fold the keyring, slow appenders down.
 
 use crate::sync::Arc;
+use crate::sync::atomic::Ordering;
 
 use super::catalog::JournalFile;
 use super::{Engine, Writer, settle};
@@ -30,25 +31,41 @@ pub fn waiting(engine: &Engine) -> Vec<Arc<JournalFile>> {
 pub fn keep_up(engine: &Engine, writer: &Writer) -> Result<()> {
     let limit = if writer.has_worker { WAITING_FILES_WITH_WORKER } else { WAITING_FILES };
     match waiting(engine).len() > limit {
-        true => relieve(engine, limit),
+        true => paused(engine, writer, || relieve(engine, limit)),
         false => Ok(()),
     }
 }
 
-/// Settles until at most `limit` journal files wait: how appenders are slowed down to what the disk can take.
+/// Does what an append is held up by, and notes how long that took.
+///
+/// # Errors
+/// Those of `step`.
+pub fn paused(engine: &Engine, writer: &Writer, step: impl FnOnce() -> Result<()>) -> Result<()> {
+    let began = engine.env.monotonic();
+    step()?;
+    let pause = engine.env.monotonic().saturating_sub(began).as_micros();
+    writer.longest_pause.fetch_max(u64::try_from(pause).unwrap_or(u64::MAX), Ordering::Relaxed);
+    Ok(())
+}
+
+/// Settles until at most `limit` journal files wait: how appenders are slowed down to what the disk can take. Waits for
+/// nothing but settling.
 ///
 /// # Errors
 /// The first step that fails.
 pub fn relieve(engine: &Engine, limit: usize) -> Result<()> {
     let writer = engine.writer()?;
     // A close settles everything itself.
-    let Ok(_one_at_a_time) = writer.housekeep() else { return Ok(()) };
+    let Ok(settling) = writer.settle_alone() else { return Ok(()) };
     while let Some(file) =
         Some(waiting(engine)).filter(|files| files.len() > limit).and_then(|files| files.into_iter().next())
     {
         settle::settle(engine, &file, &mut Maintenance::default())?;
     }
-    if fold_is_due(engine, writer) {
+    drop(settling);
+    if fold_is_due(engine, writer)
+        && let Some(_one_at_a_time) = writer.try_housekeep_beside_settling()
+    {
         fold(engine)?;
     }
     Ok(())

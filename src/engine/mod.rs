@@ -1,9 +1,10 @@
 //! The engine: what exists, how groups commit, and the repeatable steps (settle, merge) that the verbs are made of.
 //!
 //! It wires the file rooms together and knows no verb. Locks are taken in this order and none is held across a sync but
-//! the ledger's own: housekeeping, writing (inside the committer), ledger, catalog.
+//! the ledger's own: housekeeping, settling, writing (inside the committer), ledger, catalog.
 
 pub mod acts;
+pub mod admit;
 pub mod ballast;
 pub mod catalog;
 pub mod cells;
@@ -21,11 +22,14 @@ pub mod housekeeping;
 pub mod large;
 pub mod lease;
 pub mod merge;
+pub mod mixer;
 pub mod partitions;
+pub mod pass;
 pub mod read;
 pub mod replay;
 pub mod request;
 pub mod restore;
+pub mod row;
 pub mod scrub;
 pub mod settle;
 pub mod sweep;
@@ -101,8 +105,13 @@ pub struct Writer {
     pub sequence: Sequence,
     /// The cells written lately.
     pub cells: Cells,
-    /// Held while files are settled, merged, folded: one at a time.
+    /// Held while anything is merged, folded, scrubbed, erased or expired: one at a time.
     pub housekeeping: Mutex<()>,
+    /// Held while a journal file is settled. Beside `housekeeping`, so that nobody who has to settle before more can be
+    /// taken in waits for a merge.
+    pub settling: Mutex<()>,
+    /// The longest that an append was held up until there was room for more, in microseconds.
+    pub longest_pause: AtomicU64,
     /// Set when a close begins, under the lock of housekeeping: nobody keeps house or appends after.
     pub closed: AtomicBool,
     /// Whether the store has a thread of its own.
@@ -129,20 +138,51 @@ pub struct Writer {
     pub lock: Mutex<Option<Box<dyn Lock>>>,
 }
 
+/// The right to do anything to the files of a store, settling included.
+pub struct House<'a> {
+    _settling: MutexGuard<'a, ()>,
+    _housekeeping: MutexGuard<'a, ()>,
+}
+
 impl Writer {
-    /// The right to settle, merge or fold, held by one thread at a time.
+    /// The right to settle, merge, fold or shred, held by one thread at a time.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] once the store is closed: another process may be writing to it by now.
-    pub fn housekeep(&self) -> Result<MutexGuard<'_, ()>> {
+    pub fn housekeep(&self) -> Result<House<'_>> {
+        let housekeeping = self.housekeep_beside_settling()?;
+        Ok(House { _settling: self.settle_alone()?, _housekeeping: housekeeping })
+    }
+
+    /// The same where nobody has it, or a part of it, and the store is not closed.
+    pub fn try_housekeep(&self) -> Option<House<'_>> {
+        let housekeeping = self.try_housekeep_beside_settling()?;
+        Some(House { _settling: self.settling.try_lock().ok()?, _housekeeping: housekeeping })
+    }
+
+    /// The right to merge and to fold, while others may settle.
+    ///
+    /// # Errors
+    /// As [`Writer::housekeep`].
+    pub fn housekeep_beside_settling(&self) -> Result<MutexGuard<'_, ()>> {
         let held = self.housekeeping.lock().expect("no holder of this lock panics");
         self.check_open()?;
         Ok(held)
     }
 
     /// The same where nobody has it and the store is not closed.
-    pub fn try_housekeep(&self) -> Option<MutexGuard<'_, ()>> {
+    pub fn try_housekeep_beside_settling(&self) -> Option<MutexGuard<'_, ()>> {
         self.housekeeping.try_lock().ok().filter(|_| self.check_open().is_ok())
+    }
+
+    /// The right to settle, and nothing else. Taken after housekeeping by those who need both.
+    ///
+    /// # Errors
+    /// As [`Writer::housekeep`].
+    pub fn settle_alone(&self) -> Result<MutexGuard<'_, ()>> {
+        let held = self.settling.lock().expect("no holder of this lock panics");
+        self.check_open()?;
+        Ok(held)
     }
 
     /// Whether the store has not been closed through another handle.
@@ -158,7 +198,7 @@ impl Writer {
         }
     }
 
-    /// Lets nobody keep house or append any more. Housekeeping must be held.
+    /// Lets nobody keep house, settle or append any more. All of housekeeping must be held.
     pub fn shut_down(&self) {
         self.closed.store(true, Ordering::Release);
     }

@@ -10,6 +10,7 @@ use crate::crypto::{DictionaryKey, PartitionKey};
 use crate::error::Result;
 use crate::ident::{Handle, PartitionId, PartitionNumber, Stream, SubjectNumber};
 use crate::keyring::{Column, Keyring, PartitionEntry, Remnant};
+use crate::window::Window;
 
 /// A partition.
 #[derive(Debug)]
@@ -140,6 +141,14 @@ impl Partitions {
         let known = self.known.read().expect("no holder of this lock panics");
         let all = known.by_id.values().map(|(partition, _)| partition);
         all.filter(|partition| partition.id.stream == *stream).cloned().collect()
+    }
+
+    /// Visits the partitions of one stream, by window, held rests of expired ones included.
+    pub fn visit_stream(&self, stream: &Stream, visit: &mut dyn FnMut(&Arc<Partition>)) {
+        let known = self.known.read().expect("no holder of this lock panics");
+        let first = PartitionId { stream: stream.clone(), window: Window::FIRST };
+        let of_stream = known.by_id.range(first..).take_while(|(id, _)| id.stream == *stream);
+        of_stream.for_each(|(_, (partition, _))| visit(partition));
     }
 
     /// All of them, by stream and window, held rests of expired ones included.

@@ -4,7 +4,8 @@
 //! prefix. The same frame found twice (in a journal and in the segment it was settled into) is one.
 
 use crate::sync::Arc;
-use std::collections::{HashMap, HashSet};
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -130,24 +131,72 @@ pub struct CellReader<'a> {
     catalog: &'a Catalog,
     snapshot: &'a Snapshot,
     store: StoreId,
+    buffers: RefCell<Buffers>,
+}
+
+/// Frames as they were read, and the one being opened.
+#[derive(Default)]
+struct Buffers {
+    run: Vec<u8>,
+    plain: Vec<u8>,
 }
 
 impl<'a> CellReader<'a> {
     /// Reads from `snapshot`.
     pub fn new(catalog: &'a Catalog, snapshot: &'a Snapshot, store: StoreId) -> Self {
-        CellReader { catalog, snapshot, store }
+        CellReader { catalog, snapshot, store, buffers: RefCell::default() }
     }
 
     /// Whether any frame of `handle` stands in `partition`.
     pub fn exists(&self, partition: PartitionNumber, handle: &Handle) -> Result<bool> {
         for journal in &self.snapshot.view.journals {
-            if !journal.places(handle, self.snapshot.limit(journal)).is_empty() {
+            if journal.holds(handle, self.snapshot.limit(journal)) {
                 return Ok(true);
             }
         }
         for slot in self.snapshot.segments(partition) {
-            if self.catalog.open(slot)?.find(handle)?.is_some() {
+            if self.find(slot, handle)?.is_some() {
                 return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the frame `origin` may stand under `handle` in `partition`. Nothing is opened; every frame there is checked.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Corrupt`] naming file and offset of a frame that fails its checksum.
+    pub fn names(&self, partition: PartitionNumber, handle: &Handle, origin: Origin) -> Result<bool> {
+        let is = |frame: &FrameView<'_>| {
+            let head = frame.head();
+            Origin { opening: head.opening, sequence: head.sequence } == origin
+        };
+        for slot in self.snapshot.segments(partition) {
+            let Some((segment, run)) = self.find(slot, handle)? else { continue };
+            if segment.salt(origin.opening).is_none() {
+                continue; // It holds no frame of that opening.
+            }
+            if run.bytes > LONG_RUN_BYTES {
+                return Ok(true); // It may; who reads on will see.
+            }
+            let bytes = &mut self.buffers.borrow_mut().run;
+            segment.read_run(&run, bytes)?;
+            for frame in segment.frames(&run, bytes) {
+                if is(&frame?) {
+                    return Ok(true);
+                }
+            }
+        }
+        for journal in self.snapshot.view.journals.iter().filter(|journal| journal.opening == origin.opening) {
+            for place in journal.places(handle, self.snapshot.limit(journal)) {
+                if large::is_chunk(journal, place)? {
+                    continue;
+                }
+                let bytes = journal::read_frame(&*journal.file, &journal.path, place.offset, place.length)?;
+                let frame = FrameView::parse(&bytes);
+                if is(&frame.map_err(|wrong| Error::corrupt(&journal.path, place.offset, wrong.0))?) {
+                    return Ok(true);
+                }
             }
         }
         Ok(false)
@@ -166,8 +215,7 @@ impl<'a> CellReader<'a> {
     ) -> Result<()> {
         let handle = key.handle();
         let (store, catalog) = (self.store, self.catalog);
-        let (sealers, scratch) = (HashMap::new(), Vec::new());
-        let mut cell = Cell { store, catalog, partition, key, handle, sealers, scratch, dictionary: None };
+        let mut cell = Cell { store, catalog, partition, key, handle, sealers: Vec::new(), dictionary: None };
         for slot in self.snapshot.segments(partition.number) {
             self.read_segment(slot, &mut cell, wanted, hits)?;
         }
@@ -177,26 +225,33 @@ impl<'a> CellReader<'a> {
         Ok(())
     }
 
+    /// The segment of `slot` and where the frames of `handle` lie in it, if it has any.
+    fn find(&self, slot: &Arc<SegmentSlot>, handle: &Handle) -> Result<Option<(Arc<Segment>, Run)>> {
+        let segment = self.catalog.open(slot)?;
+        let run = segment.find(handle)?;
+        self.catalog.trim();
+        Ok(run.map(|run| (segment, run)))
+    }
+
     fn read_segment(
         &self,
-        slot: &SegmentSlot,
+        slot: &Arc<SegmentSlot>,
         cell: &mut Cell<'_>,
         wanted: &dyn Fn(Timestamp) -> bool,
         hits: &mut Vec<Hit>,
     ) -> Result<()> {
-        let segment = self.catalog.open(slot)?;
-        let Some(run) = segment.find(&cell.handle)? else { return Ok(()) };
+        let Some((segment, run)) = self.find(slot, &cell.handle)? else { return Ok(()) };
+        let Buffers { run: bytes, plain } = &mut *self.buffers.borrow_mut();
         if run.bytes > LONG_RUN_BYTES {
-            return read_long(&segment, &run, cell, wanted, hits);
+            return read_long((&segment, &run), cell, (bytes, plain), wanted, hits);
         }
-        let mut bytes = Vec::new();
-        segment.read_run(&run, &mut bytes)?;
+        segment.read_run(&run, bytes)?;
         let mut offset = run.offset;
-        for frame in segment.frames(&run, &bytes) {
+        for frame in segment.frames(&run, bytes) {
             let frame = frame?;
             let salt = segment.salt(frame.head().opening);
             let salt = *salt.ok_or_else(|| Error::corrupt(&slot.path, offset, "a frame names an unknown opening"))?;
-            cell.open(&frame, &salt, &slot.path, offset, wanted, hits)?;
+            cell.open(&frame, &salt, (&slot.path, offset), plain, wanted, hits)?;
             offset += frame.length() as u64;
         }
         Ok(())
@@ -216,7 +271,8 @@ impl<'a> CellReader<'a> {
             let bytes = journal::read_frame(&*journal.file, &journal.path, place.offset, place.length)?;
             let frame = FrameView::parse(&bytes);
             let frame = frame.map_err(|wrong| Error::corrupt(&journal.path, place.offset, wrong.0))?;
-            cell.open(&frame, &journal.salt, &journal.path, place.offset, wanted, hits)?;
+            let plain = &mut self.buffers.borrow_mut().plain;
+            cell.open(&frame, &journal.salt, (&journal.path, place.offset), plain, wanted, hits)?;
         }
         Ok(())
     }
@@ -224,23 +280,22 @@ impl<'a> CellReader<'a> {
 
 /// Reads a run that is too long to be read at once: frame by frame, and of chunks the heads only.
 fn read_long(
-    segment: &Segment,
-    run: &Run,
+    (segment, run): (&Segment, &Run),
     cell: &mut Cell<'_>,
+    (bytes, plain): (&mut Vec<u8>, &mut Vec<u8>),
     wanted: &dyn Fn(Timestamp) -> bool,
     hits: &mut Vec<Hit>,
 ) -> Result<()> {
-    let mut bytes = Vec::new();
     segment.heads(run, &mut |head, offset, length| {
         if large::is_passed_over(head, length) {
             return Ok(());
         }
-        segment.read_frame(offset, length, &mut bytes)?;
+        segment.read_frame(offset, length, bytes)?;
         let damaged = |what: &str| Error::corrupt(segment.path(), offset, what);
-        let frame = FrameView::parse(&bytes).map_err(|wrong| damaged(wrong.0))?;
+        let frame = FrameView::parse(bytes).map_err(|wrong| damaged(wrong.0))?;
         let salt = segment.salt(frame.head().opening);
         let salt = *salt.ok_or_else(|| damaged("a frame names an unknown opening"))?;
-        cell.open(&frame, &salt, segment.path(), offset, wanted, hits)
+        cell.open(&frame, &salt, (segment.path(), offset), plain, wanted, hits)
     })
 }
 
@@ -251,8 +306,7 @@ struct Cell<'a> {
     key: &'a CellKey,
     handle: Handle,
     catalog: &'a Catalog,
-    sealers: HashMap<u32, Sealer>,
-    scratch: Vec<u8>,
+    sealers: Vec<(u32, Sealer)>,
     /// The dictionary that its latest frame named.
     dictionary: Option<(u32, Arc<Dictionary>)>,
 }
@@ -281,8 +335,8 @@ impl Cell<'_> {
         &mut self,
         frame: &FrameView<'_>,
         salt: &Salt,
-        path: &Path,
-        offset: u64,
+        (path, offset): (&Path, u64),
+        scratch: &mut Vec<u8>,
         wanted: &dyn Fn(Timestamp) -> bool,
         hits: &mut Vec<Hit>,
     ) -> Result<()> {
@@ -293,9 +347,12 @@ impl Cell<'_> {
         if !matches!(head.kind, FrameKind::Record | FrameKind::Tombstone) {
             return Ok(()); // Kinds that later versions give a meaning.
         }
-        let sealer = self.sealers.entry(head.opening).or_insert_with(|| self.key.sealer(salt));
+        let at = self.sealers.iter().position(|(opening, _)| *opening == head.opening).unwrap_or_else(|| {
+            self.sealers.push((head.opening, self.key.sealer(salt)));
+            self.sealers.len() - 1
+        });
         let context = FrameContext { store: &self.store, partition: self.partition.number, salt };
-        let plain = frame.open(&context, sealer, &mut self.scratch);
+        let plain = frame.open(&context, &self.sealers[at].1, scratch);
         let plain = plain.map_err(|wrong| Error::corrupt(path, offset, wrong.0))?;
         if !wanted(plain.at) {
             return Ok(());
@@ -326,13 +383,16 @@ impl Cell<'_> {
 /// Puts hits of one customer in the order of events (then of writing), and keeps of equal records, those with the
 /// same stream, time and id, the first written. Redacted ones are left out, however often they were sent.
 pub fn order(hits: &mut Vec<Hit>) {
-    let name = |hit: &Hit| (hit.partition.id.stream.clone(), hit.at, hit.id);
-    let gone: HashSet<_> = hits.iter().filter(|hit| hit.gone).map(name).collect();
-    if !gone.is_empty() {
+    if hits.iter().any(|hit| hit.gone) {
+        let name = |hit: &Hit| (hit.partition.id.stream.clone(), hit.at, hit.id);
+        let gone: HashSet<_> = hits.iter().filter(|hit| hit.gone).map(name).collect();
         hits.retain(|hit| !gone.contains(&name(hit)));
     }
-    let place = |hit: &Hit| (hit.at, hit.origin.opening, hit.origin.sequence);
-    hits.sort_by_key(place);
+    hits.sort_by_key(|hit| (hit.at, hit.origin));
+    // Hardly any two have the same time, so that there is nothing to compare by id.
+    if hits.is_sorted_by(|one, next| one.at < next.at) {
+        return;
+    }
     let mut seen = HashSet::new();
     let mut time = None;
     hits.retain(|hit| {

@@ -58,6 +58,11 @@ impl Scrub {
         dead.cells.get(&partition).is_some_and(|handles| handles.contains(handle))
     }
 
+    /// Whether any frames of a partition are to be dropped.
+    pub fn has_partition(&self, partition: PartitionNumber) -> bool {
+        self.0.read().expect("no holder of this lock panics").cells.contains_key(&partition)
+    }
+
     /// The acts that wait to be scrubbed.
     pub fn acts(&self) -> Vec<u64> {
         self.0.read().expect("no holder of this lock panics").acts.iter().copied().collect()

@@ -16,20 +16,10 @@ use crate::format::group::GroupView;
 use crate::format::ledger::{Fact, SegmentFact};
 use crate::format::position::{Known, Position};
 use crate::format::segment::SegmentHead;
-use crate::ident::{Handle, PartitionNumber};
-use crate::journal::Follower;
+use crate::ident::PartitionNumber;
+use crate::journal;
 use crate::report::Maintenance;
 use crate::segment::{self, SegmentWriter};
-
-/// Where a frame stands in the journal file, in the order of a segment.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Sorted {
-    handle: Handle,
-    opening: u32,
-    sequence: u64,
-    offset: u64,
-    length: u32,
-}
 
 /// Settles one journal file of which nothing more will be written. Its groups beyond `end` bytes are ignored, and so
 /// are frames that nobody can read any more: those of expired partitions, but for held cells, and of dead cells.
@@ -38,33 +28,29 @@ struct Sorted {
 /// Damage in the file; what the operating system answers. Nothing has changed then.
 pub fn settle(engine: &Engine, file: &Arc<JournalFile>, done: &mut Maintenance) -> Result<()> {
     let end = file.end();
-    let runs = collect(engine, file, end)?;
-    let bytes = match runs.is_empty() {
-        true => None,
-        false => Some(engine.env.map(&file.path).map_err(|error| Error::io("map a journal file", &file.path, error))?),
-    };
+    let bytes = engine.env.map(&file.path).map_err(|error| Error::io("map a journal file", &file.path, error))?;
     let mut facts = Vec::new();
-    for (partition, frames) in runs {
-        let fact = write_segment(engine, file, partition, frames, bytes.as_ref().map_or(&[], |bytes| &***bytes))?;
+    for (partition, frames) in collect(engine, file, &bytes, end)? {
+        let fact = write_segment(engine, file, partition, frames)?;
         done.segments_written += 1;
         done.bytes_written += fact.bytes;
         facts.push(fact);
     }
+    drop(bytes);
     publish(engine, file, end, facts)?;
     done.journals_settled += 1;
     engine.env.remove_file(&file.path).map_err(|error| Error::io("remove a settled journal file", &file.path, error))
 }
 
-/// Writes one partition's frames, which stand in `bytes`, as a segment.
+/// Writes one partition's frames as a segment.
 fn write_segment(
     engine: &Engine,
     file: &JournalFile,
     partition: PartitionNumber,
-    mut frames: Vec<Sorted>,
-    bytes: &[u8],
+    mut frames: Vec<FrameView<'_>>,
 ) -> Result<SegmentFact> {
-    frames.sort_unstable();
-    frames.dedup_by_key(|frame| (frame.opening, frame.sequence));
+    frames.sort_unstable_by_key(FrameView::key);
+    frames.dedup_by_key(|frame| (frame.head().opening, frame.head().sequence));
     let id = partition_name(engine, partition)?;
     let number = engine.writer()?.next_segment.fetch_add(1, Ordering::Relaxed);
     let path = segment::path(&engine.root, &id, number);
@@ -72,10 +58,7 @@ fn write_segment(
     let head = SegmentHead { store: engine.store, partition, id: id.clone(), number, salts };
     let mut writer = SegmentWriter::create(engine.env.clone(), &path, head)?;
     for frame in &frames {
-        let start = frame.offset as usize;
-        let frame_bytes = bytes.get(start..start + frame.length as usize);
-        let view = FrameView::parse(frame_bytes.ok_or_else(|| cut_short(file, frame.offset))?);
-        writer.push(&view.map_err(|wrong| Error::corrupt(&file.path, frame.offset, wrong.0))?)?;
+        writer.push(frame)?;
     }
     let totals = file.totals().get(&partition).copied().unwrap_or_default();
     let span = totals.span.ok_or_else(|| cut_short(file, file.end()))?;
@@ -89,35 +72,34 @@ fn cut_short(file: &JournalFile, offset: u64) -> Error {
         .hint("open the store again; it reads the journal anew")
 }
 
-/// The frames of the file by partition.
-fn collect(engine: &Engine, file: &JournalFile, end: u64) -> Result<BTreeMap<PartitionNumber, Vec<Sorted>>> {
-    let mut runs: BTreeMap<PartitionNumber, Vec<Sorted>> = BTreeMap::new();
+/// The frames by partition of a file that holds `bytes`, every checksum checked.
+fn collect<'b>(
+    engine: &Engine,
+    file: &JournalFile,
+    bytes: &'b [u8],
+    end: u64,
+) -> Result<BTreeMap<PartitionNumber, Vec<FrameView<'b>>>> {
+    let mut runs: BTreeMap<PartitionNumber, Vec<FrameView<'b>>> = BTreeMap::new();
     // An expired partition with held cells keeps those; before its key is gone, all.
     let held: HashSet<PartitionNumber> = engine.ledger().state().acts.held.keys().copied().collect();
     let lives = |partition: PartitionNumber| {
         !engine.fences.has_partition(partition)
             || held.contains(&partition) && engine.partitions.numbered(partition).is_some()
     };
-    Follower::open(&*engine.env, &file.path)?.advance_to(end, &mut |group: GroupView<'_>, start| {
+    journal::groups(&file.path, bytes, end, &mut |group: GroupView<'b>| {
         for run in group.runs().filter(|run| lives(run.head.partition)) {
             let frames = runs.entry(run.head.partition).or_default();
-            for (offset, frame) in run.frames() {
-                let head = frame.head();
-                frames.push(Sorted {
-                    handle: head.handle,
-                    opening: head.opening,
-                    sequence: head.sequence,
-                    offset: start + offset,
-                    length: frame.length() as u32,
-                });
-            }
+            frames.extend(run.frames().map(|(_, frame)| frame));
         }
-        Ok(())
     })?;
     for (partition, frames) in &mut runs {
         let known = engine.partitions.numbered(*partition);
-        let keeps = |handle: &Handle| known.as_ref().is_none_or(|known| known.keeps(handle));
-        frames.retain(|frame| keeps(&frame.handle) && !engine.scrub.is_dead(*partition, &frame.handle));
+        if let Some(known) = known.filter(|known| known.remnant.is_some()) {
+            frames.retain(|frame| known.keeps(&frame.head().handle));
+        }
+        if engine.scrub.has_partition(*partition) {
+            frames.retain(|frame| !engine.scrub.is_dead(*partition, &frame.head().handle));
+        }
     }
     runs.retain(|_, frames| !frames.is_empty());
     Ok(runs)

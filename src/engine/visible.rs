@@ -5,7 +5,7 @@ use std::ops::{Bound, RangeBounds};
 
 use super::Engine;
 use super::partitions::Partition;
-use crate::keyring::CustomerEntry;
+use crate::keyring::{CustomerEntry, StreamUse};
 use crate::policy::Policy;
 use crate::window::Timestamp;
 
@@ -47,23 +47,36 @@ impl Range {
 /// The partitions in which `customer` may have records that anybody is shown: per stream, those from its first window to
 /// its last year that have not expired.
 pub fn covered(engine: &Engine, customer: &CustomerEntry) -> Vec<Arc<Partition>> {
-    let mut covered = covered_or_held(engine, customer);
-    covered.retain(|partition| partition.key.is_some());
-    covered
+    partitions(engine, customer, |partition| partition.key.is_some())
 }
 
 /// The same, and those that have expired and of which held cells are left.
 pub fn covered_or_held(engine: &Engine, customer: &CustomerEntry) -> Vec<Arc<Partition>> {
-    let streams = customer.streams.iter().flat_map(|used| engine.partitions.of_stream(&used.stream));
-    streams.filter(|partition| covers(customer, partition)).collect()
+    partitions(engine, customer, |_| true)
+}
+
+fn partitions(engine: &Engine, customer: &CustomerEntry, wanted: fn(&Partition) -> bool) -> Vec<Arc<Partition>> {
+    let mut covered = Vec::new();
+    for used in &customer.streams {
+        engine.partitions.visit_stream(&used.stream, &mut |partition| {
+            if wanted(partition) && within(used, partition) {
+                covered.push(partition.clone());
+            }
+        });
+    }
+    covered
 }
 
 /// Whether `customer` may have records in `partition`.
 pub fn covers(customer: &CustomerEntry, partition: &Partition) -> bool {
+    customer.streams.iter().any(|used| used.stream == partition.id.stream && within(used, partition))
+}
+
+/// Whether a window of the stream lies within what was used of it.
+fn within(used: &StreamUse, partition: &Partition) -> bool {
     let window = &partition.id.window;
-    customer.streams.iter().any(|used| {
-        used.stream == partition.id.stream && window.end() > used.first_day.start() && window.year() <= used.last_year
-    })
+    let begun = window.first_day() >= used.first_day || window.end() > used.first_day.start();
+    begun && window.year() <= used.last_year
 }
 
 /// Which event times of a partition are still shown: those whose anchor plus the maximum lies ahead of `now`.

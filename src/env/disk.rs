@@ -191,6 +191,11 @@ impl Env for Disk {
         Timestamp::from_micros(micros)
     }
 
+    fn open_files(&self) -> usize {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+    }
+
     fn monotonic(&self) -> Duration {
         self.started.elapsed()
     }

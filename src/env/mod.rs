@@ -114,6 +114,10 @@ pub trait Env: Send + Sync + fmt::Debug {
     fn free_space(&self, path: &Path) -> io::Result<u64>;
     /// What kind of file system `path` is on.
     fn medium(&self, path: &Path) -> io::Result<Medium>;
+    /// How many files this process may have open, about.
+    fn open_files(&self) -> usize {
+        1024
+    }
     /// The wall clock.
     fn now(&self) -> Timestamp;
     /// Time since some fixed point, never running back.

@@ -200,6 +200,11 @@ impl CustomerEntry {
         self.secrets.iter().rev().find(|secret| secret.scope == SecretScope::Whole).map(|secret| &secret.key)
     }
 
+    /// Whether records may be written under it: it lives and has a secret for that, not only held cells.
+    pub fn is_writable(&self) -> bool {
+        self.state == CustomerState::Living && self.secret().is_some()
+    }
+
     /// Whether its facts already cover a use of `stream` in `window`.
     pub fn covers(&self, stream: &Stream, window: &Window) -> bool {
         let found = self.streams.iter().find(|used| used.stream == *stream);

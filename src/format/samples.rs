@@ -26,7 +26,7 @@ pub fn partition_id() -> PartitionId {
 }
 
 pub fn cell(customer: u8) -> CellKey {
-    CellKey::from_key(Key::take(&mut [customer; 32]))
+    CellKey::from_key(&Key::take(&mut [customer; 32]))
 }
 
 pub fn handle(customer: u8) -> Handle {

@@ -232,17 +232,6 @@ impl<'a> Block<'a> {
     pub fn entries(&self) -> impl Iterator<Item = Result<IndexEntry, Malformed>> + use<'a> {
         self.entries.iter().map(IndexEntry::decode)
     }
-
-    /// The entry of `handle`.
-    ///
-    /// # Errors
-    /// None in a block that was checked.
-    pub fn find(&self, handle: &Handle) -> Result<Option<IndexEntry>, Malformed> {
-        match self.entries.binary_search_by(|entry| entry[..16].cmp(handle.as_bytes())) {
-            Ok(index) => IndexEntry::decode(&self.entries[index]).map(Some),
-            Err(_) => Ok(None),
-        }
-    }
 }
 
 /// Appends the sparse table: the first handle of every block, and a checksum.

@@ -17,7 +17,7 @@ use crate::format::journal::{JOURNAL_HEAD_BYTES, Unreadable};
 
 pub use crate::format::journal::JournalHead;
 pub use follow::Follower;
-pub use scan::{Cache, Scan, Tail, judge, scan};
+pub use scan::{Cache, Scan, Tail, groups, judge, scan};
 pub use writer::JournalWriter;
 
 /// A journal file is full once it is this long, in bytes; its last group may go beyond.

@@ -183,10 +183,30 @@ pub(super) fn group_at<'a>(
     let Some(bytes) = ahead.get(offset, total).map_err(failed)? else {
         return Ok(Err(Malformed("the journal ends in the middle of a group")));
     };
-    Ok(GroupView::parse(bytes).and_then(|group| match group.head().offset == offset {
+    Ok(GroupView::parse(bytes).and_then(|group| at_its_place(group, offset)))
+}
+
+/// Hands the groups that lie before `end` in a file that holds `bytes` to `visit`, in order, every checksum checked.
+///
+/// # Errors
+/// [`crate::ErrorKind::Corrupt`] where one of them is not whole.
+pub fn groups<'b>(path: &Path, bytes: &'b [u8], end: u64, visit: &mut dyn FnMut(GroupView<'b>)) -> Result<()> {
+    let mut offset = JOURNAL_HEAD_BYTES as u64;
+    while offset < end {
+        let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
+        let group = GroupView::parse(rest).and_then(|group| at_its_place(group, offset));
+        let group = group.map_err(|malformed| Error::corrupt(path, offset, malformed.0))?;
+        offset += group.bytes().len() as u64;
+        visit(group);
+    }
+    Ok(())
+}
+
+fn at_its_place(group: GroupView<'_>, offset: u64) -> Result<GroupView<'_>, Malformed> {
+    match group.head().offset == offset {
         true => Ok(group),
         false => Err(Malformed("a group of the journal was written for another place")),
-    }))
+    }
 }
 
 /// Whether anything follows the last whole group, and what intact headers in it know.

@@ -52,7 +52,7 @@ pub use self::opening::register_opening;
 pub use self::rewrite::Changes;
 pub use self::verify::verify;
 pub use crate::format::keyring_column::{Column, NOTE_CELLS_LIMIT, PartitionEntry, Remnant, ScrubNote};
-pub use crate::format::keyring_entry::{CustomerEntry, CustomerState, Secret, SecretScope};
+pub use crate::format::keyring_entry::{CustomerEntry, CustomerState, Secret, SecretScope, StreamUse};
 pub use crate::format::keyring_hold::{HoldEntry, MATTER_LIMIT, REASON_LIMIT};
 
 /// Compaction is due when the log has this many bytes and more than half of them are dead.
@@ -263,16 +263,13 @@ impl Keyring {
     /// customer was used in thousands of streams.
     pub fn use_customer(
         &self,
-        id: &CustomerId,
+        (id, tag): (&CustomerId, [u8; 16]),
         stream: &Stream,
         window: &Window,
         now: Timestamp,
         not_before: Option<Timestamp>,
     ) -> Result<Found<CustomerEntry>> {
-        let tag = self.tag_of(id);
-        let enough = |entry: &CustomerEntry| {
-            entry.state == CustomerState::Living && entry.secret().is_some() && entry.covers(stream, window)
-        };
+        let enough = |entry: &CustomerEntry| entry.is_writable() && entry.covers(stream, window);
         if let Some((entry, number)) = self.customers.get(&tag)
             && enough(&entry)
         {

@@ -74,7 +74,8 @@ fn add(keyring: &Keyring, number: usize) -> Found<CustomerEntry> {
 }
 
 fn use_at(keyring: &Keyring, number: usize, month: &str) -> Result<Found<CustomerEntry>> {
-    keyring.use_customer(&id(number), &stream(), &window(month), at("2025-09-02T00:00:00Z"), None)
+    let id = id(number);
+    keyring.use_customer((&id, keyring.tag_of(&id)), &stream(), &window(month), at("2025-09-02T00:00:00Z"), None)
 }
 
 fn partition(month: &str) -> PartitionId {
@@ -276,8 +277,13 @@ fn window_lengths_do_not_matter_to_the_facts() {
     let sim = Sim::new(7);
     let keyring = Place::new(&sim, 1).create().unwrap();
     let year = Window::containing(at("2024-05-05T00:00:00Z"), WindowLength::Year);
-    let found =
-        keyring.use_customer(&id(1), &stream(), &year, at("2025-01-01T00:00:00Z"), Some(at("2020-01-01T00:00:00Z")));
+    let found = keyring.use_customer(
+        (&id(1), keyring.tag_of(&id(1))),
+        &stream(),
+        &year,
+        at("2025-01-01T00:00:00Z"),
+        Some(at("2020-01-01T00:00:00Z")),
+    );
     let entry = found.unwrap().entry;
     assert_eq!((entry.streams[0].last_year, entry.not_before), (2024, Some(at("2020-01-01T00:00:00Z"))));
     assert!(!format!("{entry:?} {keyring:?}").contains("customer-"));

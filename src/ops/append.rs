@@ -29,7 +29,7 @@ pub fn append(engine: &Engine, batch: &Batch) -> Result<u64> {
         patient = false;
     };
     if writer.committer.is_crowded() {
-        writer.committer.wait(ticket, &engine.tools(writer))?;
+        housekeeping::paused(engine, writer, || writer.committer.wait(ticket, &engine.tools(writer)))?;
     }
     housekeeping::keep_up(engine, writer)?;
     if !writer.has_worker {

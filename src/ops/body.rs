@@ -18,7 +18,7 @@ enum Source {
     /// It came whole, and is here.
     Whole(Bytes),
     Chunks {
-        chunks: Chunks,
+        chunks: Box<Chunks>,
         /// Keeps the files of the chunks from being unlinked.
         _snapshot: Snapshot,
     },
@@ -55,7 +55,7 @@ pub fn body(engine: &Arc<Engine>, customer: &CustomerId, id: RecordId, held: boo
     let record = found.hit.into_record(customer)?;
     let source = match chunks {
         None => Source::Whole(record.body.clone()),
-        Some(chunks) => Source::Chunks { chunks, _snapshot: snapshot },
+        Some(chunks) => Source::Chunks { chunks: Box::new(chunks), _snapshot: snapshot },
     };
     let (engine, subject, since) = (engine.clone(), found.entry.subject, found.since);
     Ok(Some(Body { engine, record, subject, partition, since, held, source, current: None, position: 0 }))

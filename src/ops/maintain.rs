@@ -30,9 +30,11 @@ pub fn maintain(engine: &Engine, budget: Budget) -> Result<Maintenance> {
 /// # Errors
 /// As [`maintain`].
 pub fn keep_house(engine: &Engine, writer: &Writer, budget: Budget, done: &mut Maintenance) -> Result<()> {
-    let _one_at_a_time = writer.housekeep()?;
+    let _one_at_a_time = writer.housekeep_beside_settling()?;
     let began = engine.env.monotonic();
+    let settling = writer.settle_alone()?;
     request::serve(engine, writer)?;
+    drop(settling);
     while step(engine, writer, done)? {
         if engine.env.monotonic().saturating_sub(began) >= budget.time {
             done.more = true;
@@ -43,14 +45,17 @@ pub fn keep_house(engine: &Engine, writer: &Writer, budget: Budget, done: &mut M
     engine.catalog.sweep().map(drop)
 }
 
-/// Does the most urgent thing there is; `false` where nothing is due.
+/// Does the most urgent thing there is; `false` where nothing is due. Others may settle while it folds or merges, which
+/// can take long.
 fn step(engine: &Engine, writer: &Writer, done: &mut Maintenance) -> Result<bool> {
+    let settling = writer.settle_alone()?;
     if let Some(file) = housekeeping::waiting(engine).into_iter().next() {
         settle::settle(engine, &file, done)?;
         // Whoever waits for a commit need not wait for the next settling as well.
         writer.committer.commit_waiting(&engine.tools(writer));
         return Ok(true);
     }
+    drop(settling);
     if housekeeping::fold_is_due(engine, writer) {
         done.entries_folded += housekeeping::fold(engine)?;
         return Ok(true);
@@ -61,10 +66,12 @@ fn step(engine: &Engine, writer: &Writer, done: &mut Maintenance) -> Result<bool
         return Ok(true);
     }
     if forget::is_due(engine) {
+        let _settling = writer.settle_alone()?;
         done.customers_forgotten += forget::forget(engine)?;
         return Ok(true);
     }
     if scrub::is_due(engine) {
+        let _settling = writer.settle_alone()?;
         scrub::scrub(engine, done)?;
         return Ok(true);
     }

@@ -201,6 +201,8 @@ fn writer(
         sequence: Sequence::default(),
         cells: Cells::new(opening.store, opening.salt),
         housekeeping: Mutex::default(),
+        settling: Mutex::default(),
+        longest_pause: AtomicU64::new(0),
         closed: AtomicBool::default(),
         has_worker: wish.has_worker,
         fencing: lease::Fencing::default(),

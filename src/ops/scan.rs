@@ -1,39 +1,24 @@
-//! Scan: every readable record, partition by partition, customer by customer in the order of their handles.
-//!
-//! A segment does not know whose its handles are, so a scan walks the keyring for each partition, derives the cells of
-//! the customers whose entry covers it, keeps those that exist and sorts them as the segments are sorted.
+//! Scan: every readable record, one at a time or on many threads.
 
-use crate::sync::Arc;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{Arc, Mutex, side_by_side};
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 
-use crate::crypto::CellKey;
-use crate::engine::catalog::Snapshot;
-use crate::engine::cells::cell_keys;
-use crate::engine::partitions::Partition;
-use crate::engine::read::{CellReader, Hit, order};
-use crate::engine::visible::{Range, covers, shown};
+use crate::engine::pass::{Filled, Pass, Piece};
+use crate::engine::read::{CellReader, Hit};
+use crate::engine::visible::Range;
 use crate::engine::{Engine, lease};
 use crate::error::Result;
-use crate::ident::{CustomerId, Handle, Stream, SubjectNumber};
+use crate::ident::{CustomerId, PartitionNumber, Stream, SubjectNumber};
 use crate::record::Stored;
-
-/// What there is of one customer in one partition, with what opens it: a cell for each secret it was written under.
-struct Cell {
-    handle: Handle,
-    keys: Vec<CellKey>,
-    customer: CustomerId,
-    subject: SubjectNumber,
-}
 
 /// Every readable record of some streams and times.
 pub struct Scan {
     engine: Arc<Engine>,
-    snapshot: Snapshot,
-    since: u64,
-    range: Range,
-    partitions: VecDeque<Arc<Partition>>,
-    partition: Option<Arc<Partition>>,
-    cells: VecDeque<Cell>,
+    pass: Pass,
+    ahead: std::ops::Range<usize>,
+    piece: Option<Piece>,
     customer: Option<(CustomerId, SubjectNumber)>,
     hits: VecDeque<Hit>,
     failed: bool,
@@ -41,65 +26,42 @@ pub struct Scan {
 
 /// Begins a scan of `stream` (or of all) over `range`.
 pub fn scan(engine: Arc<Engine>, stream: Option<&Stream>, range: Range) -> Scan {
-    let since = engine.fences.parted();
-    let partitions = engine.partitions.all().into_iter();
-    let wanted = |partition: &Arc<Partition>| {
-        let wanted = stream.is_none_or(|stream| partition.id.stream == *stream);
-        partition.key.is_some() && wanted && range.meets(partition)
-    };
-    Scan {
-        snapshot: engine.catalog.snapshot(),
-        since,
-        range,
-        partitions: partitions.filter(wanted).collect(),
-        partition: None,
-        cells: VecDeque::new(),
-        customer: None,
-        hits: VecDeque::new(),
-        failed: false,
-        engine,
-    }
+    let pass = Pass::new(&engine, stream, range, 1);
+    let ahead = 0..pass.pieces();
+    Scan { pass, ahead, piece: None, customer: None, hits: VecDeque::new(), failed: false, engine }
+}
+
+/// Whether a record of a cell may be handed out: not where the cell was closed off since it was read, and an error where
+/// a part of its customer was.
+fn passes(engine: &Engine, since: u64, subject: &SubjectNumber, partition: PartitionNumber) -> Result<bool> {
+    lease::look(engine)?;
+    engine.fences.check_part(subject, since)?;
+    Ok(engine.fences.check(subject, partition).is_ok())
 }
 
 impl Scan {
     fn advance(&mut self) -> Result<Option<Stored>> {
         loop {
             if let (Some(hit), Some((customer, subject))) = (self.hits.pop_front(), &self.customer) {
-                lease::look(&self.engine)?;
-                self.engine.fences.check_part(subject, self.since)?;
-                match self.engine.fences.check(subject, hit.partition.number) {
-                    Ok(()) => return hit.into_record(customer).map(Some),
-                    Err(_) => self.hits.clear(), // Erased or expired since it was read.
+                match passes(&self.engine, self.pass.since, subject, hit.partition.number)? {
+                    true => return hit.into_record(customer).map(Some),
+                    false => self.hits.clear(), // Erased or expired since it was read.
                 }
             }
-            if let (Some(cell), Some(partition)) = (self.cells.pop_front(), self.partition.clone()) {
-                self.read(&partition, cell)?;
-            } else if let Some(partition) = self.partitions.pop_front() {
-                self.cells = cells(&self.engine, (&self.snapshot, self.since), &partition)?.into();
-                self.partition = Some(partition);
+            if let Some(piece) = &mut self.piece {
+                let reader = CellReader::new(&self.engine.catalog, &self.pass.snapshot, self.engine.store);
+                match self.pass.next(&self.engine, &reader, piece)? {
+                    Some(Filled { customer, subject, hits }) => {
+                        (self.customer, self.hits) = (Some((customer, subject)), hits.into());
+                    }
+                    None => self.piece = None,
+                }
+            } else if let Some(number) = self.ahead.next() {
+                self.piece = Some(self.pass.piece(&self.engine, number)?);
             } else {
                 return Ok(None);
             }
         }
-    }
-
-    fn read(&mut self, partition: &Arc<Partition>, cell: Cell) -> Result<()> {
-        if self.engine.fences.check(&cell.subject, partition.number).is_err() {
-            return Ok(()); // Erased or expired since the walk.
-        }
-        self.engine.fences.check_part(&cell.subject, self.since)?;
-        let policy = self.engine.policy();
-        let shown = shown(&policy, partition, self.engine.now());
-        let reader = CellReader::new(&self.engine.catalog, &self.snapshot, self.engine.store);
-        let mut hits = Vec::new();
-        let range = self.range;
-        for key in &cell.keys {
-            reader.read(partition, key, &|at| range.contains(at) && shown(at), &mut hits)?;
-        }
-        order(&mut hits);
-        self.customer = Some((cell.customer, cell.subject));
-        self.hits = hits.into();
-        Ok(())
     }
 }
 
@@ -119,29 +81,72 @@ impl Iterator for Scan {
 
 impl std::fmt::Debug for Scan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Scan({} partitions ahead)", self.partitions.len())
+        write!(f, "Scan({} pieces ahead)", self.ahead.len())
     }
 }
 
-fn cells(engine: &Engine, (snapshot, since): (&Snapshot, u64), partition: &Partition) -> Result<Vec<Cell>> {
-    let reader = CellReader::new(&engine.catalog, snapshot, engine.store);
-    let mut cells = Vec::new();
-    engine.keyring.walk_customers(&mut |customer| {
-        if covers(customer, partition) && !engine.fences.has_subject(&customer.subject) {
-            // What was appended again since the snapshot is not in it: better no answer than one with a gap.
-            engine.fences.check_part(&customer.subject, since)?;
-            let mut keys = Vec::new();
-            for key in cell_keys(&engine.store, customer, partition) {
-                if reader.exists(partition.number, &key.handle())? {
-                    keys.push(key);
-                }
+/// How a scan on many threads ended before its end.
+enum End<B> {
+    Broken(B),
+    Failed(crate::error::Error),
+}
+
+/// Hands every readable record of `stream` (or of all) over `range` to `visit`, on this thread and so many others beside
+/// it that they are `threads`. All records of a customer in a partition come one after the other, in the order of events,
+/// on one thread.
+///
+/// # Errors
+/// The first that any thread meets; records that others had in hand may still be visited, none after this returns.
+pub fn scan_parallel<B: Send>(
+    engine: &Engine,
+    stream: Option<&Stream>,
+    range: Range,
+    threads: usize,
+    visit: &(dyn Fn(Stored) -> ControlFlow<B> + Sync),
+) -> Result<ControlFlow<B>> {
+    let threads = threads.max(1);
+    let pass = Pass::new(engine, stream, range, threads);
+    let (next, over, end) = (AtomicUsize::new(0), AtomicBool::new(false), Mutex::new(None));
+    side_by_side(threads, &|| {
+        let reader = CellReader::new(&engine.catalog, &pass.snapshot, engine.store);
+        while !over.load(Ordering::Acquire) {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= pass.pieces() {
+                break;
             }
-            if let Some(handle) = keys.first().map(CellKey::handle) {
-                cells.push(Cell { handle, keys, customer: customer.id.clone(), subject: customer.subject });
+            if let Err(early) = visit_piece(engine, (&pass, number), &reader, &over, visit) {
+                over.store(true, Ordering::Release);
+                end.lock().expect("no holder of this lock panics").get_or_insert(early);
             }
         }
-        Ok(())
-    })?;
-    cells.sort_by_key(|cell| cell.handle);
-    Ok(cells)
+    });
+    match end.into_inner().expect("no holder of this lock panics") {
+        None => Ok(ControlFlow::Continue(())),
+        Some(End::Broken(value)) => Ok(ControlFlow::Break(value)),
+        Some(End::Failed(error)) => Err(error),
+    }
+}
+
+fn visit_piece<B>(
+    engine: &Engine,
+    (pass, number): (&Pass, usize),
+    reader: &CellReader<'_>,
+    over: &AtomicBool,
+    visit: &(dyn Fn(Stored) -> ControlFlow<B> + Sync),
+) -> std::result::Result<(), End<B>> {
+    let mut piece = pass.piece(engine, number).map_err(End::Failed)?;
+    while let Some(filled) = pass.next(engine, reader, &mut piece).map_err(End::Failed)? {
+        for hit in filled.hits {
+            if over.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            if !passes(engine, pass.since, &filled.subject, hit.partition.number).map_err(End::Failed)? {
+                break; // Erased or expired since it was read.
+            }
+            if let ControlFlow::Break(value) = visit(hit.into_record(&filled.customer).map_err(End::Failed)?) {
+                return Err(End::Broken(value));
+            }
+        }
+    }
+    Ok(())
 }

@@ -1,6 +1,8 @@
 //! Stats: what stands where, from the ledger's facts and the journal's sums. Reads no segment.
 
+use crate::sync::atomic::Ordering;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::engine::Engine;
 use crate::engine::catalog::Totals;
@@ -68,12 +70,15 @@ pub fn stats(engine: &Engine) -> Result<Stats> {
         }
     });
     let partitions = partitions.collect();
+    let longest_pause = engine.writer.as_ref().map_or(0, |writer| writer.longest_pause.load(Ordering::Relaxed));
     let ledger = engine.ledger();
     Ok(Stats {
         store: engine.store.to_string(),
         customers: engine.keyring.customers(),
         partitions,
         journals: snapshot.view.journals.len() as u64,
+        waiting_bytes: engine.writer.as_ref().map_or(0, |writer| writer.committer.waiting_bytes() as u64),
+        longest_pause: Duration::from_micros(longest_pause),
         journal_bytes: snapshot.view.journals.iter().map(|journal| journal.end()).sum(),
         keyring_bytes: engine.keyring.bytes(),
         ledger_leaves: ledger.length(),

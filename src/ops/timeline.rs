@@ -5,12 +5,14 @@ use std::collections::VecDeque;
 
 use regex::bytes::Regex;
 
-use crate::engine::cells::cell_keys;
+use crate::crypto::CellKey;
 use crate::engine::partitions::Partition;
 use crate::engine::read::{CellReader, Hit, order};
+use crate::engine::row::Row;
 use crate::engine::visible::{Range, covered_or_held, shown};
 use crate::engine::{Engine, hold, lease};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::frame::Origin;
 use crate::ident::{CustomerId, PartitionNumber, RecordId, SubjectNumber};
 use crate::keyring::{CustomerEntry, CustomerState};
 use crate::policy::HoldScope;
@@ -23,6 +25,8 @@ pub struct Timeline {
     customer: CustomerId,
     subject: SubjectNumber,
     since: u64,
+    /// What was closed off when everything was found to be open.
+    passed: u64,
     hits: VecDeque<Hit>,
     pattern: Option<Regex>,
     /// Whether it shows what is held, whatever has expired.
@@ -35,16 +39,26 @@ impl std::fmt::Debug for Timeline {
     }
 }
 
+impl Timeline {
+    /// Refuses what has been closed off meanwhile.
+    fn check(&self, hit: &Hit) -> Result<()> {
+        lease::look(&self.engine)?;
+        let fences = &self.engine.fences;
+        if fences.changes() == self.passed {
+            return Ok(());
+        }
+        check(&self.engine, &self.subject, hit.partition.number, self.held)?;
+        fences.check_part(&self.subject, self.since)
+    }
+}
+
 impl Iterator for Timeline {
     type Item = Result<Stored>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let hit = self.hits.pop_front()?;
-            let fences = &self.engine.fences;
-            let looked = lease::look(&self.engine);
-            let passed = looked.and_then(|()| check(&self.engine, &self.subject, hit.partition.number, self.held));
-            if let Err(erased) = passed.and_then(|()| fences.check_part(&self.subject, self.since)) {
+            if let Err(erased) = self.check(&hit) {
                 self.hits.clear();
                 return Some(Err(erased));
             }
@@ -63,9 +77,9 @@ impl Iterator for Timeline {
 /// [`ErrorKind::Corrupt`] where a part of it cannot be read: a gap is never passed over.
 pub fn timeline(engine: &Arc<Engine>, customer: &CustomerId, range: Range) -> Result<Timeline> {
     let since = engine.fences.parted();
-    let (subject, hits) = hits(engine, customer, range)?;
+    let Found { subject, passed, hits } = hits(engine, customer, range, None)?;
     let (engine, customer) = (engine.clone(), customer.clone());
-    Ok(Timeline { engine, customer, subject, since, hits: hits.into(), pattern: None, held: false })
+    Ok(Timeline { engine, customer, subject, since, passed, hits: hits.into(), pattern: None, held: false })
 }
 
 /// Every record of `customer` that a hold keeps, those included that have expired and nobody else is shown; empty where no
@@ -75,9 +89,9 @@ pub fn timeline(engine: &Arc<Engine>, customer: &CustomerId, range: Range) -> Re
 /// As [`timeline`].
 pub fn held(engine: &Arc<Engine>, customer: &CustomerId) -> Result<Timeline> {
     let since = engine.fences.parted();
-    let (subject, hits) = held_hits(engine, customer)?;
+    let Found { subject, passed, hits } = held_hits(engine, customer, None)?;
     let (engine, customer) = (engine.clone(), customer.clone());
-    Ok(Timeline { engine, customer, subject, since, hits: hits.into(), pattern: None, held: true })
+    Ok(Timeline { engine, customer, subject, since, passed, hits: hits.into(), pattern: None, held: true })
 }
 
 /// The records of a timeline whose body matches `pattern`, a regular expression over bytes.
@@ -97,8 +111,8 @@ pub fn grep(engine: &Arc<Engine>, customer: &CustomerId, pattern: &str, range: R
 /// # Errors
 /// As [`timeline`].
 pub fn get(engine: &Engine, customer: &CustomerId, id: RecordId) -> Result<Option<Stored>> {
-    let (_, hits) = hits(engine, customer, Range::new(..))?;
-    hits.into_iter().find(|hit| hit.id == id).map(|hit| hit.into_record(customer)).transpose()
+    let (_, hit) = by_id(engine, customer, id, false)?;
+    hit.map(|hit| hit.into_record(customer)).transpose()
 }
 
 /// Whether a record may still be shown.
@@ -128,11 +142,7 @@ pub struct FoundRecord {
 /// As [`timeline`].
 pub fn find(engine: &Engine, customer: &CustomerId, id: RecordId, held: bool) -> Result<Option<FoundRecord>> {
     let since = engine.fences.parted();
-    let (subject, hits) = match held {
-        true => held_hits(engine, customer)?,
-        false => hits(engine, customer, Range::new(..))?,
-    };
-    let hit = hits.into_iter().find(|hit| hit.id == id);
+    let (subject, hit) = by_id(engine, customer, id, held)?;
     let Some((hit, found)) = hit.zip(engine.keyring.customer(customer)?) else { return Ok(None) };
     match found.entry.subject == subject {
         true => Ok(Some(FoundRecord { entry: found.entry, hit, since })),
@@ -140,46 +150,133 @@ pub fn find(engine: &Engine, customer: &CustomerId, id: RecordId, held: bool) ->
     }
 }
 
-fn held_hits(engine: &Engine, customer: &CustomerId) -> Result<(SubjectNumber, Vec<Hit>)> {
+/// A record by its id, and the frame that it may be told by.
+struct Wanted {
+    id: RecordId,
+    origin: Option<Origin>,
+}
+
+impl Wanted {
+    /// Whether nothing that happened at `start` or later can come before what was found.
+    fn found_before(&self, start: Timestamp, hits: &[Hit]) -> bool {
+        hits.iter().any(|hit| hit.at < start) && !hits.iter().any(|hit| hit.gone)
+    }
+}
+
+/// An id that the store gave tells the frame, which can be seen without opening any. The frames of what was appended
+/// again are others, so that everything is looked through where it is not there.
+fn by_id(engine: &Engine, customer: &CustomerId, id: RecordId, held: bool) -> Result<(SubjectNumber, Option<Hit>)> {
+    let one = |origin| {
+        let wanted = Wanted { id, origin };
+        let found = match held {
+            true => held_hits(engine, customer, Some(&wanted))?,
+            false => hits(engine, customer, Range::new(..), Some(&wanted))?,
+        };
+        Ok((found.subject, found.hits.into_iter().next()))
+    };
+    if let Some((opening, sequence)) = id.spelled() {
+        let found = one(Some(Origin { opening, sequence }))?;
+        if found.1.is_some() {
+            return Ok(found);
+        }
+    }
+    one(None)
+}
+
+/// What there is of a customer, and what was closed off when it was found to be open.
+#[derive(Default)]
+struct Found {
+    subject: SubjectNumber,
+    passed: u64,
+    hits: Vec<Hit>,
+}
+
+/// What somebody may look at.
+struct View<'a> {
+    /// The partitions.
+    partitions: &'a dyn Fn(&Partition) -> bool,
+    /// The times of events in one of them.
+    times: &'a dyn Fn(&Partition) -> Times<'a>,
+    /// Whether it is looked at because it is held, whatever has expired.
+    held: bool,
+}
+
+type Times<'a> = Box<dyn Fn(Timestamp) -> bool + 'a>;
+
+/// Everything in `range`, or only the record `wanted`.
+fn hits(engine: &Engine, customer: &CustomerId, range: Range, wanted: Option<&Wanted>) -> Result<Found> {
+    let (policy, now) = (engine.policy(), engine.now());
+    let partitions = |partition: &Partition| partition.key.is_some() && range.meets(partition);
+    let times = |partition: &Partition| -> Times<'_> {
+        let shown = shown(&policy, partition, now);
+        Box::new(move |at| range.contains(at) && shown(at))
+    };
+    read(engine, customer, &View { partitions: &partitions, times: &times, held: false }, wanted)
+}
+
+/// Everything that a hold keeps, or only the record `wanted`.
+fn held_hits(engine: &Engine, customer: &CustomerId, wanted: Option<&Wanted>) -> Result<Found> {
     let subject = engine.keyring.customer(customer)?.map(|found| found.entry.subject).unwrap_or_default();
     let scopes: Vec<HoldScope> = hold::standing(engine).on(&subject).map(|(_, hold)| hold.scope.clone()).collect();
-    let kept = |partition: &Partition| scopes.iter().any(|scope| scope.meets(&partition.id));
-    let wanted = |partition: &Partition, at| scopes.iter().any(|scope| scope.contains(&partition.id.stream, at));
-    read(engine, customer, &kept, &wanted, true)
+    let partitions = |partition: &Partition| scopes.iter().any(|scope| scope.meets(&partition.id));
+    let times = |partition: &Partition| -> Times<'_> {
+        let stream = partition.id.stream.clone();
+        let scopes = &scopes;
+        Box::new(move |at| scopes.iter().any(|scope| scope.contains(&stream, at)))
+    };
+    read(engine, customer, &View { partitions: &partitions, times: &times, held: true }, wanted)
 }
 
-fn hits(engine: &Engine, customer: &CustomerId, range: Range) -> Result<(SubjectNumber, Vec<Hit>)> {
-    let (policy, now) = (engine.policy(), engine.now());
-    let kept = |partition: &Partition| partition.key.is_some() && range.meets(partition);
-    let wanted = |partition: &Partition, at| range.contains(at) && shown(&policy, partition, now)(at);
-    read(engine, customer, &kept, &wanted, false)
-}
-
-fn read(
-    engine: &Engine,
-    customer: &CustomerId,
-    kept: &dyn Fn(&Partition) -> bool,
-    wanted: &dyn Fn(&Partition, Timestamp) -> bool,
-    held: bool,
-) -> Result<(SubjectNumber, Vec<Hit>)> {
+/// What there is in a view, or only the record `wanted`: then partitions are gone through in the order of time.
+fn read(engine: &Engine, customer: &CustomerId, view: &View<'_>, wanted: Option<&Wanted>) -> Result<Found> {
     let since = engine.fences.parted();
-    let Some(found) = engine.keyring.customer(customer)? else { return Ok(Default::default()) };
+    let Some(found) = engine.keyring.customer(customer)? else { return Ok(Found::default()) };
     let subject = found.entry.subject;
     if found.entry.state == CustomerState::Living && engine.fences.has_subject(&subject) {
         return Err(Error::new(ErrorKind::Erased, "the customer is being erased").hint("ask again when that is done"));
     }
     let snapshot = engine.catalog.snapshot();
     let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
+    let mut row = Row::new(&engine.store, &found.entry);
     let mut hits = Vec::new();
-    for partition in covered_or_held(engine, &found.entry).into_iter().filter(|partition| kept(partition)) {
-        for key in cell_keys(&engine.store, &found.entry, &partition) {
-            reader.read(&partition, &key, &|at| wanted(&partition, at), &mut hits)?;
+    let mut partitions = covered_or_held(engine, &found.entry);
+    partitions.retain(|partition| (view.partitions)(partition));
+    if wanted.is_some() {
+        partitions.sort_by_key(|partition| partition.id.window.start());
+    }
+    for partition in partitions {
+        if wanted.is_some_and(|wanted| wanted.found_before(partition.id.window.start(), &hits)) {
+            break;
+        }
+        let keys: Vec<CellKey> = row.keys(&partition).collect();
+        if let Some(origin) = wanted.and_then(|wanted| wanted.origin)
+            && !any(&keys, |key| reader.names(partition.number, &key.handle(), origin))?
+        {
+            continue;
+        }
+        let times = (view.times)(&partition);
+        for key in &keys {
+            reader.read(&partition, key, &times, &mut hits)?;
+        }
+        if let Some(wanted) = wanted {
+            hits.retain(|hit| hit.id == wanted.id);
         }
     }
     order(&mut hits);
+    let passed = engine.fences.changes();
     engine.fences.check_part(&subject, since)?;
     // What was closed off while it was read is not handed out.
     lease::look(engine)?;
-    hits.retain(|hit| check(engine, &subject, hit.partition.number, held).is_ok());
-    Ok((subject, hits))
+    hits.retain(|hit| check(engine, &subject, hit.partition.number, view.held).is_ok());
+    Ok(Found { subject, passed, hits })
+}
+
+/// Whether any of `keys` is one that `asked` says yes to.
+fn any(keys: &[CellKey], asked: impl Fn(&CellKey) -> Result<bool>) -> Result<bool> {
+    for key in keys {
+        if asked(key)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -5,10 +5,10 @@ use crate::sync::Arc;
 use std::path::{Path, PathBuf};
 
 use crate::engine::catalog::Snapshot;
-use crate::engine::cells::cell_keys;
 use crate::engine::large::Chunks;
 use crate::engine::partitions::Partition;
 use crate::engine::read::CellReader;
+use crate::engine::row::Row;
 use crate::engine::visible::covers;
 use crate::engine::{Engine, dictionaries};
 use crate::env::{Env, random};
@@ -228,8 +228,9 @@ fn deep(engine: &Engine, pass: &mut Pass<'_>) -> Result<()> {
     }
     let mut opened = 0;
     let walk = engine.keyring.walk_customers(&mut |customer| {
+        let mut row = Row::new(&engine.store, customer);
         for partition in partitions.iter().filter(|partition| covers(customer, partition)) {
-            for key in cell_keys(&engine.store, customer, partition) {
+            for key in row.keys(partition) {
                 match cell(engine, &snapshot, &reader, partition, &key, customer) {
                     Ok(records) => opened += records,
                     Err(error) => pass.damaged(error),

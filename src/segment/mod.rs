@@ -4,6 +4,7 @@
 
 mod cursor;
 mod heads;
+mod index;
 mod merge;
 mod read;
 mod rebuild;

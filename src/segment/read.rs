@@ -1,8 +1,10 @@
 //! One open segment: finding the frames of a handle with positioned reads.
 
 use crate::sync::Arc;
+use crate::sync::atomic::AtomicUsize;
 use std::path::{Path, PathBuf};
 
+use super::index::{Index, block_for, entry_in};
 use super::{unread, unreadable};
 use crate::crypto::Digest;
 use crate::env::{self, Env, File, OpenMode, ReadAhead};
@@ -39,6 +41,7 @@ pub struct Segment {
     summary: Summary,
     digest: Digest,
     sparse: Vec<Handle>,
+    index: Index,
 }
 
 impl Segment {
@@ -66,23 +69,48 @@ impl Segment {
         let mut table = vec![0; summary.sparse_bytes() as usize];
         env::read_exact_at(&*file, &mut table, summary.sparse_offset()).map_err(unread(path))?;
         let sparse = decode_sparse(&table).map_err(|wrong| Error::corrupt(path, summary.sparse_offset(), wrong.0))?;
-        Ok(Segment { file, path: path.to_path_buf(), length, head, summary, digest: trailer.digest, sparse })
+        let (path, digest, index) = (path.to_path_buf(), trailer.digest, Index::default());
+        Ok(Segment { file, path, length, head, summary, digest, sparse, index })
     }
 
-    /// Where the frames of `handle` lie, if it has any. One positioned read, of one block of the index, and none where
-    /// the handle lies before all others.
+    /// The same segment, which counts in `kept_bytes` what it keeps of its index.
+    pub fn counted(self, kept_bytes: Arc<AtomicUsize>) -> Self {
+        Segment { index: Index::counted(kept_bytes), ..self }
+    }
+
+    /// Forgets what it has kept of its index; it is read again when it is needed.
+    pub fn forget_index(&self) {
+        self.index.forget();
+    }
+
+    /// Where the frames of `handle` lie, if it has any. Needs one positioned read where the block of the index that may
+    /// name it has not been read before, and none where the handle lies before all others.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Corrupt`] where that block is damaged: then nobody can say whether the handle is there.
     pub fn find(&self, handle: &Handle) -> Result<Option<Run>> {
-        let Some(index) = self.sparse.partition_point(|first| first <= handle).checked_sub(1) else { return Ok(None) };
+        let Some(index) = block_for(&self.sparse, handle) else { return Ok(None) };
+        let offset = self.summary.block(index as u64).0;
+        let entry = match self.index.find(index, handle) {
+            Some(entry) => entry,
+            None => {
+                let block = self.block(index)?;
+                let entry = entry_in(&block, handle);
+                self.index.keep(index, self.sparse.len(), block);
+                entry
+            }
+        };
+        entry.map(|entry| self.run(&entry, offset)).transpose()
+    }
+
+    /// Reads and checks a block of the index.
+    fn block(&self, index: usize) -> Result<Box<[IndexEntry]>> {
         let (offset, length) = self.summary.block(index as u64);
         let mut buffer = [0; BLOCK_BYTES];
         let buffer = &mut buffer[..length];
         env::read_exact_at(&*self.file, buffer, offset).map_err(unread(&self.path))?;
-        let found = Block::decode(buffer).and_then(|block| block.find(handle));
-        let found = found.map_err(|wrong| Error::corrupt(&self.path, offset, wrong.0))?;
-        found.map(|entry| self.run(&entry, offset)).transpose()
+        let entries = Block::decode(buffer).and_then(|block| block.entries().collect());
+        entries.map_err(|wrong| Error::corrupt(&self.path, offset, wrong.0))
     }
 
     /// The run of an index entry, within the frames of this file.

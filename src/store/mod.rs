@@ -9,7 +9,7 @@ mod tests;
 mod worker;
 
 use crate::sync::Arc;
-use std::ops::RangeBounds;
+use std::ops::{ControlFlow, RangeBounds};
 
 pub use commit::Commit;
 pub use large::Upload;
@@ -51,6 +51,17 @@ pub struct ScanFilter {
     pub from: Option<Timestamp>,
     /// Only events before this time.
     pub until: Option<Timestamp>,
+}
+
+impl ScanFilter {
+    fn range(&self) -> Range {
+        match (self.from, self.until) {
+            (None, None) => Range::new(..),
+            (Some(from), None) => Range::new(from..),
+            (None, Some(until)) => Range::new(..until),
+            (Some(from), Some(until)) => Range::new(from..until),
+        }
+    }
 }
 
 struct Shared {
@@ -126,19 +137,32 @@ impl Store {
         ops::timeline::grep(self.current()?, &CustomerId::new(customer)?, pattern, Range::new(range))
     }
 
-    /// Every readable record that `filter` lets through, partition by partition. Costs a walk over all customers for
-    /// each partition.
+    /// Every readable record that `filter` lets through, partition by partition. Costs a walk over all customers; in a
+    /// store with many of them one for each partition. [`Store::scan_parallel`] is the faster one.
     ///
     /// # Errors
     /// What the first step answers; later ones come out of the iterator, which then ends.
     pub fn scan(&self, filter: ScanFilter) -> Result<Scan> {
-        let range = match (filter.from, filter.until) {
-            (None, None) => Range::new(..),
-            (Some(from), None) => Range::new(from..),
-            (None, Some(until)) => Range::new(..until),
-            (Some(from), Some(until)) => Range::new(from..until),
-        };
-        Ok(ops::scan::scan(self.current()?.clone(), filter.stream.as_ref(), range))
+        Ok(ops::scan::scan(self.current()?.clone(), filter.stream.as_ref(), filter.range()))
+    }
+
+    /// Hands every readable record that `filter` lets through to `visit`, on `threads` threads, this one being the first
+    /// of them: for re-indexing and analytics. Memory stays bounded, however many customers and records there are: a
+    /// record is decompressed only when `visit` is to have it, and a visitor that takes its time slows the scan down.
+    ///
+    /// The records of one customer in one partition come one after the other on one thread, in the order of events;
+    /// beyond that there is no order. What is erased or expires meanwhile is left out from then on. The answer is what
+    /// `visit` broke off with, if it did; others may still be visited while that is noticed, none after the return.
+    ///
+    /// # Errors
+    /// The first that any thread meets, and it ends the scan: a gap is never passed over.
+    pub fn scan_parallel<B: Send>(
+        &self,
+        filter: ScanFilter,
+        threads: usize,
+        visit: impl Fn(Stored) -> ControlFlow<B> + Sync,
+    ) -> Result<ControlFlow<B>> {
+        ops::scan::scan_parallel(self.current()?, filter.stream.as_ref(), filter.range(), threads, &visit)
     }
 
     /// What stands where: records, bytes, spans and deadlines of every partition.

@@ -1,6 +1,8 @@
 //! Legal holds: what they forbid, what survives an expiry because of them, and that it goes with the last of them.
 
 use std::io::Read;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tenure::env::sim::Sim;
@@ -41,9 +43,17 @@ fn bodies(timeline: tenure::Result<tenure::Timeline>) -> Vec<String> {
     timeline.unwrap().map(|stored| String::from_utf8(stored.unwrap().body.to_vec()).unwrap()).collect()
 }
 
-/// Everything that a scan gives.
+/// Everything that a scan gives, on one thread or on two.
 fn scanned(store: &Store) -> usize {
-    store.scan(ScanFilter::default()).unwrap().map(Result::unwrap).count()
+    let count = AtomicUsize::new(0);
+    let visit = |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        ControlFlow::<()>::Continue(())
+    };
+    assert!(store.scan_parallel(ScanFilter::default(), 2, visit).unwrap().is_continue());
+    let scanned = store.scan(ScanFilter::default()).unwrap().map(Result::unwrap).count();
+    assert_eq!(scanned, count.into_inner());
+    scanned
 }
 
 /// The sixth month after November and December is over.
@@ -78,6 +88,7 @@ fn held_cells_survive_an_expiry_and_go_with_the_last_hold() {
     let dry = store.expire(ExpireOptions { dry_run: true, ..june() }).unwrap();
     let held: Vec<_> = dry.partitions.iter().map(|due| (due.held, due.holds.clone())).collect();
     assert_eq!(held, [(1, vec![1]), (1, vec![1]), (0, vec![]), (0, vec![])]);
+    assert_eq!(scanned(&store), 9);
     let expiry = store.expire(june()).unwrap();
     assert_eq!(expiry.partitions, dry.partitions);
     assert_eq!(expiry.receipt.unwrap().stage(), "final");

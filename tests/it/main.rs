@@ -38,6 +38,8 @@ mod repair;
 #[cfg(feature = "simulation")]
 mod restore;
 #[cfg(feature = "simulation")]
+mod scans;
+#[cfg(feature = "simulation")]
 mod scene;
 #[cfg(feature = "simulation")]
 mod threads;

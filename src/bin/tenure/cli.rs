@@ -295,6 +295,10 @@ pub struct ScanArgs {
     pub jurisdiction: Option<String>,
     #[command(flatten)]
     pub between: Between,
+    /// Read on so many threads (0: one per core). With one, records come partition by partition; with more, the records
+    /// of a customer in a partition come together and else in no order.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, hide_default_value = true)]
+    pub threads: usize,
 }
 
 #[derive(Args)]

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
-use std::ops::{Bound, Range};
+use std::ops::{Bound, ControlFlow, Range};
+use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -53,16 +54,18 @@ pub fn scan(global: &Global, args: &ScanArgs, output: &mut Output) -> Outcome {
     args.between.range()?;
     let store = global.open_read_only()?;
     let filter = |stream| ScanFilter { stream, from: args.between.from, until: args.between.until };
-    match (&args.class, &args.jurisdiction) {
-        (None, None) => print_all(&store, store.scan(filter(None))?, true, output),
-        _ => {
-            let streams = matching_streams(&store, args)?;
-            let mut scans = Vec::new();
-            for stream in streams {
-                scans.push(store.scan(filter(Some(stream)))?);
-            }
-            print_all(&store, scans.into_iter().flatten(), true, output)
+    let filters: Vec<ScanFilter> = match (&args.class, &args.jurisdiction) {
+        (None, None) => vec![filter(None)],
+        _ => matching_streams(&store, args)?.into_iter().map(|stream| filter(Some(stream))).collect(),
+    };
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    match args.threads {
+        1 => {
+            let scans: tenure::Result<Vec<_>> = filters.into_iter().map(|filter| store.scan(filter)).collect();
+            print_all(&store, scans?.into_iter().flatten(), true, output)
         }
+        0 => print_scans(&store, filters, cores(), output),
+        threads => print_scans(&store, filters, threads, output),
     }
 }
 
@@ -186,38 +189,85 @@ fn print_all(
     with_customer: bool,
     output: &mut Output,
 ) -> Outcome {
-    let form = output.record_format();
-    open_list(form, with_customer, output)?;
+    let mut list = List::open(with_customer, output)?;
     let mut buffer = Vec::new();
-    let mut printed: u64 = 0;
     for stored in records {
-        let stored = stored.inspect_err(|_| drop(output.flush()))?;
+        let stored = stored.inspect_err(|_| drop(list.output.flush()))?;
         buffer.clear();
-        match form {
-            Format::Table => table_row(&mut buffer, &stored, with_customer),
-            Format::Jsonl if stored.large.is_some() => print_large(store, &stored, output)?,
-            Format::Jsonl => line::print(&mut buffer, &stored),
-            Format::Json => {
-                output.bytes(if printed == 0 { b"\n    " } else { b",\n    " })?;
-                match stored.large {
-                    Some(_) => print_large(store, &stored, output)?,
-                    None => {
-                        line::print(&mut buffer, &stored);
-                        buffer.pop();
-                    }
-                }
-            }
-            Format::Csv => csv_row(&mut buffer, &stored)?,
+        print_record(list.form, with_customer, &stored, &mut buffer)?;
+        list.add(store, &stored, &buffer)?;
+    }
+    list.close()
+}
+
+/// Scans on many threads, each of which makes its records ready to print.
+fn print_scans(store: &Store, filters: Vec<ScanFilter>, threads: usize, output: &mut Output) -> Outcome {
+    let list = Mutex::new(List::open(true, output)?);
+    let form = list.lock().unwrap_or_else(PoisonError::into_inner).form;
+    for filter in filters {
+        let scanned = store.scan_parallel(filter, threads, |stored| {
+            let mut buffer = Vec::new();
+            let printed = print_record(form, true, &stored, &mut buffer)
+                .and_then(|()| list.lock().unwrap_or_else(PoisonError::into_inner).add(store, &stored, &buffer));
+            printed.map_or_else(ControlFlow::Break, ControlFlow::Continue)
+        });
+        if let ControlFlow::Break(failure) =
+            scanned.inspect_err(|_| drop(list.lock().unwrap_or_else(PoisonError::into_inner).output.flush()))?
+        {
+            return Err(failure);
         }
-        output.bytes(&buffer)?;
-        printed += 1;
     }
+    list.into_inner().unwrap_or_else(PoisonError::into_inner).close()
+}
+
+/// Records while they are printed.
+struct List<'a> {
+    output: &'a mut Output,
+    form: Format,
+    printed: u64,
+}
+
+impl<'a> List<'a> {
+    fn open(with_customer: bool, output: &'a mut Output) -> Result<Self, Failure> {
+        let form = output.record_format();
+        open_list(form, with_customer, output)?;
+        Ok(List { output, form, printed: 0 })
+    }
+
+    /// A record made ready to print; large bodies are fetched only here.
+    fn add(&mut self, store: &Store, stored: &Stored, printed: &[u8]) -> Result<(), Failure> {
+        if self.form == Format::Json {
+            self.output.bytes(if self.printed == 0 { b"\n    " } else { b",\n    " })?;
+        }
+        self.printed += 1;
+        match (self.form, stored.large) {
+            (Format::Json | Format::Jsonl, Some(_)) => print_large(store, stored, self.output),
+            _ => self.output.bytes(printed),
+        }
+    }
+
+    fn close(self) -> Outcome {
+        match self.form {
+            Format::Json => self.output.line(if self.printed == 0 { "]\n}" } else { "\n  ]\n}" })?,
+            Format::Table if self.printed == 0 => self.output.say("no records"),
+            _ => {}
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn print_record(form: Format, with_customer: bool, stored: &Stored, buffer: &mut Vec<u8>) -> Result<(), Failure> {
     match form {
-        Format::Json => output.line(if printed == 0 { "]\n}" } else { "\n  ]\n}" })?,
-        Format::Table if printed == 0 => output.say("no records"),
-        _ => {}
+        Format::Table => table_row(buffer, stored, with_customer),
+        Format::Json | Format::Jsonl if stored.large.is_some() => {}
+        Format::Jsonl => line::print(buffer, stored),
+        Format::Json => {
+            line::print(buffer, stored);
+            buffer.pop();
+        }
+        Format::Csv => csv_row(buffer, stored)?,
     }
-    Ok(Exit::Done)
+    Ok(())
 }
 
 fn open_list(form: Format, with_customer: bool, output: &mut Output) -> Result<(), Failure> {

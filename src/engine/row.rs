@@ -1,0 +1,87 @@
+//! One customer's row made ready: the keys of its streams and years, each derived once, when it is first needed.
+
+use super::partitions::Partition;
+use crate::crypto::{CellKey, CellSecret, Key, YearKey, stream_key};
+use crate::ident::{StoreId, Stream};
+use crate::keyring::{CustomerEntry, Secret, SecretScope};
+
+/// A customer's secrets and what was derived from them so far.
+pub struct Row<'a> {
+    store: &'a StoreId,
+    customer: &'a CustomerEntry,
+    streams: Vec<(usize, Stream, Key)>,
+    years: Vec<(usize, Stream, i16, YearKey)>,
+}
+
+impl<'a> Row<'a> {
+    /// The row of `customer`, nothing derived yet.
+    pub fn new(store: &'a StoreId, customer: &'a CustomerEntry) -> Self {
+        Row { store, customer, streams: Vec::new(), years: Vec::new() }
+    }
+
+    /// Every cell key under which the customer may have records in `partition`, in the order of its secrets.
+    pub fn keys(&mut self, partition: &Partition) -> impl Iterator<Item = CellKey> {
+        self.secrets(partition).map(|(_, key)| key)
+    }
+
+    /// Every secret that reaches a cell in `partition`, with the key of that cell.
+    pub fn secrets(&mut self, partition: &Partition) -> impl Iterator<Item = (&'a Secret, CellKey)> {
+        let secrets = &self.customer.secrets;
+        let reached = secrets.iter().enumerate();
+        reached.filter_map(|(index, secret)| self.key(index, secret, partition).map(|key| (secret, key)))
+    }
+
+    /// The key to write under: that of the newest secret that covers everything. A partition that is written to has its
+    /// own key.
+    pub fn newest(&mut self, partition: &Partition) -> Option<CellKey> {
+        let index = self.customer.secrets.iter().rposition(|secret| secret.scope == SecretScope::Whole)?;
+        self.key(index, &self.customer.secrets[index], partition)
+    }
+
+    /// The key of the cell that a secret reaches in `partition`, if it reaches one: under the partition's own key, or held,
+    /// where that was destroyed.
+    fn key(&mut self, index: usize, secret: &Secret, partition: &Partition) -> Option<CellKey> {
+        let (stream, number) = (&partition.id.stream, partition.number);
+        let reaches = match &secret.scope {
+            SecretScope::Whole => true,
+            SecretScope::Stream(one) => one == stream,
+            SecretScope::Year(one, year) => one == stream && *year == partition.id.window.year(),
+            SecretScope::Window(one) => *one == number,
+            SecretScope::Cell(one) => return (*one == number).then(|| CellKey::from_key(&secret.key)),
+        };
+        let column = partition.key.as_ref().filter(|_| reaches)?;
+        Some(match &secret.scope {
+            SecretScope::Window(_) => column.cell(&CellSecret::from_key(&secret.key)),
+            _ => column.cell(&self.year(index, secret, stream, partition.id.window.year()).cell_secret(number)),
+        })
+    }
+
+    /// The key of a year under the secret at `index`, from what was derived before where that is there.
+    fn year(&mut self, index: usize, secret: &Secret, stream: &Stream, year: i16) -> &YearKey {
+        let known = |known: &(usize, Stream, i16, YearKey)| known.2 == year && known.0 == index && known.1 == *stream;
+        let at = match self.years.iter().rposition(known) {
+            Some(at) => at,
+            None => {
+                let key = match &secret.scope {
+                    SecretScope::Whole => YearKey::derive(self.store, self.stream(index, secret, stream), year),
+                    SecretScope::Year(..) => YearKey::from_key(secret.key.duplicate()),
+                    _ => YearKey::derive(self.store, &secret.key, year),
+                };
+                self.years.push((index, stream.clone(), year, key));
+                self.years.len() - 1
+            }
+        };
+        &self.years[at].3
+    }
+
+    fn stream(&mut self, index: usize, secret: &Secret, stream: &Stream) -> &Key {
+        let at = match self.streams.iter().rposition(|known| known.0 == index && known.1 == *stream) {
+            Some(at) => at,
+            None => {
+                self.streams.push((index, stream.clone(), stream_key(self.store, &secret.key, stream)));
+                self.streams.len() - 1
+            }
+        };
+        &self.streams[at].2
+    }
+}
