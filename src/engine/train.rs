@@ -23,6 +23,7 @@ use crate::policy::Rule;
 use crate::record::Record;
 use crate::report::Training as Report;
 use crate::sync::Arc;
+use crate::window::Timestamp;
 
 /// Customers that must share whatever goes into a dictionary.
 pub const K: usize = 20;
@@ -113,7 +114,7 @@ pub fn due(engine: &Engine, must: bool) -> Option<Due> {
     streams.retain(|stream, _| policy.rule(stream).is_some_and(Rule::dictionary));
     let dues = streams.into_iter().filter_map(|(stream, mut partitions)| {
         partitions.sort_by_key(|(entry, _)| std::cmp::Reverse(entry.id.window.start()));
-        choose(&engine.catalog.dictionaries, &threshold, stream, partitions)
+        choose(&engine.catalog.dictionaries, &threshold, engine.now(), (stream, partitions))
     });
     let due = dues.filter(|(due, raw)| tried.at.get(&due.target.number).is_none_or(|before| *raw >= 2 * before));
     let (due, raw) = due.min_by(|(a, _), (b, _)| a.stream.cmp(&b.stream))?;
@@ -125,8 +126,8 @@ pub fn due(engine: &Engine, must: bool) -> Option<Due> {
 fn choose(
     dictionaries: &Dictionaries,
     threshold: &Threshold,
-    stream: Stream,
-    partitions: Vec<(Arc<Partition>, Totals)>,
+    now: Timestamp,
+    (stream, partitions): (Stream, Vec<(Arc<Partition>, Totals)>),
 ) -> Option<(Due, u64)> {
     let size = size(partitions.iter().map(|(entry, totals)| (&entry.id, totals)))?;
     let trained: HashSet<_> = dictionaries.of_stream(&stream).iter().map(|fact| fact.provenance.origin).collect();
@@ -139,9 +140,17 @@ fn choose(
     }
     // The newest window that has enough to be trained from, if it is newer than those that dictionaries came from.
     let newest = partitions.into_iter().find(|(_, totals)| threshold.is_met(totals))?;
-    let fresh = !trained.contains(&newest.0.number);
+    let fresh = !trained.contains(&newest.0.number) && is_rested(dictionaries, &newest.0.id, now);
     let (target, totals) = newest;
     fresh.then_some((Due { stream, partitions: vec![target.clone()], target, size }, totals.raw_bytes))
+}
+
+/// Whether a quarter of a window has passed since the stream was trained: whoever loads years of history at once does not
+/// wait for a training of every month.
+fn is_rested(dictionaries: &Dictionaries, id: &PartitionId, now: Timestamp) -> bool {
+    let window = (id.window.end().as_micros() - id.window.start().as_micros()) / 1_000_000;
+    let latest = dictionaries.newest(&id.stream).map(|fact| fact.provenance.trained);
+    latest.is_none_or(|trained| trained.plus_seconds(window / 4) <= now)
 }
 
 /// What every partition holds, settled or not.

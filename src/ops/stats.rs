@@ -40,18 +40,10 @@ pub fn stats(engine: &Engine) -> Result<Stats> {
         }
     }
     let (policy, now) = (engine.policy(), engine.now());
-    let mut dictionaries: BTreeMap<PartitionId, Vec<DictionaryStats>> = BTreeMap::new();
-    for fact in engine.ledger().state().dictionaries.values().flatten() {
-        let stats = DictionaryStats {
-            id: format!("{:08x}", fact.dictionary),
-            bytes: fact.bytes,
-            trained: fact.provenance.trained,
-            plain_bytes: fact.provenance.plain_bytes,
-            with_bytes: fact.provenance.with_bytes,
-        };
-        dictionaries.entry(fact.id.clone()).or_default().push(stats);
-        // A file like any other, also where nothing has been written with it yet.
-        sums.entry(fact.id.clone()).or_default().1 += fact.bytes;
+    let mut dictionaries = dictionaries(engine);
+    for (id, stats) in &dictionaries {
+        // Files like any other, also where nothing has been written with them yet.
+        sums.entry(id.clone()).or_default().1 += stats.iter().map(|stats| stats.bytes).sum::<u64>();
     }
     let partitions = sums.into_iter().map(|(partition, (totals, stored_bytes, segments))| {
         let deadline = policy.rule(&partition.stream).and_then(|rule| rule.partition_deadline(&partition.window));
@@ -85,6 +77,21 @@ pub fn stats(engine: &Engine) -> Result<Stats> {
         ledger_root: ledger.head().iter().map(|byte| format!("{byte:02x}")).collect(),
         opening: ledger.state().opening.into(),
     })
+}
+
+fn dictionaries(engine: &Engine) -> BTreeMap<PartitionId, Vec<DictionaryStats>> {
+    let mut all: BTreeMap<PartitionId, Vec<DictionaryStats>> = BTreeMap::new();
+    for fact in engine.ledger().state().dictionaries.values().flatten() {
+        let stats = DictionaryStats {
+            id: format!("{:08x}", fact.dictionary),
+            bytes: fact.bytes,
+            trained: fact.provenance.trained,
+            plain_bytes: fact.provenance.plain_bytes,
+            with_bytes: fact.provenance.with_bytes,
+        };
+        all.entry(fact.id.clone()).or_default().push(stats);
+    }
+    all
 }
 
 /// How far the source `name` has been taken in: from the journal where it is named there, else from the ledger.
