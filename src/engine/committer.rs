@@ -11,6 +11,7 @@ use std::task::{Poll, Waker};
 
 use super::catalog::{Catalog, Indexed, JournalFile};
 use super::hint;
+use super::spare::Spare;
 use crate::env::{Env, File};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::group::Group;
@@ -123,6 +124,8 @@ pub struct Committer {
     /// appenders ask for this number.
     growing: AtomicU64,
     writing: Mutex<Writing>,
+    /// Buffers of groups that were committed.
+    pub spare: Spare,
 }
 
 impl Committer {
@@ -135,6 +138,7 @@ impl Committer {
             done: AtomicU64::new(0),
             growing: AtomicU64::new(0),
             writing: Mutex::new(writing),
+            spare: Spare::default(),
         }
     }
 
@@ -303,6 +307,7 @@ impl Committer {
         if let Some(file) = &writing.hint {
             hint::write(&**file, self.opening.number, durable);
         }
+        groups.into_iter().for_each(|pending| self.spare.give(pending.group.into_buffer()));
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use super::dictionaries::{Dictionaries, Named};
 use super::fence::Fences;
 use super::partitions::{Partition, Partitions};
 use super::read::Hit;
+use super::spare::Spare;
 use crate::compress;
 use crate::env::{Env, random};
 use crate::error::{Error, ErrorKind, Result};
@@ -57,6 +58,8 @@ pub struct Encoder<'a> {
     pub keyring: &'a Keyring,
     /// The partitions known so far.
     pub partitions: &'a Partitions,
+    /// Buffers to be used again.
+    pub spare: &'a Spare,
     /// The cells written lately.
     pub cells: &'a Cells,
     /// What may no longer pass.
@@ -197,7 +200,7 @@ impl Encoder<'_> {
         let random = random(self.env).map_err(|error| Error::io("draw random bytes", "the system".as_ref(), error))?;
         let raw: usize = ready.iter().map(|ready| ready.record.body.len() / 2 + FRAME_OVERHEAD + 32).sum();
         let runs = ready.chunk_by(|a, b| a.partition.number == b.partition.number).count();
-        let mut group = GroupBuilder::new(runs, 1, raw);
+        let mut group = GroupBuilder::reusing(self.spare.take(), runs, 1, raw);
         let mut places = Vec::with_capacity(ready.len());
         let mut with = (PartitionNumber(0), None);
         for Ready { record, partition, cell, sequence } in ready {

@@ -32,6 +32,7 @@ pub mod restore;
 pub mod row;
 pub mod scrub;
 pub mod settle;
+pub mod spare;
 pub mod sweep;
 pub mod time;
 pub mod train;
@@ -330,6 +331,7 @@ impl Engine {
             sequence: &writer.sequence,
             keyring: &self.keyring,
             partitions: &self.partitions,
+            spare: &writer.committer.spare,
             cells: &writer.cells,
             fences: &self.fences,
             policy,

@@ -19,7 +19,10 @@ use crate::format::segment::SegmentHead;
 use crate::ident::PartitionNumber;
 use crate::journal;
 use crate::report::Maintenance;
-use crate::segment::{self, SegmentWriter};
+use crate::segment::{self, SegmentWriter, Written};
+
+/// Segments that are synced together: each is an open file.
+const AT_ONCE: usize = 64;
 
 /// Settles one journal file of which nothing more will be written. Its groups beyond `end` bytes are ignored, and so
 /// are frames that nobody can read any more: those of expired partitions, but for held cells, and of dead cells.
@@ -30,12 +33,18 @@ pub fn settle(engine: &Engine, file: &Arc<JournalFile>, done: &mut Maintenance) 
     let end = file.end();
     let bytes = engine.env.map(&file.path).map_err(|error| Error::io("map a journal file", &file.path, error))?;
     let mut facts = Vec::new();
+    let mut written = Vec::new();
     for (partition, frames) in collect(engine, file, &bytes, end)? {
-        let fact = write_segment(engine, file, partition, frames)?;
+        let (segment, fact) = write_segment(engine, file, partition, frames)?;
         done.segments_written += 1;
         done.bytes_written += fact.bytes;
         facts.push(fact);
+        written.push(segment);
+        if written.len() == AT_ONCE {
+            segment::publish(std::mem::take(&mut written))?;
+        }
     }
+    segment::publish(written)?;
     drop(bytes);
     publish(engine, file, end, facts)?;
     done.journals_settled += 1;
@@ -48,7 +57,7 @@ fn write_segment(
     file: &JournalFile,
     partition: PartitionNumber,
     mut frames: Vec<FrameView<'_>>,
-) -> Result<SegmentFact> {
+) -> Result<(Written, SegmentFact)> {
     frames.sort_unstable_by_key(FrameView::key);
     frames.dedup_by_key(|frame| (frame.head().opening, frame.head().sequence));
     let id = partition_name(engine, partition)?;
@@ -63,8 +72,9 @@ fn write_segment(
     let totals = file.totals().get(&partition).copied().unwrap_or_default();
     let span = totals.span.ok_or_else(|| cut_short(file, file.end()))?;
     let raw_bytes = share(totals.raw_bytes, frames.len() as u64, totals.records);
-    let summary = writer.finish(raw_bytes, span)?;
-    Ok(fact(partition, id, number, &summary, raw_bytes))
+    let written = writer.write(raw_bytes, span)?;
+    let fact = fact(partition, id, number, &written.summary, raw_bytes);
+    Ok((written, fact))
 }
 
 fn cut_short(file: &JournalFile, offset: u64) -> Error {

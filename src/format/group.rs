@@ -80,8 +80,14 @@ impl GroupBuilder {
     /// Room for about `runs` partitions, `sources` sources and `frame_bytes` bytes of frames. More is possible, at the
     /// price of a copy.
     pub fn new(runs: usize, sources: usize, frame_bytes: usize) -> Self {
+        GroupBuilder::reusing(Vec::new(), runs, sources, frame_bytes)
+    }
+
+    /// The same in a `buffer` that is empty, and has room perhaps.
+    pub fn reusing(mut buffer: Vec<u8>, runs: usize, sources: usize, frame_bytes: usize) -> Self {
         let room = GROUP_HEADER_BYTES + runs.min(RUNS_LIMIT) * RUN_BYTES + sources.min(SOURCES_LIMIT) * SOURCE_BYTES;
-        let mut buffer = Vec::with_capacity(room + frame_bytes.min(GROUP_LIMIT));
+        buffer.clear();
+        buffer.reserve(room + frame_bytes.min(GROUP_LIMIT));
         buffer.resize(room, 0);
         GroupBuilder { buffer, room, runs: Vec::with_capacity(runs.min(RUNS_LIMIT)), sources: Vec::new(), frames: 0 }
     }
@@ -221,6 +227,11 @@ impl Group {
     /// Its length in bytes.
     pub fn length(&self) -> usize {
         self.buffer.len() - self.start
+    }
+
+    /// Its buffer, to be used again.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.buffer
     }
 
     /// Length of its header in bytes: where its first frame begins.

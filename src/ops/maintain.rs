@@ -14,7 +14,7 @@ pub fn maintain(engine: &Engine, budget: Budget) -> Result<Maintenance> {
     let writer = engine.writer()?;
     let began = engine.env.monotonic();
     let mut done = Maintenance::default();
-    keep_house(engine, writer, budget, &mut done)?;
+    keep_house(engine, writer, budget, writer.tuning.merge_at_least, &mut done)?;
     let within = || engine.env.monotonic().saturating_sub(began) < budget.time;
     // Nobody is kept waiting for seconds of training.
     let stop = || writer.closing.load(Ordering::Relaxed) || !within();
@@ -25,17 +25,23 @@ pub fn maintain(engine: &Engine, budget: Budget) -> Result<Maintenance> {
     Ok(done)
 }
 
-/// Everything but training, one thread at a time.
+/// Everything but training, one thread at a time. Partitions are merged that have `merge_at_least` small segments.
 ///
 /// # Errors
 /// As [`maintain`].
-pub fn keep_house(engine: &Engine, writer: &Writer, budget: Budget, done: &mut Maintenance) -> Result<()> {
+pub fn keep_house(
+    engine: &Engine,
+    writer: &Writer,
+    budget: Budget,
+    merge_at_least: usize,
+    done: &mut Maintenance,
+) -> Result<()> {
     let _one_at_a_time = writer.housekeep_beside_settling()?;
     let began = engine.env.monotonic();
     let settling = writer.settle_alone()?;
     request::serve(engine, writer)?;
     drop(settling);
-    while step(engine, writer, done)? {
+    while step(engine, writer, merge_at_least, done)? {
         if engine.env.monotonic().saturating_sub(began) >= budget.time {
             done.more = true;
             break;
@@ -47,7 +53,7 @@ pub fn keep_house(engine: &Engine, writer: &Writer, budget: Budget, done: &mut M
 
 /// Does the most urgent thing there is; `false` where nothing is due. Others may settle while it folds or merges, which
 /// can take long.
-fn step(engine: &Engine, writer: &Writer, done: &mut Maintenance) -> Result<bool> {
+fn step(engine: &Engine, writer: &Writer, merge_at_least: usize, done: &mut Maintenance) -> Result<bool> {
     let settling = writer.settle_alone()?;
     if let Some(file) = housekeeping::waiting(engine).into_iter().next() {
         settle::settle(engine, &file, done)?;
@@ -79,7 +85,7 @@ fn step(engine: &Engine, writer: &Writer, done: &mut Maintenance) -> Result<bool
         column::trim(engine, done)?;
         return Ok(true);
     }
-    match merge::candidate(engine, writer.tuning.merge_at_least) {
+    match merge::candidate(engine, merge_at_least) {
         Some((partition, slots)) => merge::merge(engine, partition, slots, done).map(|()| true),
         None => Ok(false),
     }

@@ -23,7 +23,7 @@ pub use merge::{merge, merged_salts};
 pub use read::{Run, Segment};
 pub use rebuild::{Contents, rebuild, restored_hash};
 pub use verify::verify;
-pub use write::{SegmentSummary, SegmentWriter};
+pub use write::{SegmentSummary, SegmentWriter, Written, publish};
 
 const SUFFIX: &str = ".seg";
 

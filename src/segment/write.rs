@@ -165,9 +165,20 @@ impl SegmentWriter {
     ///
     /// # Errors
     /// The system's, and [`ErrorKind::Invalid`] for a segment without frames; nothing has the name then.
-    pub fn finish(mut self, raw_bytes: u64, span: (Day, Day)) -> Result<SegmentSummary> {
+    pub fn finish(self, raw_bytes: u64, span: (Day, Day)) -> Result<SegmentSummary> {
+        let written = self.write(raw_bytes, span)?;
+        let summary = written.summary.clone();
+        publish(vec![written])?;
+        Ok(summary)
+    }
+
+    /// Writes the footer; the segment is then to be published.
+    ///
+    /// # Errors
+    /// As [`SegmentWriter::finish`].
+    pub fn write(mut self, raw_bytes: u64, span: (Day, Day)) -> Result<Written> {
         match self.complete(raw_bytes, span) {
-            Ok(summary) => Ok(summary),
+            Ok(summary) => Ok(Written { summary, target: self.target }),
             Err(error) => {
                 self.abandon();
                 Err(error)
@@ -207,20 +218,57 @@ impl SegmentWriter {
             Trailer { summary_offset: summary.offset(), summary_length: summary.length() as u32, digest: hash };
         self.buffer.extend_from_slice(&trailer.encode());
         self.flush()?;
-        if let Some(Target { env, file, temporary, path }) = &self.target {
-            let failed = |error| Error::io("publish a segment", path, error);
-            file.sync_data().map_err(failed)?;
-            env.rename_new(temporary, path).map_err(failed)?;
-            env.sync_dir(env::parent(path)).map_err(failed)?;
-        }
         let (records, chunks) = (self.records, self.chunks);
         Ok(SegmentSummary { hash, bytes: self.flushed, records, chunks, first_day, last_day })
     }
 
     /// Gives it up and removes what was written. What cannot be removed is swept at the next opening.
     pub fn abandon(self) {
-        if let Some(target) = &self.target {
-            let _ = target.env.remove_file(&target.temporary);
+        self.target.iter().for_each(Target::remove);
+    }
+}
+
+/// A segment that was written whole, and has no name and no place on the disk yet.
+pub struct Written {
+    /// What was written.
+    pub summary: SegmentSummary,
+    target: Option<Target>,
+}
+
+/// Syncs segments and gives them their names, durably. All are synced before the first is named, and all named before
+/// the first directory is synced: a file system that commits its own journal for one has then done so for all.
+///
+/// # Errors
+/// The system's. Those that have a name by then are nobody's, and swept at the next opening.
+pub fn publish(segments: Vec<Written>) -> Result<()> {
+    let targets: Vec<Target> = segments.into_iter().filter_map(|written| written.target).collect();
+    let outcome = name(&targets);
+    if outcome.is_err() {
+        targets.iter().for_each(Target::remove);
+    }
+    outcome
+}
+
+fn name(targets: &[Target]) -> Result<()> {
+    let failed = |target: &Target, error| Error::io("publish a segment", &target.path, error);
+    for target in targets {
+        target.file.sync_data().map_err(|error| failed(target, error))?;
+    }
+    for target in targets {
+        target.env.rename_new(&target.temporary, &target.path).map_err(|error| failed(target, error))?;
+    }
+    let mut synced = BTreeSet::new();
+    for target in targets {
+        let directory = env::parent(&target.path);
+        if synced.insert(directory) {
+            target.env.sync_dir(directory).map_err(|error| failed(target, error))?;
         }
+    }
+    Ok(())
+}
+
+impl Target {
+    fn remove(&self) {
+        let _ = self.env.remove_file(&self.temporary);
     }
 }

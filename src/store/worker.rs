@@ -5,12 +5,16 @@ use crate::sync::thread::JoinHandle;
 use crate::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::Duration;
 
-use crate::engine::{Engine, housekeeping, request, train};
+use crate::engine::{Engine, Writer, housekeeping, request, train};
 use crate::ops;
 use crate::report::{Budget, Maintenance};
 
 /// How often it looks for what other processes ask.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long it tidies up before it looks again whether anything comes in.
+const TURN: Budget = Budget { time: Duration::from_millis(50) };
+/// While records come in, a partition may have so many times as many small segments before they are merged.
+const PATIENCE: usize = 8;
 
 #[derive(Default)]
 struct Signal {
@@ -63,6 +67,8 @@ impl Drop for Worker {
 
 fn work(signal: &Signal, engine: &Weak<Engine>) {
     let mut apprentice = Apprentice::default();
+    // Whether merging was put off, because there was something better to do.
+    let mut untidy = false;
     loop {
         let mut state = signal.state.lock().expect("no holder of this lock panics");
         if !state.0 && !state.1 {
@@ -78,18 +84,30 @@ fn work(signal: &Signal, engine: &Weak<Engine>) {
         let Ok(writer) = engine.writer() else { return };
         request::serve_in_passing(&engine, writer);
         apprentice.look(&engine);
+        let merge_at_least = writer.tuning.merge_at_least;
         if !woken {
+            if untidy {
+                let mut done = Maintenance::default();
+                keep_house(&engine, writer, TURN, merge_at_least, &mut done);
+                untidy = done.more;
+            }
             continue;
         }
         // Whatever is queued by now, also behind a commit that somebody else leads: a future leads none. A failure is
         // told to whoever waits for it.
         let _ = writer.committer.flush(&engine.tools(writer));
         let due = !housekeeping::waiting(&engine).is_empty() || housekeeping::fold_is_due(&engine, writer);
-        if due && let Err(error) = ops::maintain::keep_house(&engine, writer, Budget::ALL, &mut Maintenance::default())
-        {
-            // Nobody waits for this thread, so the next appender is told instead.
-            writer.committer.poison(&error);
+        if due {
+            keep_house(&engine, writer, Budget::ALL, merge_at_least * PATIENCE, &mut Maintenance::default());
+            untidy = true;
         }
+    }
+}
+
+fn keep_house(engine: &Engine, writer: &Writer, budget: Budget, merge_at_least: usize, done: &mut Maintenance) {
+    if let Err(error) = ops::maintain::keep_house(engine, writer, budget, merge_at_least, done) {
+        // Nobody waits for this thread, so the next appender is told instead.
+        writer.committer.poison(&error);
     }
 }
 
