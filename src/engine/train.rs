@@ -28,7 +28,7 @@ use crate::window::Timestamp;
 /// Customers that must share whatever goes into a dictionary.
 pub const K: usize = 20;
 /// The longest dictionary that is trained, in bytes.
-const SIZE_LIMIT: usize = 110 << 10;
+const SIZE_LIMIT: usize = 64 << 10;
 /// Shorter ones are not worth their file.
 const SIZE_LEAST: usize = 2 << 10;
 /// A dictionary is at most one such part of what its partition is expected to take in, in bytes of bodies.

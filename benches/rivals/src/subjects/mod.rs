@@ -125,9 +125,7 @@ pub struct Making<'a> {
 pub fn open<'a>(name: &Name, dir: &Path, making: Making<'a>) -> Result<Box<dyn Subject + 'a>> {
     Ok(match name.engine.as_str() {
         "tenure" => Box::new(tenure::Tenure::open(dir, making)?),
-        "kernel" => {
-            Box::new(kernel::Kernel::new(Making { dictionary: making.shared, ..making })?)
-        }
+        "kernel" => Box::new(kernel::Kernel::new(Making { dictionary: making.shared, ..making })?),
         _ => Box::new(rival::Rival::open(name, dir, making.dictionary)?),
     })
 }

@@ -1,12 +1,12 @@
 //! Tenure, by its public interface alone and as it comes.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tenure::report::Budget;
-use tenure::{BodyKind, ExpireOptions, Record, RecordId, ScanFilter, Store, Stream, Timestamp};
+use tenure::{BodyKind, ExpireOptions, Record, RecordId, ScanFilter, Store, Stored, Timestamp};
 
 use super::{Appender, Making, Reader, Seen, Subject, on_threads};
 use crate::Result;
@@ -34,27 +34,15 @@ fn train(store: &Store, making: &Making<'_>) -> Result<()> {
     })
 }
 
-/// THE place to switch when the library has a parallel scan. Today its user runs one scan for each stream and month.
 fn scan(store: &Store, threads: usize) -> Result<Seen> {
-    let (next, seen) = (AtomicUsize::new(0), Mutex::new(Seen::default()));
-    on_threads(threads, |_| {
-        let mut mine = Seen::default();
-        loop {
-            let part = next.fetch_add(1, Ordering::Relaxed);
-            let Some((class, jurisdiction)) = STREAMS.get(part / 12) else { break };
-            let filter = ScanFilter {
-                stream: Some(Stream::new(class, jurisdiction)?),
-                from: Some(Timestamp::from_micros(month_start(part % 12))),
-                until: Some(Timestamp::from_micros(month_start(part % 12 + 1))),
-            };
-            for stored in store.scan(filter)? {
-                mine.note(stored?.body.len());
-            }
-        }
-        seen.lock().expect("no holder panics").add(mine);
-        Ok(())
-    })?;
-    Ok(seen.into_inner()?)
+    let (records, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+    let visit = |stored: Stored| {
+        records.fetch_add(1, Ordering::Relaxed);
+        bytes.fetch_add(stored.body.len() as u64, Ordering::Relaxed);
+        ControlFlow::<()>::Continue(())
+    };
+    let _whole = store.scan_parallel(ScanFilter::default(), threads, visit)?;
+    Ok(Seen { records: records.into_inner(), bytes: bytes.into_inner() })
 }
 
 fn record(item: &Item<'_>) -> Result<Record> {

@@ -49,7 +49,8 @@ pub fn letting_go(task: &Task, customers: u32, each: usize) -> Result<Outcome> {
     let material = Material::load(task)?;
     let pools = [corpus::sparse(customers, each), corpus::sparse(customers, each * 10)];
     let dirs = ["once", "tenfold"].map(|name| task.dir.join(name));
-    let making: Making<'_> = Making { dictionary: Some(&material.dictionary), shared: Some(&material.shared), ..Making::default() };
+    let making: Making<'_> =
+        Making { dictionary: Some(&material.dictionary), shared: Some(&material.shared), ..Making::default() };
     let mut outcome = Outcome::default();
     for (pool, dir) in pools.iter().zip(&dirs) {
         let subject = subjects::open(&task.name, fresh(dir)?, making)?;
