@@ -100,7 +100,10 @@ fn identified(corpus: &Corpus, dictionary: &Dictionary) -> usize {
         let words = call.body.split(|byte| !(byte.is_ascii_alphanumeric() || b"@._-+".contains(byte)));
         let words = words.map(|word| word.trim_ascii_end().strip_suffix(b".").unwrap_or(word));
         let identifies = |word: &&[u8]| {
-            word.len() >= 8 && (word.contains(&b'@') || word.iter().filter(|byte| byte.is_ascii_digit()).count() >= 6)
+            let digits = || word.iter().filter(|byte| byte.is_ascii_digit());
+            // Zeros alone are what every number becomes.
+            let number = digits().count() >= 6 && digits().any(|digit| *digit != b'0');
+            word.len() >= 8 && (word.contains(&b'@') || number)
         };
         for word in words.filter(identifies) {
             whose.entry(word).or_default().insert(call.customer);
