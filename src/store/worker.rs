@@ -18,7 +18,10 @@ const PATIENCE: usize = 8;
 
 #[derive(Default)]
 struct Signal {
-    state: Mutex<(bool, bool)>, // Something to do; time to stop.
+    /// Something to do. Set by every append, so that only the first of many takes the lock.
+    woken: AtomicBool,
+    /// Time to stop.
+    stop: Mutex<bool>,
     changed: Condvar,
 }
 
@@ -42,8 +45,11 @@ impl Worker {
 
     /// Tells it that there is something to do.
     pub fn wake(&self) {
-        self.signal.state.lock().expect("no holder of this lock panics").0 = true;
-        self.signal.changed.notify_one();
+        if !self.signal.woken.swap(true, Ordering::AcqRel) {
+            // With the lock in between, the worker either sees the mark before it waits, or waits already.
+            drop(self.signal.stop.lock().expect("no holder of this lock panics"));
+            self.signal.changed.notify_one();
+        }
     }
 
     /// Stops it and waits until it has.
@@ -51,7 +57,7 @@ impl Worker {
         if let Some(writer) = self.engine.upgrade().as_ref().and_then(|engine| engine.writer.as_ref()) {
             writer.closing.store(true, Ordering::Relaxed);
         }
-        self.signal.state.lock().expect("no holder of this lock panics").1 = true;
+        *self.signal.stop.lock().expect("no holder of this lock panics") = true;
         self.signal.changed.notify_one();
         if let Some(thread) = self.thread.lock().expect("no holder of this lock panics").take() {
             let _ = thread.join(); // It does not panic; if it did, there is nothing left to stop.
@@ -70,16 +76,17 @@ fn work(signal: &Signal, engine: &Weak<Engine>) {
     // Whether merging was put off, because there was something better to do.
     let mut untidy = false;
     loop {
-        let mut state = signal.state.lock().expect("no holder of this lock panics");
-        if !state.0 && !state.1 {
+        let mut stop = signal.stop.lock().expect("no holder of this lock panics");
+        if !signal.woken.load(Ordering::Acquire) && !*stop {
             // Other processes cannot wake it.
-            state = signal.changed.wait_timeout(state, LOOK).expect("no holder of this lock panics").0;
+            stop = signal.changed.wait_timeout(stop, LOOK).expect("no holder of this lock panics").0;
         }
-        if state.1 {
+        if *stop {
             return;
         }
-        let woken = std::mem::take(&mut state.0);
-        drop(state);
+        drop(stop);
+        // Before it looks for what there is to do: what comes later wakes it again.
+        let woken = signal.woken.swap(false, Ordering::AcqRel);
         let Some(engine) = engine.upgrade() else { return };
         let Ok(writer) = engine.writer() else { return };
         request::serve_in_passing(&engine, writer);
