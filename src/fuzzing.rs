@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::crypto::{Key, Sealer};
 use crate::format::bytes::Malformed;
+use crate::format::dictionary::DictionaryView;
 use crate::format::frame::{FRAME_OVERHEAD, FrameView, Frames, Plain, Prefix};
 use crate::format::group::{GROUP_HEADER_BYTES, GROUP_MAGIC, GroupHead, GroupView};
 use crate::format::hint::Hint;
@@ -19,6 +20,7 @@ use crate::format::keyring_root::{OpeningIntent, RootRecord, RootSlot};
 use crate::format::keyring_tree::{Crown, decode_inner, decode_leaf, encode_inner, encode_leaf};
 use crate::format::lease::Lease;
 use crate::format::ledger::{Commit, Fact, Header, Snapshot};
+use crate::format::manifest::{CHUNK_BYTES, Manifest};
 use crate::format::mark::Mark;
 use crate::format::request::{Answer, Request, RequestHead, SealedRequest};
 use crate::format::segment::{
@@ -70,11 +72,15 @@ fn mend_frame(bytes: &mut [u8]) -> Option<usize> {
 pub fn frame(data: &[u8]) {
     let Some((mut bytes, mend)) = choose(data) else { return };
     if let Ok(plain) = Plain::decode(&bytes) {
-        let Plain { at, raw_length, kind, id, original, compressed, body } = plain;
+        let Plain { at, raw_length, kind, id, original, compressed, large, body } = plain;
         let mut again = Vec::new();
-        Prefix { at, raw_length, kind, id, original, compressed }.encode(&mut again);
+        Prefix { at, raw_length, kind, id, original, compressed, large }.encode(&mut again);
         again.extend_from_slice(body);
         assert_eq!(again, bytes);
+        if let Ok(manifest) = Manifest::decode(body) {
+            assert_eq!(manifest.encode(), body);
+            assert_eq!(manifest.chunks().count() as u64, manifest.length.div_ceil(CHUNK_BYTES.into()));
+        }
     }
     if mend {
         mend_frame(&mut bytes);
@@ -162,7 +168,6 @@ pub fn segment(data: &[u8]) {
                 for entries in entries.chunks(64) {
                     encode_block(entries, &mut Vec::new());
                 }
-                let _ = Block::decode(&bytes).map(|block| block.find(&entries[0].handle));
             }
         }
         2 => {
@@ -338,6 +343,9 @@ pub fn beside(data: &[u8]) {
     }
     if let Ok(hint) = Hint::decode(&bytes) {
         assert_eq!(hint.encode(), bytes);
+    }
+    if let Ok(dictionary) = DictionaryView::parse(&bytes) {
+        assert_ne!(dictionary.head().dictionary, 0);
     }
     let wrong = Sealer::new(&Key::take(&mut [1; 32]));
     assert!(!SealedRequest::parse(&bytes).is_ok_and(|sealed| sealed.open(&wrong).is_ok()), "a forged request");
