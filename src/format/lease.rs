@@ -2,6 +2,7 @@
 //! closed off.
 
 use super::bytes::{Malformed, Reader, Writer};
+use super::keyring_entry::take_time;
 use super::mark::FORMAT_VERSION;
 use crate::ident::StoreId;
 use crate::window::Timestamp;
@@ -43,7 +44,7 @@ impl Lease {
             return Err(Malformed("reserved bytes are not zero"));
         }
         let store = StoreId::from_bytes(from.array()?);
-        let lease = Lease { store, length: from.u64()?, at: Timestamp::from_micros(from.i64()?) };
+        let lease = Lease { store, length: from.u64()?, at: take_time(&mut from)? };
         from.finish()?;
         Ok(lease)
     }
@@ -80,5 +81,10 @@ mod tests {
             assert!(Lease::decode(&damaged).is_err());
         }
         assert!((0..bytes.len()).all(|length| Lease::decode(&bytes[..length]).is_err()));
+        let mut beyond = bytes;
+        beyond[40..48].copy_from_slice(&i64::MAX.to_le_bytes());
+        let checksum = crc32fast::hash(&beyond[..48]);
+        beyond[48..].copy_from_slice(&checksum.to_le_bytes());
+        assert_eq!(Lease::decode(&beyond), Err(Malformed("a time outside the calendar")));
     }
 }

@@ -5,6 +5,7 @@
 use zeroize::Zeroizing;
 
 use super::bytes::{Malformed, Reader, Writer};
+use super::keyring_entry;
 use super::lease::opened;
 use super::mark::FORMAT_VERSION;
 use crate::crypto::{NONCE_BYTES, Nonce, Sealer, TAG_BYTES};
@@ -105,8 +106,7 @@ impl<'a> SealedRequest<'a> {
             return Err(Malformed("reserved bytes are not zero"));
         }
         let store = StoreId::from_bytes(from.array()?);
-        let (epoch, until) = (from.u64()?, from.i64()?);
-        let head = RequestHead { store, epoch, until: Timestamp::from_micros(until) };
+        let head = RequestHead { store, epoch: from.u64()?, until: keyring_entry::take_time(&mut from)? };
         let nonce = from.array()?;
         let (sealed, tag) = from.rest().split_last_chunk().ok_or(Malformed("it ends too early"))?;
         Ok(SealedRequest { head, associated: &bytes[..HEAD_BYTES], nonce, sealed, tag: *tag })
@@ -268,7 +268,7 @@ impl Answer {
             return Err(Malformed("reserved bytes are not zero"));
         }
         let store = StoreId::from_bytes(from.array()?);
-        let (act, at) = (from.u64()?, Timestamp::from_micros(from.i64()?));
+        let (act, at) = (from.u64()?, keyring_entry::take_time(&mut from)?);
         from.finish()?;
         let outcome = match (code, act) {
             (1, 1..) => Outcome::Done(act),
@@ -300,7 +300,7 @@ fn put_time(out: &mut Vec<u8>, time: Option<Timestamp>) {
 }
 
 fn take_time(from: &mut Reader<'_>) -> Result<Option<Timestamp>, Malformed> {
-    Ok(if flag(from)? { Some(Timestamp::from_micros(from.i64()?)) } else { None })
+    Ok(if flag(from)? { Some(keyring_entry::take_time(from)?) } else { None })
 }
 
 #[cfg(test)]
