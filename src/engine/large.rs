@@ -21,7 +21,6 @@ use crate::format::frame::{FRAME_HEADER_BYTES, FrameContext, FrameHead, FrameKin
 use crate::format::group::{GroupBuilder, SourceMark};
 use crate::format::manifest::{CHUNK_BYTES, Manifest};
 use crate::ident::{Handle, RecordId, Salt};
-use crate::journal;
 use crate::keyring::{CustomerEntry, Found};
 use crate::record::{Batch, BodyKind, Record, SourceOffset};
 use crate::window::Timestamp;
@@ -273,23 +272,27 @@ impl Chunks {
     fn stored(&mut self, engine: &Engine, index: u64) -> Result<Chunk> {
         let (stand, place) = &self.places[index as usize];
         let mut bytes = Vec::new();
-        let (path, salt) = match stand {
+        let (path, segment) = match stand {
             Stand::Segment(slot) => {
                 let segment = engine.catalog.open(slot)?;
                 segment.read_frame(place.offset, place.length, &mut bytes)?;
-                let frame = FrameView::parse(&bytes);
-                let frame = frame.map_err(|wrong| Error::corrupt(&slot.path, place.offset, wrong.0))?;
-                (&slot.path, segment.salt(frame.head().opening).copied())
+                (&slot.path, Some(segment))
             }
             Stand::Journal(file) => {
-                bytes = journal::read_frame(&*file.file, &file.path, place.offset, place.length)?;
-                (&file.path, Some(file.salt))
+                bytes.resize(place.length as usize, 0);
+                env::read_exact_at(&*file.file, &mut bytes, place.offset)
+                    .map_err(|error| Error::io("read a frame of the journal", &file.path, error))?;
+                (&file.path, None)
             }
         };
         let damaged = |what: &str| Error::corrupt(path, place.offset, what);
-        let salt: Salt = salt.ok_or_else(|| damaged("a frame names an unknown opening"))?;
         let frame = FrameView::parse(&bytes).map_err(|wrong| damaged(wrong.0))?;
         let opening = frame.head().opening;
+        let salt = match (stand, &segment) {
+            (Stand::Journal(file), _) => Some(&file.salt),
+            (Stand::Segment(_), segment) => segment.as_ref().and_then(|segment| segment.salt(opening)),
+        };
+        let salt: Salt = *salt.ok_or_else(|| damaged("a frame names an unknown opening"))?;
         if self.sealer.as_ref().is_none_or(|(known, _)| *known != opening) {
             self.sealer = Some((opening, self.key.sealer(&salt)));
         }

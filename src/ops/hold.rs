@@ -49,9 +49,7 @@ fn checked(hold: &Hold) -> Result<HoldScope> {
     let wrong = |what: String| Err(Error::new(ErrorKind::Invalid, what));
     match (hold.matter.len(), hold.reason.len()) {
         (0, _) | (_, 0) => wrong("a hold needs a matter and a reason".into()),
-        (MATTER_LIMIT.., _) if hold.matter.len() > MATTER_LIMIT => {
-            wrong(format!("the matter of a hold has at most {MATTER_LIMIT} bytes"))
-        }
+        (matter, _) if matter > MATTER_LIMIT => wrong(format!("the matter of a hold has at most {MATTER_LIMIT} bytes")),
         (_, reason) if reason > REASON_LIMIT => wrong(format!("the reason of a hold has at most {REASON_LIMIT} bytes")),
         _ if !scope.is_possible() => wrong("a hold ends after it begins".into()),
         _ => Ok(scope),

@@ -11,6 +11,8 @@ use crate::report::{Budget, Maintenance};
 
 /// How often it looks for what other processes ask.
 const LOOK: Duration = Duration::from_millis(200);
+/// Merging is put off until nothing had to be settled for so long: a trickle of records does not put it off.
+const QUIET: Duration = Duration::from_secs(1);
 /// How long it tidies up before it looks again whether anything comes in.
 const TURN: Budget = Budget { time: Duration::from_millis(50) };
 /// While records come in, a partition may have so many times as many small segments before they are merged.
@@ -73,8 +75,8 @@ impl Drop for Worker {
 
 fn work(signal: &Signal, engine: &Weak<Engine>) {
     let mut apprentice = Apprentice::default();
-    // Whether merging was put off, because there was something better to do.
-    let mut untidy = false;
+    // When it last had to settle, if merging was put off for that.
+    let mut settled = None;
     loop {
         let mut stop = signal.stop.lock().expect("no holder of this lock panics");
         if !signal.woken.load(Ordering::Acquire) && !*stop {
@@ -91,31 +93,31 @@ fn work(signal: &Signal, engine: &Weak<Engine>) {
         let Ok(writer) = engine.writer() else { return };
         request::serve_in_passing(&engine, writer);
         apprentice.look(&engine);
-        let merge_at_least = writer.tuning.merge_at_least;
-        if !woken {
-            if untidy {
-                let mut done = Maintenance::default();
-                keep_house(&engine, writer, TURN, merge_at_least, &mut done);
-                untidy = done.more;
-            }
-            continue;
+        if woken {
+            // Whatever is queued by now, also behind a commit that somebody else leads: a future leads none. A failure
+            // is told to whoever waits for it.
+            let _ = writer.committer.flush(&engine.tools(writer));
         }
-        // Whatever is queued by now, also behind a commit that somebody else leads: a future leads none. A failure is
-        // told to whoever waits for it.
-        let _ = writer.committer.flush(&engine.tools(writer));
+        let merge_at_least = writer.tuning.merge_at_least;
         let due = !housekeeping::waiting(&engine).is_empty() || housekeeping::fold_is_due(&engine, writer);
-        if due {
-            keep_house(&engine, writer, Budget::ALL, merge_at_least * PATIENCE, &mut Maintenance::default());
-            untidy = true;
+        if woken && due {
+            keep_house(&engine, writer, Budget::ALL, merge_at_least * PATIENCE);
+            settled = Some(engine.env.monotonic());
+        } else if settled.is_some_and(|last| engine.env.monotonic().saturating_sub(last) >= QUIET) {
+            let more = keep_house(&engine, writer, TURN, merge_at_least);
+            settled = settled.filter(|_| more);
         }
     }
 }
 
-fn keep_house(engine: &Engine, writer: &Writer, budget: Budget, merge_at_least: usize, done: &mut Maintenance) {
-    if let Err(error) = ops::maintain::keep_house(engine, writer, budget, merge_at_least, done) {
+/// Whether something is left to do.
+fn keep_house(engine: &Engine, writer: &Writer, budget: Budget, merge_at_least: usize) -> bool {
+    let mut done = Maintenance::default();
+    if let Err(error) = ops::maintain::keep_house(engine, writer, budget, merge_at_least, &mut done) {
         // Nobody waits for this thread, so the next appender is told instead.
         writer.committer.poison(&error);
     }
+    done.more
 }
 
 /// A second thread, there only while a dictionary is trained: that takes seconds, and the worker has commits to lead.
