@@ -1,5 +1,5 @@
 //! What grows with records and customers, and what does not: ingest, opening, timelines, erasure, expiry, memory and
-//! files at 10^5 and 10^6 records, or as many as are asked for.
+//! files at 20,000 and 200,000 records, or as many as are asked for.
 //!
 //! ```text
 //! cargo bench --bench scale -- 100000 1000000 10000000      a tenth as many customers each; RECORDS/CUSTOMERS says otherwise

@@ -161,7 +161,7 @@ fn homes(store: &Store, customers: &[String], args: &EraseArgs) -> Result<Homes,
             let Some(id) = Some(&stored).filter(|stored| meant(stored)).and_then(home_of) else { continue };
             let home = homes.partitions.entry(id.clone()).or_default();
             home.records += 1;
-            home.raw_bytes += stored.body.len() as u64;
+            home.raw_bytes += stored.length();
             home.customers += u64::from(here.insert(id));
         }
         homes.known += u64::from(!here.is_empty());
