@@ -192,7 +192,7 @@ impl Encoder<'_> {
     /// What new records of `partition` are compressed with.
     fn dictionary(&self, partition: &Partition) -> Option<Named> {
         let wanted = self.policy.rule(&partition.id.stream).is_some_and(Rule::dictionary);
-        self.dictionaries.current(self.env, self.root, partition).filter(|_| wanted)
+        wanted.then(|| self.dictionaries.current(self.env, self.root, partition)).flatten()
     }
 
     /// Seals every record where it will be written from.
