@@ -18,7 +18,7 @@ pub fn append(engine: &Engine, batch: &Batch) -> Result<u64> {
     if batch.records.is_empty() && batch.source.is_none() {
         return Ok(0);
     }
-    writer.ballast.require(&*engine.env)?;
+    housekeeping::make_room(engine, writer)?;
     let mut patient = true;
     let ticket = loop {
         match submit(engine, writer, batch, patient)? {
@@ -28,10 +28,7 @@ pub fn append(engine: &Engine, batch: &Batch) -> Result<u64> {
         }
         patient = false;
     };
-    if writer.committer.is_crowded() {
-        housekeeping::paused(engine, writer, || writer.committer.wait(ticket, &engine.tools(writer)))?;
-    }
-    housekeeping::keep_up(engine, writer)?;
+    // From here on nothing fails: a caller who is told of a failure sends the batch again.
     if !writer.has_worker {
         request::serve_in_passing(engine, writer);
     }
