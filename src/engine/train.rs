@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::catalog::{Snapshot, Totals};
-use super::cells::cell_keys;
+use super::cells::probes;
 use super::dictionaries::{Dictionaries, publish};
 use super::partitions::Partition;
 use super::read::{CellReader, Hit, order};
@@ -366,8 +366,8 @@ fn of_customer(
     let (policy, now) = (engine.policy(), engine.now());
     let shown = shown(&policy, partition, now);
     let mut hits: Vec<Hit> = Vec::new();
-    for key in cell_keys(&engine.store, &free, partition) {
-        if reader.read(partition, &key, &|at| shown(at), &mut hits).is_err() {
+    for probe in probes(&engine.store, &free, partition) {
+        if reader.read(partition, &probe, &|at| shown(at), &mut hits).is_err() {
             return Vec::new();
         }
     }
