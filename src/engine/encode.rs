@@ -23,7 +23,7 @@ use crate::format::frame::{FRAME_OVERHEAD, FrameContext, FrameHead, FrameKind, P
 use crate::format::group::{FramePlace, GroupBuilder, SourceMark};
 use crate::ident::{Handle, PartitionId, PartitionNumber};
 use crate::keyring::{CustomerEntry, Found, Keyring};
-use crate::policy::{Policy, Rule};
+use crate::policy::Policy;
 use crate::record::{Batch, Record};
 use crate::window::Timestamp;
 
@@ -191,7 +191,7 @@ impl Encoder<'_> {
 
     /// What new records of `partition` are compressed with.
     fn dictionary(&self, partition: &Partition) -> Option<Named> {
-        let wanted = self.policy.rule(&partition.id.stream).is_some_and(Rule::dictionary);
+        let wanted = self.policy.dictionary(&partition.id.stream);
         self.dictionaries.current(self.env, self.root, partition).filter(|_| wanted)
     }
 

@@ -3,7 +3,6 @@
 use crate::engine::partitions::Partition;
 use crate::engine::{Engine, Writer, dictionaries, housekeeping, request};
 use crate::error::Result;
-use crate::policy::Rule;
 use crate::record::Batch;
 use crate::sync::Arc;
 
@@ -55,7 +54,7 @@ fn submit(engine: &Engine, writer: &Writer, batch: &Batch, patient: bool) -> Res
     if patient {
         let numbers = pending.indexed.totals.iter().map(|(number, _)| *number);
         let partitions = numbers.filter_map(|number| engine.partitions.numbered(number));
-        let wanted = |entry: &Partition| policy.rule(&entry.id.stream).is_some_and(Rule::dictionary);
+        let wanted = |entry: &Partition| policy.dictionary(&entry.id.stream);
         let dictionaries = &engine.catalog.dictionaries;
         let lacking: Vec<_> = partitions.filter(|entry| wanted(entry) && dictionaries.lacks(entry)).collect();
         if !lacking.is_empty() {
