@@ -23,7 +23,7 @@ use crate::format::frame::{FRAME_OVERHEAD, FrameContext, FrameHead, FrameKind, P
 use crate::format::group::{FramePlace, GroupBuilder, SourceMark};
 use crate::ident::{Handle, PartitionId, PartitionNumber};
 use crate::keyring::{CustomerEntry, Found, Keyring};
-use crate::policy::{Policy, Rule};
+use crate::policy::Policy;
 use crate::record::{Batch, Record};
 use crate::window::Timestamp;
 
@@ -115,7 +115,7 @@ impl Encoder<'_> {
     /// The partitions that records go to and that may have a dictionary first. Asked before anything is compressed.
     fn lacking(&self, ready: &[Ready<'_>]) -> Vec<Arc<Partition>> {
         let partitions = ready.chunk_by(|a, b| a.partition.number == b.partition.number).map(|run| &run[0].partition);
-        let wanted = |stream| self.policy.rule(stream).is_some_and(Rule::dictionary);
+        let wanted = |stream| self.policy.dictionary(stream);
         partitions.filter(|one| wanted(&one.id.stream) && self.dictionaries.lacks(one)).cloned().collect()
     }
 
@@ -209,7 +209,7 @@ impl Encoder<'_> {
 
     /// What new records of `partition` are compressed with.
     fn dictionary(&self, partition: &Partition) -> Option<Named> {
-        let wanted = self.policy.rule(&partition.id.stream).is_some_and(Rule::dictionary);
+        let wanted = self.policy.dictionary(&partition.id.stream);
         self.dictionaries.current(self.env, self.root, partition).filter(|_| wanted)
     }
 

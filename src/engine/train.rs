@@ -19,7 +19,6 @@ use crate::format::dictionary::Provenance;
 use crate::format::ledger::State;
 use crate::ident::{CustomerId, PartitionId, PartitionNumber, Stream};
 use crate::keyring::{CustomerEntry, CustomerState};
-use crate::policy::Rule;
 use crate::record::Record;
 use crate::report::Training as Report;
 use crate::sync::Arc;
@@ -111,7 +110,7 @@ pub fn due(engine: &Engine, must: bool) -> Option<Due> {
     }
     let policy = engine.policy();
     let threshold = writer.tuning.train_at;
-    streams.retain(|stream, _| policy.rule(stream).is_some_and(Rule::dictionary));
+    streams.retain(|stream, _| policy.dictionary(stream));
     let dues = streams.into_iter().filter_map(|(stream, mut partitions)| {
         partitions.sort_by_key(|(entry, _)| std::cmp::Reverse(entry.id.window.start()));
         choose(&engine.catalog.dictionaries, &threshold, engine.now(), (stream, partitions))
@@ -212,7 +211,7 @@ pub fn train_from(engine: &Engine, records: &[Record], stop: &dyn Fn() -> bool) 
     let (policy, now) = (engine.policy(), engine.now());
     let mut streams: BTreeMap<&Stream, Vec<(&Record, PartitionId)>> = BTreeMap::new();
     for record in records {
-        let wanted = policy.rule(&record.stream).is_some_and(Rule::dictionary);
+        let wanted = policy.dictionary(&record.stream);
         let lacks = engine.catalog.dictionaries.newest(&record.stream).is_none();
         if wanted
             && lacks
