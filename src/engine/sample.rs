@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::Engine;
 use super::catalog::Snapshot;
-use super::cells::cell_keys;
+use super::cells::probes;
 use super::partitions::Partition;
 use super::read::{CellReader, Hit, order};
 use super::visible::{covers, shown};
@@ -109,8 +109,8 @@ impl<'a> Sampling<'a> {
         let (policy, now) = (engine.policy(), engine.now());
         let shown = shown(&policy, partition, now);
         let mut hits: Vec<Hit> = Vec::new();
-        for key in cell_keys(&engine.store, customer, partition) {
-            if reader.read(partition, &key, &|at| shown(at), &mut hits).is_err() {
+        for probe in probes(&engine.store, customer, partition) {
+            if reader.read(partition, &probe, &|at| shown(at), &mut hits).is_err() {
                 return;
             }
         }

@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::format::dictionary::Provenance;
 use crate::format::ledger::State;
 use crate::ident::{CustomerId, PartitionId, PartitionNumber, Stream};
-use crate::policy::{Policy, Rule};
+use crate::policy::Policy;
 use crate::record::Record;
 use crate::report::Training as Report;
 use crate::sync::Arc;
@@ -108,7 +108,7 @@ pub fn due(engine: &Engine, must: bool) -> Option<Due> {
     }
     let policy = engine.policy();
     let threshold = writer.tuning.train_at;
-    streams.retain(|stream, _| policy.rule(stream).is_some_and(Rule::dictionary));
+    streams.retain(|stream, _| policy.dictionary(stream));
     let dues = streams.into_iter().filter_map(|(stream, mut partitions)| {
         partitions.sort_by_key(|(entry, _)| std::cmp::Reverse(entry.id.window.start()));
         choose(&engine.catalog.dictionaries, &threshold, engine.now(), (stream, partitions))
@@ -231,7 +231,7 @@ pub fn train_from(engine: &Engine, records: &[Record], stop: &dyn Fn() -> bool) 
             return Ok(Vec::new());
         }
         let intake = streams.entry(&record.stream).or_insert_with(|| {
-            let wanted = policy.rule(&record.stream).is_some_and(Rule::dictionary);
+            let wanted = policy.dictionary(&record.stream);
             let lacks = engine.catalog.dictionaries.newest(&record.stream).is_none();
             (wanted && lacks).then(Intake::default)
         });
