@@ -15,6 +15,7 @@ use crate::cli::{Between, Format, GetArgs, Global, GrepArgs, ScanArgs, TimelineA
 use crate::failure::{Exit, Failure, Outcome};
 use crate::line;
 use crate::output::{Output, SCHEMA_VERSION};
+use crate::progress::threads;
 use crate::words::{bytes, harmless, preview};
 
 /// Bytes of a large body that are printed at once: a multiple of three, so that base64 has no gaps.
@@ -58,13 +59,11 @@ pub fn scan(global: &Global, args: &ScanArgs, output: &mut Output) -> Outcome {
         (None, None) => vec![filter(None)],
         _ => matching_streams(&store, args)?.into_iter().map(|stream| filter(Some(stream))).collect(),
     };
-    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    match args.threads {
+    match threads(args.threads) {
         1 => {
             let scans: tenure::Result<Vec<_>> = filters.into_iter().map(|filter| store.scan(filter)).collect();
             print_all(&store, scans?.into_iter().flatten(), true, output)
         }
-        0 => print_scans(&store, filters, cores(), output),
         threads => print_scans(&store, filters, threads, output),
     }
 }
