@@ -1,6 +1,8 @@
 //! The store as its users meet it: wires the rooms, decides nothing.
 
 mod commit;
+#[cfg(all(test, feature = "simulation"))]
+mod failures;
 mod large;
 mod options;
 mod request;
@@ -96,6 +98,7 @@ impl Store {
     /// once [`Commit::wait`] returns; batches become durable whole or not at all, over any number of partitions.
     ///
     /// # Errors
+    /// After any of them nothing of the batch was queued, and it may be sent again.
     /// [`crate::ErrorKind::Refused`] where any record is refused: nothing was written, and
     /// [`crate::Error::refusals`] names every one. [`crate::ErrorKind::Invalid`] where the batch is longer than one
     /// commit may be (40 MiB encoded), or the store was opened for reading only or is closed by now. [`crate::ErrorKind::Poisoned`] after

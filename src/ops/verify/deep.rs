@@ -8,21 +8,19 @@ use crate::sync::Arc;
 use std::collections::{BTreeSet, HashSet};
 
 use super::{damage, each};
-use crate::crypto::{CellKey, CellSeed};
 use crate::engine::Engine;
 use crate::engine::catalog::{Snapshot, View};
 use crate::engine::large::Chunks;
 use crate::engine::partitions::Partition;
 use crate::engine::read::CellReader;
-use crate::engine::row::Row;
+use crate::engine::row::{Probe, Row};
 use crate::engine::visible::covers;
 use crate::error::Result;
-use crate::ident::Handle;
 use crate::keyring::CustomerEntry;
 use crate::ops::{refresh, timeline};
 use crate::report::Damage;
 
-/// The most cells that are in memory at one time, all threads together: with about 60 bytes each, 60 MB.
+/// The most cells that are in memory at one time, all threads together: with about 80 bytes each, 80 MB.
 const CELLS: u64 = 1_000_000;
 
 /// What was opened.
@@ -38,11 +36,10 @@ pub struct Opened {
     pub damage: BTreeSet<Damage>,
 }
 
-/// A cell that may exist: where, what opens it, and whose it is, by their places in the share.
+/// A cell that may exist, in which column and whose, by their places in the share.
 struct Cell {
     column: u32,
-    handle: Handle,
-    seed: CellSeed,
+    probe: Probe,
     customer: u32,
 }
 
@@ -82,8 +79,7 @@ impl Deep<'_> {
             let (mut row, before) = (Row::new(&self.engine.store, customer), cells.len());
             for (column, partition) in partitions.iter().enumerate().filter(|(_, one)| covers(customer, one)) {
                 let (column, customer) = (column as u32, customers.len() as u32);
-                let cell = |key: CellKey| Cell { column, handle: key.handle(), seed: key.seed(), customer };
-                cells.extend(row.keys(partition).map(cell));
+                cells.extend(row.probes(partition).map(|probe| Cell { column, probe, customer }));
             }
             if cells.len() > before {
                 customers.push(customer.duplicate());
@@ -93,9 +89,9 @@ impl Deep<'_> {
         if let Err(error) = walked {
             opened.damage.insert(damage(&self.engine.root, &error));
         }
-        cells.sort_unstable_by_key(|cell| (cell.column, cell.handle));
+        cells.sort_unstable_by_key(|cell| (cell.column, cell.probe.handle));
         // A column that is just being exploded has its held cells in both ways.
-        cells.dedup_by_key(|cell| (cell.column, cell.handle));
+        cells.dedup_by_key(|cell| (cell.column, cell.probe.handle));
         let mut snapshot = self.snapshot.clone();
         let mut ahead = cells.iter();
         while let Some(moved) = self.cells(&mut ahead, partitions, &customers, &snapshot, &mut opened) {
@@ -157,7 +153,7 @@ impl Deep<'_> {
         customer: &CustomerEntry,
     ) -> Result<Opened> {
         let (mut hits, mut opened) = (Vec::new(), Opened::default());
-        reader.read(partition, &CellKey::from_seed(&cell.seed), &|_| true, &mut hits)?;
+        reader.read(partition, &cell.probe, &|_| true, &mut hits)?;
         for hit in hits {
             *(if hit.gone { &mut opened.others } else { &mut opened.records }) += 1;
             if let Some(mut chunks) = Chunks::find(self.engine, snapshot, customer, &hit)? {
