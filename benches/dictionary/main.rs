@@ -268,7 +268,12 @@ fn beside_the_kernel(corpus: &Corpus, held_out: &[Call]) {
     let count = held_out.len() as f64;
     let (dictionary, segments) = (on_disk(&root, "dictionary-"), on_disk(&root.join("segments"), "0"));
     let whole = on_disk(scratch.path(), "");
-    println!("\n| {}, {count} records | bytes | a record | of the kernel's |", corpus.name);
+    let customers: HashSet<u64> = held_out.iter().map(|call| call.customer).collect();
+    println!(
+        "\n| {}, {count} records of {} customers | bytes | a record | of the kernel's |",
+        corpus.name,
+        customers.len()
+    );
     println!("|---|---|---|---|");
     for (name, bytes) in [
         ("kernel: body, nonce, tag", kernel as u64),
