@@ -206,7 +206,7 @@ pub struct Maintenance {
 pub struct PartitionStats {
     /// Its name.
     pub partition: PartitionId,
-    /// Records stored, retries of the same record counted each.
+    /// Records stored, retries of the same record counted each; of an expired partition those that are held.
     pub records: u64,
     /// Bytes of their bodies as they came in.
     pub raw_bytes: u64,

@@ -53,6 +53,16 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Of `records` frames among these, `chunks` of them chunks: bytes, which stand inside the ciphertext, are an even
+    /// share.
+    pub fn part(&self, records: u64, chunks: u64) -> Totals {
+        let share = |bytes: u64| match self.records {
+            0 => 0,
+            all => (u128::from(bytes) * u128::from(records) / u128::from(all)) as u64,
+        };
+        Totals { records, chunks, raw_bytes: share(self.raw_bytes), frame_bytes: share(self.frame_bytes), ..*self }
+    }
+
     /// Takes in more of the same partition.
     pub fn add(&mut self, other: &Totals) {
         self.records += other.records;
