@@ -1,9 +1,13 @@
 //! What becomes of appends, merges and acts when a step beside them fails: tests that look inside an opening.
 
+use std::time::Duration;
+
 use super::*;
-use crate::ErrorKind;
+use crate::engine::acts;
 use crate::engine::catalog::JournalFile;
 use crate::env::sim::Sim;
+use crate::error::{ErrorKind, RefusalReason};
+use crate::format::ledger::Act;
 use crate::keyring::FileCustodian;
 
 fn options(sim: &Sim) -> Options {
@@ -70,4 +74,26 @@ fn an_upload_that_failed_never_becomes_a_record() {
     let (id, commit) = upload.finish().unwrap();
     commit.wait().unwrap();
     assert_eq!(store.body("ana", id).unwrap().unwrap().length(), piece.len() as u64);
+}
+
+/// An expiry that failed after its intent leaves a hold to be lifted and its customer to be erased; then it is finished.
+#[test]
+fn an_expiry_that_is_finished_late_leaves_the_fence_of_who_was_erased_meanwhile() {
+    let sim = Sim::new(1);
+    let store = options(&sim).create().unwrap();
+    append(&store, july("held"));
+    let hold = Hold { matter: "m".into(), reason: "r".into(), stream: None, from: None, until: None };
+    let hold = store.hold("ana", &hold).unwrap().unwrap();
+    let engine = &store.0.engine;
+    let july_column = engine.partitions.all()[0].clone();
+    let subject = engine.keyring.customer(&CustomerId::new("ana").unwrap()).unwrap().unwrap().entry.subject;
+    let partitions = vec![(july_column.number, july_column.id.stream.clone(), july_column.id.window.end().day())];
+    let held = vec![(july_column.number, vec![subject])];
+    let act = Act::Expire { partitions, held, now: engine.now() };
+    let number = acts::intend(engine, act).unwrap();
+    store.release(hold).unwrap().unwrap();
+    store.erase(&["ana"]).unwrap().unwrap();
+    acts::perform(engine, number, None).unwrap();
+    let refused = store.append([note("ana", "2025-09-01T00:00:00Z", "late")]).unwrap_err();
+    assert_eq!(refused.refusals()[0].reason, RefusalReason::Erased, "a late event brought an erased customer back");
 }
