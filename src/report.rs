@@ -197,7 +197,9 @@ pub struct Maintenance {
     pub keyring_compacted: bool,
     /// Dictionaries that were trained and came into use.
     pub dictionaries_trained: u64,
-    /// Whether there is more to do that the budget did not reach.
+    /// Segments that were found damaged by this opening, and are left out of merging and scrubbing until it ends.
+    pub damage: Vec<Damage>,
+    /// Whether there is more to do that the budget did not reach, or that waits for somebody who still reads.
     pub more: bool,
 }
 
@@ -281,6 +283,8 @@ pub struct Stats {
     pub ledger_root: String,
     /// The opening number of this (or the last) writer.
     pub opening: u64,
+    /// What background work of this opening has stumbled over: damaged segments, and the step that failed last.
+    pub damage: Vec<Damage>,
 }
 
 /// What one file of a store is and says, as far as it can be told without a key.

@@ -84,6 +84,7 @@ fn gather(engine: &Engine) -> Result<Stats> {
         ledger_leaves: ledger.length(),
         ledger_root: ledger.head().iter().map(|byte| format!("{byte:02x}")).collect(),
         opening: ledger.state().opening.into(),
+        damage: engine.writer.as_ref().map_or_else(Vec::new, |writer| writer.trouble.all()),
     })
 }
 

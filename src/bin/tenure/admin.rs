@@ -118,6 +118,7 @@ pub fn maintain(global: &Global, args: &MaintainArgs, output: &mut Output) -> Ou
         done.segments_merged += scrubbed.segments_merged;
         done.bytes_written += scrubbed.bytes_written;
         done.entries_folded += scrubbed.entries_folded;
+        done.more |= scrubbed.more;
     }
     let waiting = store.receipts()?.iter().filter(|receipt| needs_scrub(receipt)).count() as u64;
     store.close()?;
@@ -159,10 +160,14 @@ pub fn maintain(global: &Global, args: &MaintainArgs, output: &mut Output) -> Ou
         "customers_forgotten": done.customers_forgotten,
         "waiting_for_scrub": waiting,
         "more": done.more,
+        "damage": damage_as_json(&done.damage),
         "recovery": recovery,
     });
     output.facts(&people, document)?;
-    Ok(Exit::Done)
+    if output.format() == Format::Table {
+        print_damage(&done.damage, output)?;
+    }
+    Ok(if done.damage.is_empty() { Exit::Done } else { Exit::Findings })
 }
 
 pub fn inspect(args: &InspectArgs, output: &mut Output) -> Outcome {
