@@ -1,9 +1,9 @@
 //! What becomes of appends, merges and acts when a step beside them fails: tests that look inside an opening.
 
 use super::*;
-use crate::ErrorKind;
 use crate::engine::catalog::JournalFile;
 use crate::env::sim::Sim;
+use crate::error::ErrorKind;
 use crate::keyring::FileCustodian;
 
 fn options(sim: &Sim) -> Options {
