@@ -8,6 +8,7 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Arc, Mutex, RwLock, Weak};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::dictionaries::Dictionaries;
 use super::mixer::Mixed;
@@ -114,6 +115,8 @@ pub struct JournalFile {
     pub opening: u32,
     /// That opening's salt.
     pub salt: Salt,
+    /// When this opening began it, by the monotonic clock; none for a file of an earlier one.
+    pub begun: Option<Duration>,
     contents: RwLock<JournalContents>,
 }
 
@@ -131,7 +134,7 @@ pub struct Indexed {
 impl JournalFile {
     /// A file of which nothing is indexed yet.
     pub fn new(number: u64, path: PathBuf, file: Arc<dyn File>, opening: u32, salt: Salt) -> Self {
-        JournalFile { number, path, file, opening, salt, contents: RwLock::default() }
+        JournalFile { number, path, file, opening, salt, begun: None, contents: RwLock::default() }
     }
 
     /// Takes in a group that starts at `start` and ends at `end`.
