@@ -80,7 +80,6 @@ fn facts_of_the_customer_end_rows_and_never_columns() {
     assert!(terms.latest() && terms.ends_by_row());
     assert_eq!((terms.deadline_of(event), terms.partition_deadline(&terms.window_of(event))), (None, None));
     assert_eq!(terms.duty_until(event), None);
-    assert_eq!(terms.anchors().collect::<Vec<_>>(), [AnchorKind::RelationshipEnd]);
     let open = judge("profile", "EU", &ask("2015-01-01T00:00:00Z", "2026-01-01T00:00:00Z"));
     assert_eq!(open, Verdict::Keep { until: None, why: Why::Duty(Duty { until: None, rule: 0 }) });
     let facts = Facts { relationship_ended: Some(at("2020-03-01T00:00:00Z")), ..Facts::NONE };
