@@ -1,11 +1,15 @@
 //! What verbs tell: plain data, no behaviour beyond sums. Nothing in it names a customer, but for a hold, which does not show it.
 
+mod law;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::ident::{CustomerId, PartitionId, Stream};
 use crate::record::Hold;
 use crate::window::{Day, Timestamp};
+
+pub use law::{CustomerLaw, Effect, PartitionChange, Place, PolicyCheck, Provision, StreamLaw};
 
 /// What an opening found and mended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

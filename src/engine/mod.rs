@@ -14,6 +14,7 @@ pub mod dictionaries;
 pub mod due;
 pub mod encode;
 pub mod explode;
+pub mod facts;
 pub mod fence;
 pub mod forget;
 pub mod hint;

@@ -222,6 +222,8 @@ const COMMANDS: &[&[&str]] = &[
     &["maintain"],
     &["repair"],
     &["policy", "show"],
+    &["policy", "check", "policy"],
+    &["policy", "explain", "--customer", "ana-4711"],
     &["policy", "set", "policy"],
     &["policy", "set", "nonsense"],
     &["redact", "ana-4711", ID],
