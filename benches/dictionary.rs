@@ -16,7 +16,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::value::RawValue;
 use tenure::simulation::{Dictionary, Sample, Training, compress_into, decompress, prove, train};
 
-const TRAINING: Training = Training { k: 20, size: 112_640, level: 3 };
+const TRAINING: Training = Training { k: 20, size: 64 << 10 };
 /// Records that the training takes.
 const TAKEN: usize = 4_000;
 

@@ -57,7 +57,7 @@ pub struct Restored {
 }
 
 /// Damage found by verification, or while something else was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Damage {
     /// The damaged file.
     pub path: PathBuf,
@@ -72,7 +72,8 @@ pub struct Damage {
 pub struct VerifyOptions {
     /// Decrypt and decompress every record too. Needs the keys; without it, checksums alone are checked.
     pub deep: bool,
-    /// The share of segments to check, 0 to 1, drawn anew each time. Ledger, keyring and journal are always checked.
+    /// The share of segments to check, 0 to 1, drawn anew each time, and to decrypt the records of. Ledger, keyring and
+    /// journal are always checked.
     pub subset: f64,
 }
 
@@ -91,9 +92,10 @@ pub struct Verification {
     pub bytes: u64,
     /// Frames whose checksum was checked.
     pub frames: u64,
-    /// Records decrypted and decompressed (deep only).
+    /// Records decrypted and decompressed (deep only), retries of the same one counted each.
     pub records: u64,
-    /// Frames that no living customer's key opens (deep only): erased, expired, or orphans.
+    /// Frames that no living customer's key opens (deep only): erased, expired, or orphans. Chunks of large bodies are
+    /// among them only where all segments were checked, since they may lie in others than their record.
     pub unreachable: u64,
     /// Leaves of the ledger, and that its root was recomputed from them.
     pub ledger_leaves: u64,

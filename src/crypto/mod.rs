@@ -15,8 +15,8 @@ mod merkle;
 pub use aead::seals;
 pub use aead::{NONCE_BYTES, Nonce, Sealer, TAG_BYTES};
 pub use derive::{
-    CellKey, CellSecret, CellSeed, DictionaryKey, PartitionKey, YearKey, customer_tag, partition_tag, request_key,
-    source_tag, stream_key,
+    CellKey, CellSecret, DictionaryKey, PartitionKey, YearKey, customer_tag, partition_tag, request_key, source_tag,
+    stream_key,
 };
 pub use hash::{Digest, Hasher, leaf_hash, sha256};
 pub use key::Key;

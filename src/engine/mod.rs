@@ -30,6 +30,7 @@ pub mod replay;
 pub mod request;
 pub mod restore;
 pub mod row;
+mod sample;
 pub mod scrub;
 pub mod settle;
 pub mod spare;

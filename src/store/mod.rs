@@ -176,12 +176,28 @@ impl Store {
         ops::stats::stats(self.current()?)
     }
 
-    /// Checks every checksum, and with `deep` decrypts every record. Repairs nothing; damage is in the answer.
+    /// Checks every checksum, and with `deep` decrypts every record. Repairs nothing; damage is in the answer. The store
+    /// may be at work meanwhile: what comes in or moves is never taken for damage.
     ///
     /// # Errors
     /// Only what keeps the verification itself from going on.
-    pub fn verify(&self, options: VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Result<Verification> {
-        ops::verify::verify(self.current()?, options, progress)
+    pub fn verify(&self, options: VerifyOptions, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Verification> {
+        self.verify_parallel(options, 1, progress)
+    }
+
+    /// The same on `threads` threads, this one being the first of them; what it finds is the same on any number. Memory
+    /// stays bounded, however many customers and records there are. `progress` is called from all of them, by one at a
+    /// time.
+    ///
+    /// # Errors
+    /// As [`Store::verify`].
+    pub fn verify_parallel(
+        &self,
+        options: VerifyOptions,
+        threads: usize,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Verification> {
+        ops::verify::verify(self.current()?, options, threads, progress)
     }
 
     /// Checks every segment and dictionary. A dictionary is made anew from another partition's copy of it. Where the head, the index or the end of one is damaged while every frame is whole and

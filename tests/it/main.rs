@@ -48,4 +48,6 @@ mod vault;
 #[cfg(feature = "simulation")]
 mod verbs;
 #[cfg(feature = "simulation")]
+mod verifying;
+#[cfg(feature = "simulation")]
 mod watched;

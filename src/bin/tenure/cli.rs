@@ -309,6 +309,9 @@ pub struct VerifyArgs {
     /// Check only this share of the segments, drawn anew each time (5%).
     #[arg(long, value_name = "SHARE", value_parser = parse_share)]
     pub subset: Option<f64>,
+    /// Check on so many threads (0: one per core).
+    #[arg(long, value_name = "COUNT", default_value_t = 1, hide_default_value = true)]
+    pub threads: usize,
 }
 
 #[derive(Args)]
