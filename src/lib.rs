@@ -6,7 +6,7 @@
 //! | layer | rooms |
 //! |---|---|
 //! | L0 | `error`, `sync`, `window`, `ident` |
-//! | L1 | `record`, `env`, `crypto`, `compress`, `policy` |
+//! | L1 | `record`, `crowd`, `env`, `crypto`, `compress`, `policy` |
 //! | L2 | `report`, `format` |
 //! | L3 | `journal`, `segment`, `keyring`, `ledger` |
 //! | L4 | `engine` |
@@ -14,6 +14,7 @@
 //! | L6 | `store` |
 
 mod compress;
+mod crowd;
 mod crypto;
 mod engine;
 pub mod env;
