@@ -145,5 +145,6 @@ fn publish(engine: &Engine, file: &Arc<JournalFile>, end: u64, facts: Vec<Segmen
             view.segments.entry(slot.fact.partition).or_default().push(slot);
         }
     });
+    engine.catalog.depart(file);
     Ok(())
 }

@@ -96,9 +96,7 @@ pub fn due(engine: &Engine, must: bool) -> Option<Due> {
         return None;
     }
     tried.looked = Some(now);
-    if known(engine.ledger().state()).is_none() {
-        return None;
-    }
+    known(engine.ledger().state())?;
     let totals = totals(engine, &engine.catalog.snapshot());
     let mut streams: HashMap<Stream, Vec<(Arc<Partition>, Totals)>> = HashMap::new();
     for (number, totals) in totals {

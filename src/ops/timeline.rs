@@ -8,7 +8,7 @@ use regex::bytes::Regex;
 use crate::engine::partitions::Partition;
 use crate::engine::read::{CellReader, Hit, order};
 use crate::engine::row::{Probe, Row};
-use crate::engine::visible::{Range, covered_or_held, shown};
+use crate::engine::visible::{Range, covered_or_held, covers, shown};
 use crate::engine::{Engine, hold, lease};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::Origin;
@@ -244,6 +244,9 @@ fn held_hits(engine: &Engine, customer: &CustomerId, wanted: Option<&Wanted>) ->
 /// What there is in a view, or only the record `wanted`: then partitions are gone through in the order of time.
 fn read(engine: &Engine, customer: &CustomerId, view: &View<'_>, wanted: Option<&Wanted>) -> Result<Found> {
     let since = engine.fences.parted();
+    // Before the entry: a column that explodes in between is found as it was, with its key. The other way round the entry
+    // might lack a held cell's key, and the column its own.
+    let columns = if view.held { engine.partitions.all() } else { Vec::new() };
     let Some(found) = engine.keyring.customer(customer)? else { return Ok(Found::default()) };
     let subject = found.entry.subject;
     if found.entry.state == CustomerState::Living && engine.fences.has_subject(&subject) {
@@ -253,7 +256,10 @@ fn read(engine: &Engine, customer: &CustomerId, view: &View<'_>, wanted: Option<
     let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
     let mut row = Row::new(&engine.store, &found.entry);
     let mut hits = Vec::new();
-    let mut partitions = covered_or_held(engine, &found.entry);
+    let mut partitions = match view.held {
+        true => columns.into_iter().filter(|partition| covers(&found.entry, partition)).collect(),
+        false => covered_or_held(engine, &found.entry),
+    };
     partitions.retain(|partition| (view.partitions)(partition));
     if wanted.is_some() {
         partitions.sort_by_key(|partition| partition.id.window.start());

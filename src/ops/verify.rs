@@ -219,17 +219,22 @@ impl<'a, 'w> Pass<'a, 'w> {
         }
         for journal in &snapshot.view.journals {
             let end = snapshot.limit(journal).min(journal.end());
-            match self.journal(journal, end) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::NotFound && is_settled(engine, journal) => {}
-                Err(error) => self.damaged(error),
+            let follower = match Follower::open(&**self.env, &journal.path) {
+                // Settled and unlinked; what it held is still to be read.
+                Err(error) if error.kind() == ErrorKind::NotFound && is_settled(engine, journal) => {
+                    Follower::over(journal.file.clone(), &journal.path)
+                }
+                opened => opened,
+            };
+            if let Err(error) = follower.and_then(|follower| self.journal(follower, end)) {
+                self.damaged(error);
             }
         }
     }
 
-    fn journal(&mut self, journal: &JournalFile, end: u64) -> Result<()> {
+    fn journal(&mut self, mut follower: Follower, end: u64) -> Result<()> {
         let (mut frames, mut chunks) = (0, 0);
-        Follower::open(&**self.env, &journal.path)?.advance_to(end, &mut |group, _| {
+        follower.advance_to(end, &mut |group, _| {
             count(&group, &mut frames, &mut chunks);
             Ok(())
         })?;

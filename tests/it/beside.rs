@@ -138,7 +138,7 @@ fn a_part_that_is_erased_ends_what_is_being_read_of_it() {
     // So does an expiry.
     let mut there = reader.timeline("canary-bo", ..).unwrap();
     assert!(there.next().unwrap().is_ok());
-    writer.set_policy(POLICY).unwrap();
+    writer.set_policy_confirmed(POLICY, "a test").unwrap();
     writer.expire(ExpireOptions::default()).unwrap().receipt.unwrap();
     seconds(&sim, 1);
     assert_eq!(there.next().unwrap().unwrap_err().kind(), ErrorKind::Erased);
@@ -206,7 +206,7 @@ fn requests_are_carried_out_by_the_writer() {
     };
     let receipt = served(&writer, part).unwrap().unwrap();
     assert_eq!((receipt.verb, count(&reader, "canary-bo")), (Verb::ErasePart, 5));
-    writer.set_policy(POLICY).unwrap();
+    writer.set_policy_confirmed(POLICY, "a test").unwrap();
     let dry = ExpireOptions { dry_run: true, ..ExpireOptions::default() };
     let due = reader.request_expire(dry, PATIENCE).unwrap();
     assert_eq!((due.partitions.len(), due.receipt), (3, None));
@@ -405,7 +405,7 @@ fn a_service_goes_on_while_another_opener_has_it_erase_and_expire() {
     let options = || Store::options(dir.path().join("calls")).accept_weak_erasure();
     let service = options().worker().create().unwrap();
     service.append(vec![note("ana", 1, "x"), note("bo", 11, "x")]).unwrap().wait().unwrap();
-    service.set_policy(&POLICY.replace("P3M", "P50Y")).unwrap();
+    service.set_policy_confirmed(&POLICY.replace("P3M", "P50Y"), "a test").unwrap();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {

@@ -203,7 +203,10 @@ fn a_part_and_an_expiry_reach_large_bodies() {
     upload.finish().unwrap().1.wait().unwrap();
     let mut open = store.body("bo", id(5)).unwrap().unwrap();
     store
-        .set_policy("[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nwindow = \"month\"\nkeep_at_most = \"P1M\"\n")
+        .set_policy_confirmed(
+            "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nwindow = \"month\"\nkeep_at_most = \"P1M\"\n",
+            "a test",
+        )
         .unwrap();
     sim.advance(std::time::Duration::from_secs(40 * 86_400));
     assert_eq!(store.expire(ExpireOptions::default()).unwrap().partitions.len(), 1);

@@ -25,6 +25,7 @@ mod dictionary;
 mod holding;
 #[cfg(feature = "simulation")]
 mod large;
+mod law;
 #[cfg(feature = "simulation")]
 mod letting_go;
 #[cfg(feature = "simulation")]

@@ -127,10 +127,13 @@ pub fn parse(line: &[u8]) -> Result<Record, Fault> {
     let complaint = |field: &'static str| move |error: tenure::Error| Fault::of(field, error.to_string());
 
     let customer = CustomerId::new(text("customer", fields.customer)?).map_err(complaint("customer"))?;
-    let class = text("class", fields.class)?;
+    let class = fields.class.map(|class| text("class", Some(class))).transpose()?;
     let jurisdiction = text("jurisdiction", fields.jurisdiction)?;
-    Stream::new(&class, "EU").map_err(complaint("class"))?;
-    let stream = Stream::new(&class, &jurisdiction).map_err(complaint("jurisdiction"))?;
+    let unclassed = Stream::unclassed(&jurisdiction).map_err(complaint("jurisdiction"))?;
+    let stream = match class {
+        Some(class) => Stream::new(&class, &jurisdiction).map_err(complaint("class"))?,
+        None => unclassed, // The store may know what it is.
+    };
     let at: Timestamp = text("at", fields.at)?.parse().map_err(complaint("at"))?;
     let (kind, body) = body(&fields)?;
     let id = match fields.id {
@@ -256,9 +259,10 @@ fn head(out: &mut Vec<u8>, customer: &str, stream: &Stream, at: Timestamp, form:
     out.extend_from_slice(b"{\"customer\":");
     quote(out, customer);
     // Labels, times and ids have no character that JSON escapes.
-    let (class, jurisdiction) = (stream.class(), stream.jurisdiction());
-    let head = format!(",\"class\":\"{class}\",\"jurisdiction\":\"{jurisdiction}\",\"at\":\"{at}\"");
-    out.extend_from_slice(head.as_bytes());
+    if stream.is_classed() {
+        out.extend_from_slice(format!(",\"class\":\"{}\"", stream.class()).as_bytes());
+    }
+    out.extend_from_slice(format!(",\"jurisdiction\":\"{}\",\"at\":\"{at}\"", stream.jurisdiction()).as_bytes());
     out.extend_from_slice(match form {
         Form::Json => b",\"body\":",
         Form::Text => b",\"body\":\"",
@@ -427,10 +431,10 @@ mod tests {
             any::<Vec<u8>>().prop_map(|bytes| (BodyKind::Bytes, bytes)),
         ];
         let customer = any::<String>().prop_filter("1 to 256 bytes", |id| (1..=256).contains(&id.len()));
-        (customer, "[A-Za-z0-9-]{1,32}", any::<i64>(), body, any::<Option<[u8; 16]>>()).prop_map(
+        (customer, "[A-Za-z0-9-]{0,32}", any::<i64>(), body, any::<Option<[u8; 16]>>()).prop_map(
             |(customer, class, micros, (kind, body), id)| Record {
                 customer: CustomerId::new(customer).unwrap(),
-                stream: Stream::new(&class, "US-CA").unwrap(),
+                stream: Stream::new(&class, "US-CA").or_else(|_| Stream::unclassed("US-CA")).unwrap(),
                 at: Timestamp::from_micros(micros),
                 kind,
                 body: body.into(),
