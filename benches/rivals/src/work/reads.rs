@@ -19,6 +19,7 @@ pub fn fill(task: &Task) -> Result<Outcome> {
     subject.tidy()?;
     let mut outcome = Outcome { settings: subject.settings(), state: subject.state(), ..Outcome::default() };
     subject.close()?;
+    meters::warm(&task.dir)?;
     outcome.set("disk bytes", meters::disk_bytes(&task.dir)? as f64);
     outcome.set("raw bytes", pool.bytes() as f64);
     Ok(outcome)
