@@ -5,7 +5,7 @@ use crate::sync::{Arc, Mutex, side_by_side};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
-use crate::engine::pass::{Filled, Pass, Piece};
+use crate::engine::pass::{Batch, Drawer, Filled, Pass, Unit};
 use crate::engine::read::{CellReader, Hit};
 use crate::engine::visible::Range;
 use crate::engine::{Engine, lease};
@@ -17,8 +17,10 @@ use crate::record::Stored;
 pub struct Scan {
     engine: Arc<Engine>,
     pass: Pass,
-    ahead: std::ops::Range<usize>,
-    piece: Option<Piece>,
+    batches: std::ops::Range<usize>,
+    batch: Option<(usize, Batch)>,
+    units: std::ops::Range<usize>,
+    unit: Option<Unit>,
     customer: Option<(CustomerId, SubjectNumber)>,
     hits: VecDeque<Hit>,
     failed: bool,
@@ -27,15 +29,19 @@ pub struct Scan {
 /// Begins a scan of `stream` (or of all) over `range`.
 pub fn scan(engine: Arc<Engine>, stream: Option<&Stream>, range: Range) -> Scan {
     let pass = Pass::new(&engine, stream, range, 1);
-    let ahead = 0..pass.pieces();
-    Scan { pass, ahead, piece: None, customer: None, hits: VecDeque::new(), failed: false, engine }
+    let batches = 0..pass.batches();
+    let (batch, units, unit, customer, hits) = (None, 0..0, None, None, VecDeque::new());
+    Scan { pass, batches, batch, units, unit, customer, hits, failed: false, engine }
 }
 
 /// Whether a record of a cell may be handed out: not where the cell was closed off since it was read, and an error where
 /// a part of its customer was.
-fn passes(engine: &Engine, since: u64, subject: &SubjectNumber, partition: PartitionNumber) -> Result<bool> {
+fn passes(engine: &Engine, pass: &Pass, subject: &SubjectNumber, partition: PartitionNumber) -> Result<bool> {
     lease::look(engine)?;
-    engine.fences.check_part(subject, since)?;
+    if engine.fences.changes() == pass.passed {
+        return Ok(true);
+    }
+    engine.fences.check_part(subject, pass.since)?;
     Ok(engine.fences.check(subject, partition).is_ok())
 }
 
@@ -43,21 +49,26 @@ impl Scan {
     fn advance(&mut self) -> Result<Option<Stored>> {
         loop {
             if let (Some(hit), Some((customer, subject))) = (self.hits.pop_front(), &self.customer) {
-                match passes(&self.engine, self.pass.since, subject, hit.partition.number)? {
+                match passes(&self.engine, &self.pass, subject, hit.partition.number)? {
                     true => return hit.into_record(customer).map(Some),
                     false => self.hits.clear(), // Erased or expired since it was read.
                 }
             }
-            if let Some(piece) = &mut self.piece {
+            if let (Some(unit), Some((number, batch))) = (&mut self.unit, &self.batch) {
                 let reader = CellReader::new(&self.engine.catalog, &self.pass.snapshot, self.engine.store);
-                match self.pass.next(&self.engine, &reader, piece)? {
+                match self.pass.next(&self.engine, &reader, (*number, batch), unit)? {
                     Some(Filled { customer, subject, hits }) => {
                         (self.customer, self.hits) = (Some((customer, subject)), hits.into());
                     }
-                    None => self.piece = None,
+                    None => self.unit = None,
                 }
-            } else if let Some(number) = self.ahead.next() {
-                self.piece = Some(self.pass.piece(&self.engine, number)?);
+            } else if let (Some(unit), Some((_, batch))) = (self.units.next(), &self.batch) {
+                self.unit = Some(self.pass.unit(batch, unit));
+            } else if let Some(number) = self.batches.next() {
+                let drawers = (0..self.pass.parts()).map(|part| self.pass.derive(&self.engine, number, part));
+                let drawers = drawers.collect::<Result<Vec<Drawer>>>()?;
+                self.batch = Some((number, self.pass.batch(&self.engine, drawers)));
+                self.units = 0..self.pass.units();
             } else {
                 return Ok(None);
             }
@@ -81,14 +92,8 @@ impl Iterator for Scan {
 
 impl std::fmt::Debug for Scan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Scan({} pieces ahead)", self.ahead.len())
+        write!(f, "Scan({} batches ahead)", self.batches.len())
     }
-}
-
-/// How a scan on many threads ended before its end.
-enum End<B> {
-    Broken(B),
-    Failed(crate::error::Error),
 }
 
 /// Hands every readable record of `stream` (or of all) over `range` to `visit`, on this thread and so many others beside
@@ -106,47 +111,79 @@ pub fn scan_parallel<B: Send>(
 ) -> Result<ControlFlow<B>> {
     let threads = threads.max(1);
     let pass = Pass::new(engine, stream, range, threads);
-    let (next, over, end) = (AtomicUsize::new(0), AtomicBool::new(false), Mutex::new(None));
-    side_by_side(threads, &|| {
-        let reader = CellReader::new(&engine.catalog, &pass.snapshot, engine.store);
-        while !over.load(Ordering::Acquire) {
+    for number in 0..pass.batches() {
+        let drawers = shared(threads, pass.parts(), &|| (), &|(), part| pass.derive(engine, number, part))?;
+        let batch = pass.batch(engine, drawers);
+        let reader = || CellReader::ahead(&engine.catalog, &pass.snapshot, engine.store);
+        let over = AtomicBool::new(false);
+        let visited = shared(threads, pass.units(), &reader, &|reader, unit| {
+            let outcome = visit_unit(engine, &pass, reader, ((number, &batch), unit), &over, visit);
+            if !matches!(outcome, Ok(ControlFlow::Continue(()))) {
+                over.store(true, Ordering::Release);
+            }
+            outcome
+        })?;
+        if let Some(broken) = visited.into_iter().find(ControlFlow::is_break) {
+            return Ok(broken);
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// Does so many tasks on so many threads, each with a tool of its own: their results in order, or the first failure, after
+/// which no further task is begun.
+fn shared<T, R: Send>(
+    threads: usize,
+    tasks: usize,
+    tool: &(dyn Fn() -> T + Sync),
+    task: &(dyn Fn(&mut T, usize) -> Result<R> + Sync),
+) -> Result<Vec<R>> {
+    let (next, results) = (AtomicUsize::new(0), Mutex::new((Vec::new(), None)));
+    let locked = || results.lock().expect("no holder of this lock panics");
+    side_by_side(threads.min(tasks), &|| {
+        let mut tool = tool();
+        loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= pass.pieces() {
+            if number >= tasks {
                 break;
             }
-            if let Err(early) = visit_piece(engine, (&pass, number), &reader, &over, visit) {
-                over.store(true, Ordering::Release);
-                end.lock().expect("no holder of this lock panics").get_or_insert(early);
+            match task(&mut tool, number) {
+                Ok(result) => locked().0.push((number, result)),
+                Err(error) => {
+                    next.store(tasks, Ordering::Relaxed);
+                    locked().1.get_or_insert(error);
+                }
             }
         }
     });
-    match end.into_inner().expect("no holder of this lock panics") {
-        None => Ok(ControlFlow::Continue(())),
-        Some(End::Broken(value)) => Ok(ControlFlow::Break(value)),
-        Some(End::Failed(error)) => Err(error),
-    }
+    let (mut results, failed) = results.into_inner().expect("no holder of this lock panics");
+    results.sort_unstable_by_key(|(number, _)| *number);
+    failed.map_or(Ok(()), Err)?;
+    Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
-fn visit_piece<B>(
+fn visit_unit<B>(
     engine: &Engine,
-    (pass, number): (&Pass, usize),
+    pass: &Pass,
     reader: &CellReader<'_>,
+    (batch, unit): ((usize, &Batch), usize),
     over: &AtomicBool,
     visit: &(dyn Fn(Stored) -> ControlFlow<B> + Sync),
-) -> std::result::Result<(), End<B>> {
-    let mut piece = pass.piece(engine, number).map_err(End::Failed)?;
-    while let Some(filled) = pass.next(engine, reader, &mut piece).map_err(End::Failed)? {
+) -> Result<ControlFlow<B>> {
+    let is_over = || over.load(Ordering::Acquire);
+    let mut unit = pass.unit(batch.1, unit);
+    while let Some(filled) = if is_over() { None } else { pass.next(engine, reader, batch, &mut unit)? } {
         for hit in filled.hits {
-            if over.load(Ordering::Acquire) {
-                return Ok(());
+            if is_over() {
+                return Ok(ControlFlow::Continue(()));
             }
-            if !passes(engine, pass.since, &filled.subject, hit.partition.number).map_err(End::Failed)? {
+            if !passes(engine, pass, &filled.subject, hit.partition.number)? {
                 break; // Erased or expired since it was read.
             }
-            if let ControlFlow::Break(value) = visit(hit.into_record(&filled.customer).map_err(End::Failed)?) {
-                return Err(End::Broken(value));
+            if let broken @ ControlFlow::Break(_) = visit(hit.into_record(&filled.customer)?) {
+                return Ok(broken);
             }
         }
     }
-    Ok(())
+    Ok(ControlFlow::Continue(()))
 }

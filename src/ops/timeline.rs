@@ -119,10 +119,10 @@ pub fn get(engine: &Engine, customer: &CustomerId, id: RecordId) -> Result<Optio
 /// # Errors
 /// [`ErrorKind::Erased`].
 pub fn check(engine: &Engine, subject: &SubjectNumber, number: PartitionNumber, held: bool) -> Result<()> {
-    let Some(partition) = engine.partitions.numbered(number).filter(|_| held) else {
-        return engine.fences.check(subject, number);
-    };
-    engine.fences.check_held(subject, &partition)
+    match held.then(|| engine.partitions.numbered(number)).flatten() {
+        Some(partition) => engine.fences.check_held(subject, &partition),
+        None => engine.fences.check(subject, number),
+    }
 }
 
 /// A record with what opens it.
