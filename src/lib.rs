@@ -55,7 +55,8 @@ pub use ident::{CUSTOMER_ID_LIMIT, CustomerId, PartitionId, RecordId, StoreId, S
 pub use keyring::{CommandCustodian, Custodian, Evidence, FileCustodian, OpeningToken, Registration};
 pub use ops::inspect::inspect;
 pub use ops::verify::verify_keyless;
-pub use record::{BODY_LIMIT, Batch, BodyKind, Hold, Record, SourceOffset, Stored};
+pub use policy::{AnchorKind, Duty, Facts, Limit, Overhang, Shortening, Verdict, Why};
+pub use record::{BODY_LIMIT, Batch, BodyKind, Classifier, Hold, Record, SourceOffset, Stored};
 pub use store::{Body, Commit, ExpireOptions, Options, PolicyInForce, Scan, ScanFilter, Store, Timeline, Upload};
 pub use window::{Day, Period, Timestamp, Window, WindowLength};
 

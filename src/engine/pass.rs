@@ -50,7 +50,8 @@ pub struct Batch {
 /// The cells of one partition, or of a range of handles in it, in the order of their handles.
 pub struct Unit {
     column: usize,
-    cells: std::vec::IntoIter<Cell>,
+    cells: Vec<Cell>,
+    next: usize,
 }
 
 /// What a pass goes over.
@@ -179,7 +180,7 @@ impl Pass {
             cells.append(&mut drawer.cells[number].lock().expect("no holder of this lock panics"));
         }
         cells.sort_unstable_by_key(|cell| cell.probe.handle);
-        Unit { column: number / self.ranges, cells: cells.into_iter() }
+        Unit { column: number / self.ranges, cells, next: 0 }
     }
 
     /// The next cell of a unit of batch `number` that has records: those that are still shown and in the range. Cells that
@@ -195,7 +196,7 @@ impl Pass {
         unit: &mut Unit,
     ) -> Result<Option<Filled>> {
         let (partitions, _) = self.place(number);
-        for cell in unit.cells.by_ref() {
+        while let Some(cell) = unit.cells.get(unit.next) {
             let drawer = &batch.drawers[cell.part as usize];
             let (customer, subject) = &drawer.customers[cell.customer as usize];
             let more = match drawer.more.is_empty() {
@@ -204,6 +205,8 @@ impl Pass {
             };
             let probes = std::iter::once(&cell.probe).chain(more.into_iter().flatten());
             let hits = self.read(engine, reader, (&batch.policy, &partitions[unit.column]), probes, subject)?;
+            // Not where it could not be read: it may be tried again.
+            unit.next += 1;
             if !hits.is_empty() {
                 return Ok(Some(Filled { customer: customer.clone(), subject: *subject, hits }));
             }

@@ -17,7 +17,7 @@ use crate::sync::Arc;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use verify::verify;
+pub use verify::{LedgerCheck, LedgerEnd, verify};
 
 pub use crate::format::ledger::{Act, ActState, Acts, Effect, Fact, Gap, Holds, SegmentFact, SegmentRef, State};
 
@@ -256,6 +256,11 @@ impl Ledger {
     /// How many leaves there are.
     pub fn length(&self) -> u64 {
         self.tree.length()
+    }
+
+    /// Where its last commit ends.
+    pub fn end(&self) -> LedgerEnd {
+        LedgerEnd { file: self.last.number, offset: self.last.end }
     }
 
     /// The Merkle tree hash of all leaves.

@@ -3,6 +3,7 @@
 
 pub mod append;
 pub mod body;
+pub mod classify;
 pub mod close;
 pub mod create;
 pub mod erase;
@@ -11,6 +12,7 @@ pub mod hold;
 pub mod inspect;
 pub mod maintain;
 pub mod policy;
+pub mod policy_explain;
 pub mod receipt;
 pub mod recover;
 pub mod refresh;

@@ -5,12 +5,14 @@ use crate::sync::{Arc, Mutex, side_by_side};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
+use crate::engine::catalog::Snapshot;
 use crate::engine::pass::{Batch, Drawer, Filled, Pass, Unit};
 use crate::engine::read::{CellReader, Hit};
 use crate::engine::visible::Range;
 use crate::engine::{Engine, lease};
 use crate::error::Result;
 use crate::ident::{CustomerId, PartitionNumber, Stream, SubjectNumber};
+use crate::ops::refresh::has_moved;
 use crate::record::Stored;
 
 /// Every readable record of some streams and times.
@@ -56,11 +58,16 @@ impl Scan {
             }
             if let (Some(unit), Some((number, batch))) = (&mut self.unit, &self.batch) {
                 let reader = CellReader::new(&self.engine.catalog, &self.pass.snapshot, self.engine.store);
-                match self.pass.next(&self.engine, &reader, (*number, batch), unit)? {
-                    Some(Filled { customer, subject, hits }) => {
+                match self.pass.next(&self.engine, &reader, (*number, batch), unit) {
+                    Ok(Some(Filled { customer, subject, hits })) => {
                         (self.customer, self.hits) = (Some((customer, subject)), hits.into());
                     }
-                    None => self.unit = None,
+                    Ok(None) => self.unit = None,
+                    // It goes on with the same cell, from what there is now.
+                    Err(error) if has_moved(&self.engine, &error)? => {
+                        self.pass.snapshot = self.engine.catalog.snapshot();
+                    }
+                    Err(error) => return Err(error),
                 }
             } else if let (Some(unit), Some((_, batch))) = (self.units.next(), &self.batch) {
                 self.unit = Some(self.pass.unit(batch, unit));
@@ -114,10 +121,9 @@ pub fn scan_parallel<B: Send>(
     for number in 0..pass.batches() {
         let drawers = shared(threads, pass.parts(), &|| (), &|(), part| pass.derive(engine, number, part))?;
         let batch = pass.batch(engine, drawers);
-        let reader = || CellReader::ahead(&engine.catalog, &pass.snapshot, engine.store);
         let over = AtomicBool::new(false);
-        let visited = shared(threads, pass.units(), &reader, &|reader, unit| {
-            let outcome = visit_unit(engine, &pass, reader, ((number, &batch), unit), &over, visit);
+        let visited = shared(threads, pass.units(), &|| pass.snapshot.clone(), &|snapshot, unit| {
+            let outcome = visit_unit(engine, &pass, snapshot, ((number, &batch), unit), &over, visit);
             if !matches!(outcome, Ok(ControlFlow::Continue(()))) {
                 over.store(true, Ordering::Release);
             }
@@ -162,17 +168,35 @@ fn shared<T, R: Send>(
     Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
+/// Visits what is in a unit; should the writer merge meanwhile in another process, from a newer `snapshot` in the end.
 fn visit_unit<B>(
     engine: &Engine,
     pass: &Pass,
-    reader: &CellReader<'_>,
+    snapshot: &mut Snapshot,
     (batch, unit): ((usize, &Batch), usize),
     over: &AtomicBool,
     visit: &(dyn Fn(Stored) -> ControlFlow<B> + Sync),
 ) -> Result<ControlFlow<B>> {
-    let is_over = || over.load(Ordering::Acquire);
     let mut unit = pass.unit(batch.1, unit);
-    while let Some(filled) = if is_over() { None } else { pass.next(engine, reader, batch, &mut unit)? } {
+    loop {
+        let reader = CellReader::ahead(&engine.catalog, snapshot, engine.store);
+        match visit_cells(engine, pass, &reader, (batch, &mut unit), over, visit) {
+            Err(error) if has_moved(engine, &error)? => *snapshot = engine.catalog.snapshot(),
+            outcome => return outcome,
+        }
+    }
+}
+
+fn visit_cells<B>(
+    engine: &Engine,
+    pass: &Pass,
+    reader: &CellReader<'_>,
+    (batch, unit): ((usize, &Batch), &mut Unit),
+    over: &AtomicBool,
+    visit: &(dyn Fn(Stored) -> ControlFlow<B> + Sync),
+) -> Result<ControlFlow<B>> {
+    let is_over = || over.load(Ordering::Acquire);
+    while let Some(filled) = if is_over() { None } else { pass.next(engine, reader, batch, unit)? } {
         for hit in filled.hits {
             if is_over() {
                 return Ok(ControlFlow::Continue(()));

@@ -25,6 +25,7 @@ mod dictionary;
 mod holding;
 #[cfg(feature = "simulation")]
 mod large;
+mod law;
 #[cfg(feature = "simulation")]
 mod letting_go;
 #[cfg(feature = "simulation")]
@@ -47,5 +48,7 @@ mod threads;
 mod vault;
 #[cfg(feature = "simulation")]
 mod verbs;
+#[cfg(feature = "simulation")]
+mod verifying;
 #[cfg(feature = "simulation")]
 mod watched;
