@@ -1,6 +1,8 @@
 //! What verbs tell: plain data, no behaviour beyond sums. Nothing in it names a customer, but for a hold, which does not show it.
 
+mod aggregate;
 mod law;
+mod overview;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +11,9 @@ use crate::ident::{CustomerId, PartitionId, Stream};
 use crate::record::Hold;
 use crate::window::{Day, Timestamp};
 
+pub use aggregate::{Aggregate, AggregateRow, Facet, Tally};
 pub use law::{CustomerLaw, Effect, PartitionChange, Place, PolicyCheck, Provision, StreamLaw};
+pub use overview::{ActsReport, Age, Due, Holding, Overdue, Report, ReportOptions, Slice, StreamGrowth, Times, Volume};
 
 /// What an opening found and mended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

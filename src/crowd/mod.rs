@@ -9,6 +9,10 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::error::{Error, ErrorKind, Result};
+use crate::ident::Stream;
+use crate::window::{Day, Window, WindowLength};
+
 /// The fewest customers of a group of which anything is told, unless more are asked for.
 pub const CROWD: u64 = 20;
 
@@ -115,4 +119,32 @@ pub fn crowds<K: Ord>(parts: &[Part<K>], least: u64) -> Option<Vec<Vec<usize>>> 
 pub fn common<T: PartialEq>(mut of_parts: impl Iterator<Item = T>) -> Option<T> {
     let first = of_parts.next()?;
     of_parts.all(|other| other == first).then_some(first)
+}
+
+/// The month of a day, by its first.
+pub fn month(day: Day) -> Day {
+    Window::containing(day.start(), WindowLength::Month).first_day()
+}
+
+/// What a part shares with others that is about `stream` and a time from `day` on: month and stream, year and stream, stream,
+/// jurisdiction, everything.
+pub fn alike(stream: &Stream, day: Day) -> Vec<(String, String, Option<Day>)> {
+    let year = Window::containing(day.start(), WindowLength::Year).first_day();
+    let of_stream = |day| (stream.class().to_owned(), stream.jurisdiction().to_owned(), day);
+    let of_jurisdiction = (String::new(), stream.jurisdiction().to_owned(), None);
+    vec![of_stream(Some(month(day))), of_stream(Some(year)), of_stream(None), of_jurisdiction, Default::default()]
+}
+
+/// Refuses to tell of smaller groups than [`CROWD`].
+///
+/// # Errors
+/// [`ErrorKind::Invalid`].
+pub fn check(least: u64) -> Result<()> {
+    match least >= CROWD {
+        true => Ok(()),
+        false => {
+            let wrong = format!("groups of fewer than {CROWD} customers are not told of");
+            Err(Error::new(ErrorKind::Invalid, wrong).hint("ask for larger groups, or for none"))
+        }
+    }
 }

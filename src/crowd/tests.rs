@@ -108,7 +108,8 @@ fn tables(parts: &[Part<Key>], labels: &[(u8, u8, u8)], groups: &[Vec<usize>]) -
     for label in by {
         let mut table: BTreeMap<Option<(u8, u8, u8)>, Vec<i64>> = BTreeMap::new();
         for group in groups {
-            let row = table.entry(common(group.iter().map(|part| label(labels[*part])))).or_insert(vec![0; parts.len()]);
+            let row =
+                table.entry(common(group.iter().map(|part| label(labels[*part])))).or_insert(vec![0; parts.len()]);
             group.iter().for_each(|part| row[*part] += 1);
         }
         rows.extend(table.into_values());

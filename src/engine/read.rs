@@ -61,6 +61,14 @@ impl Hit {
         &self.body
     }
 
+    /// The length of the body as it came in.
+    ///
+    /// # Errors
+    /// As [`Hit::manifest`].
+    pub fn length(&self) -> Result<u64> {
+        Ok(self.manifest()?.map_or(u64::from(self.raw_length), |manifest| manifest.length))
+    }
+
     /// What stands before the body when it is appended again: original place and id kept. Without its `body`, the
     /// prefix of a tombstone.
     pub fn prefix(&self, body: bool) -> Prefix {

@@ -5,6 +5,7 @@ mod commit;
 mod failures;
 mod large;
 mod options;
+mod overview;
 mod request;
 #[cfg(all(test, feature = "simulation"))]
 mod tests;
