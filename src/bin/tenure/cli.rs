@@ -115,6 +115,9 @@ pub enum Command {
     Scan(ScanArgs),
     /// Show what is stored, per stream and partition: records, bytes, ratio, span, deadline.
     Stats,
+    /// Write where the store stands by its policy, for whoever answers for it: what is overdue and falls due, volumes, ages,
+    /// holds, erasures. Names nobody.
+    Report(crate::report::ReportArgs),
     /// Check every checksum; with --deep, decrypt every record too. Never changes anything.
     Verify(VerifyArgs),
     /// Show which damaged segments can be made anew from what is whole in them; with --apply, do it.
@@ -299,6 +302,8 @@ pub struct ScanArgs {
     /// of a customer in a partition come together and else in no order.
     #[arg(long, value_name = "COUNT", default_value_t = 1, hide_default_value = true)]
     pub threads: usize,
+    #[command(flatten)]
+    pub sums: crate::aggregate::AggregateArgs,
 }
 
 #[derive(Args)]
@@ -490,7 +495,7 @@ fn said(error: &tenure::Error) -> String {
     }
 }
 
-fn parse_time(text: &str) -> Result<Timestamp, String> {
+pub fn parse_time(text: &str) -> Result<Timestamp, String> {
     let day = text.parse::<tenure::Day>().ok().filter(|_| text.len() == 10);
     day.map_or_else(|| text.parse().map_err(|error| said(&error)), |day| Ok(day.start()))
 }

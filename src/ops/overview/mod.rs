@@ -45,6 +45,8 @@ fn gather(engine: &Engine, options: &ReportOptions) -> Result<Report> {
     let parts: Vec<_> = stored.iter().map(part).collect();
     let groups = crowd::crowds(&parts, options.crowd);
     let told = Told { partitions: &stored, groups: groups.as_deref().unwrap_or_default() };
+    // The ledger is let go of before anything else asks for it.
+    let version = engine.ledger().state().policy.0;
     let mut damage = stats.damage;
     damage.extend(whose.damage);
     damage.sort();
@@ -53,7 +55,7 @@ fn gather(engine: &Engine, options: &ReportOptions) -> Result<Report> {
         store: stats.store,
         now,
         crowd: options.crowd,
-        policy: engine.ledger().state().policy.0,
+        policy: version,
         customers: Some(stats.customers).filter(|count| *count >= options.crowd || *count == 0),
         total: groups.is_some().then(|| told.all()),
         overdue: told.overdue(now),
