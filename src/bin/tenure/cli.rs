@@ -134,6 +134,8 @@ pub enum Command {
     /// Keep what is on record of a customer for a legal matter, whatever the policy says; and let go of it again.
     #[command(subcommand)]
     Hold(HoldCommand),
+    /// Report a fact about a customer that periods of the policy may run from.
+    Fact(FactArgs),
     /// Show the accounts of what was expired, erased and redacted.
     #[command(subcommand)]
     Receipt(ReceiptCommand),
@@ -256,6 +258,9 @@ pub struct TimelineArgs {
     /// What holds keep of this customer instead, expired or not.
     #[arg(long, conflicts_with_all = ["from", "until"])]
     pub held: bool,
+    /// What an erasure has left of this customer instead, because a duty or a hold keeps it.
+    #[arg(long, conflicts_with_all = ["from", "until", "held"])]
+    pub restricted: bool,
     #[command(flatten)]
     pub between: Between,
 }
@@ -381,6 +386,9 @@ pub struct RedactArgs {
     /// Confirm: the same record id again.
     #[arg(long, value_name = "ID", value_parser = parse_id)]
     pub confirm: Option<RecordId>,
+    /// Although a duty to keep the record stands against it: for what must never have been stored, as card numbers.
+    #[arg(long)]
+    pub despite_duty: bool,
     #[command(flatten)]
     pub how: LettingGo,
 }
@@ -398,7 +406,8 @@ pub struct LettingGo {
 
 #[derive(Subcommand)]
 pub enum HoldCommand {
-    /// Place a hold on a customer: nothing of them is erased and what it covers outlives its expiry, until it is released.
+    /// Place a hold on a customer, or on everybody's records of a stream or a time: what it covers outlives erasure and expiry,
+    /// until it is released.
     Place(PlaceArgs),
     /// Lift a hold; what it alone has kept of expired months is gone at once.
     Release {
@@ -411,19 +420,42 @@ pub enum HoldCommand {
 
 #[derive(Args)]
 pub struct PlaceArgs {
-    /// On whom.
-    pub customer: String,
+    /// On whom; without one, on everybody, and then it names a stream or a time.
+    pub customer: Option<String>,
     /// The matter that it is for: a case, a request.
     #[arg(long, value_name = "MATTER")]
     pub matter: String,
     /// Why.
     #[arg(long, value_name = "TEXT")]
     pub reason: String,
-    /// Only this stream of the customer.
+    /// Only this stream.
     #[arg(long, value_name = "CLASS/JURISDICTION", value_parser = parse_stream)]
     pub stream: Option<Stream>,
     #[command(flatten)]
     pub between: Between,
+}
+
+#[derive(Args)]
+pub struct FactArgs {
+    /// About whom.
+    pub customer: String,
+    /// What.
+    #[arg(value_enum)]
+    pub fact: FactKind,
+    /// When that was [default: now].
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub at: Option<Timestamp>,
+}
+
+/// Facts about customers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FactKind {
+    /// The relationship ended.
+    RelationshipEnded,
+    /// It did not end, or has begun again.
+    RelationshipResumed,
+    /// A request was closed; the latest counts.
+    RequestClosed,
 }
 
 #[derive(Subcommand)]

@@ -40,7 +40,11 @@ pub fn timeline(global: &Global, args: &TimelineArgs, output: &mut Output) -> Ou
     let range = args.between.range()?;
     let store = global.open_read_only()?;
     let bodies = Bodies { store: &store, held: args.held };
-    let records = if args.held { store.held(&args.customer)? } else { store.timeline(&args.customer, range)? };
+    let records = match (args.held, args.restricted) {
+        (true, _) => store.held(&args.customer)?,
+        (_, true) => store.restricted(&args.customer)?,
+        _ => store.timeline(&args.customer, range)?,
+    };
     print_all(bodies, records, false, output)
 }
 
