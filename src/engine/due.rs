@@ -1,6 +1,6 @@
 //! What is due: partitions whose window and maximum are over, and the time that this may be judged by.
 
-use super::{Engine, Writer, acts, hold};
+use super::{Engine, Writer, access, acts, hold};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::{Act, HeldCells};
 use crate::ident::PartitionNumber;
@@ -27,6 +27,7 @@ pub fn judged_by(engine: &Engine, named: Option<Timestamp>, confirmed: bool) -> 
 /// # Errors
 /// The first step that fails. Once the intent is on record it will be done: the next opening finishes it.
 pub fn expire(engine: &Engine, writer: &Writer, now: Timestamp) -> Result<(Vec<Expiring>, Option<u64>)> {
+    access::expire(engine, now)?;
     let mut due = due(engine, now);
     let shut = engine.fences.shut();
     // Nobody writes between the look for held cells and the intent that names them; without holds nobody need wait.

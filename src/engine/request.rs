@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Engine, Writer, acts, due, hold, lease};
+use super::{Engine, Writer, access, acts, due, hold, lease};
 use crate::env::{create_dirs, publish_new, read_file};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::Act;
@@ -190,7 +190,7 @@ fn is_ours(name: &str, extension: &str) -> bool {
 /// What the operating system answers.
 pub fn sweep(engine: &Engine, thorough: bool) -> Result<()> {
     if thorough {
-        for name in [DIRECTORY, lease::DIRECTORY] {
+        for name in [DIRECTORY, lease::DIRECTORY, access::DIRECTORY] {
             let dir = engine.root.join(name);
             create_dirs(&*engine.env, &dir)
                 .map_err(|error| Error::io("create a directory of the store", &dir, error))?;

@@ -1,6 +1,6 @@
 //! Close: settle everything, say so in the ledger, fold the keyring under a root that knows it.
 
-use crate::engine::{Engine, housekeeping};
+use crate::engine::{Engine, access, housekeeping};
 use crate::error::Result;
 use crate::format::ledger::Fact;
 use crate::format::position::Known;
@@ -13,6 +13,7 @@ use crate::sync::atomic::Ordering;
 /// What the steps answer; the store is then as after a crash, and the next opening recovers it.
 pub fn close(engine: &Engine) -> Result<()> {
     let Some(writer) = &engine.writer else {
+        engine.access.log.sync()?;
         engine.lease.give_back();
         return Ok(());
     };
@@ -27,6 +28,7 @@ pub fn close(engine: &Engine) -> Result<()> {
     let entry = engine.keyring.sync()?;
     let known = Known { journal: writer.committer.durable(), entry };
     engine.catalog.sweep()?;
+    access::tell_ledger(engine)?;
     engine.record(&[Fact::CleanClose { known }])?;
     match engine.keyring.is_soon_compacted() {
         true => engine.keyring.compact(housekeeping::position(engine))?,

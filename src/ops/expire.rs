@@ -1,6 +1,6 @@
 //! Expire: partitions whose window and maximum are over lose their keys, together in one rewrite, and then their files.
 
-use crate::engine::{Engine, due, hold};
+use crate::engine::{Engine, access, due, hold};
 use crate::error::Result;
 use crate::ops::receipt::receipt;
 use crate::report::Expiry;
@@ -25,7 +25,7 @@ pub struct ExpireOptions {
 pub fn expire(engine: &Engine, options: ExpireOptions) -> Result<Expiry> {
     let now = options.now.unwrap_or_else(|| engine.trusted.now(&*engine.env));
     let mut due = due::due(engine, now);
-    if options.dry_run || due.is_empty() {
+    if options.dry_run || due.is_empty() && access::over(engine, now)?.is_none() {
         hold::held_back(engine, &mut due)?;
         let partitions = due.into_iter().map(|(_, expiring)| expiring).collect();
         return Ok(Expiry { now, partitions, receipt: None });

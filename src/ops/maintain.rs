@@ -1,6 +1,8 @@
 //! Maintenance: do what other processes ask, settle full journal files, fold and compact the keyring, merge segments, within a budget.
 
-use crate::engine::{Engine, Writer, column, forget, housekeeping, lease, merge, request, scrub, settle, train};
+use crate::engine::{
+    Engine, Writer, access, column, forget, housekeeping, lease, merge, request, scrub, settle, train,
+};
 use crate::error::Result;
 use crate::report::{Budget, Maintenance};
 use crate::sync::atomic::Ordering;
@@ -48,6 +50,7 @@ pub fn keep_house(
         }
     }
     lease::record_fenced(engine, writer)?;
+    access::tell_ledger_in_passing(engine)?;
     engine.catalog.sweep().map(drop)
 }
 

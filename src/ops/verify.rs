@@ -15,9 +15,11 @@ use crate::env::{Env, random};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::{DictionaryFact, SegmentFact, State};
 use crate::format::position::Position;
+use crate::ident::StoreId;
 use crate::journal::{self, Cache, Tail};
 use crate::keyring;
-use crate::ledger::{self, Ledger};
+use crate::ledger::{self, AccessLogs, Ledger};
+use crate::ops::audit_proof::access_logs;
 use crate::ops::recover::mark;
 use crate::report::{Damage, Progress, Verification, VerifyOptions};
 use crate::segment;
@@ -37,6 +39,8 @@ pub fn verify(engine: &Engine, options: VerifyOptions, progress: &mut dyn FnMut(
     pass.journals(settled_through, durable.unwrap_or_default());
     pass.segments(&facts)?;
     pass.dictionaries(&dictionaries);
+    let access = engine.ledger().state().access.clone();
+    pass.access_logs(&engine.store, &access)?;
     if options.deep {
         deep(engine, &mut pass)?;
     }
@@ -72,6 +76,7 @@ pub fn verify_keyless(
             let (facts, dictionaries) = named(ledger.state());
             pass.segments(&facts)?;
             pass.dictionaries(&dictionaries);
+            pass.access_logs(&ledger.state().store, &ledger.state().access)?;
         }
         Err(error) => pass.damaged(error),
     }
@@ -198,6 +203,14 @@ impl<'a> Pass<'a> {
                 Err(error) => self.damaged(error),
             }
         }
+    }
+
+    /// Every access log, and whether it continues what the ledger noted of it.
+    fn access_logs(&mut self, store: &StoreId, logs: &AccessLogs) -> Result<()> {
+        let audit = access_logs(&**self.env, self.root, store, logs)?;
+        self.found.files += audit.access_logs;
+        self.found.damage.extend(audit.damage);
+        Ok(())
     }
 
     /// A number from 0 to below 1.

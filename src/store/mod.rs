@@ -1,5 +1,6 @@
 //! The store as its users meet it: wires the rooms, decides nothing.
 
+mod audit;
 mod commit;
 mod large;
 mod options;
@@ -25,8 +26,10 @@ use crate::report::{
     Budget, Expiry, HoldReport, Maintenance, Progress, Receipt, Recovery, Repair, Stats, Training, Verification,
     VerifyOptions,
 };
+use crate::rights::Authorizer;
 use crate::window::Timestamp;
 
+pub use crate::ops::audit_proof::{Proved, verify_proof};
 pub use crate::ops::body::Body;
 pub use crate::ops::expire::ExpireOptions;
 pub use crate::ops::scan::Scan;
@@ -66,6 +69,7 @@ impl ScanFilter {
 
 struct Shared {
     engine: Arc<Engine>,
+    authorizer: Arc<dyn Authorizer>,
     recovery: Recovery,
     worker: Option<Worker>,
 }
@@ -80,10 +84,15 @@ impl Store {
         Options::new(path.into())
     }
 
-    fn start(engine: Engine, recovery: Recovery, worker: bool) -> Self {
+    fn start(engine: Engine, recovery: Recovery, worker: bool, authorizer: Arc<dyn Authorizer>) -> Self {
         let engine = Arc::new(engine);
         let worker = worker.then(|| Worker::start(&engine));
-        Store(Arc::new(Shared { engine, recovery, worker }))
+        Store(Arc::new(Shared { engine, authorizer, recovery, worker }))
+    }
+
+    /// What keeps the access log, and who decides what is allowed.
+    pub(crate) fn watch(&self) -> (&Engine, &dyn Authorizer) {
+        (&self.0.engine, &*self.0.authorizer)
     }
 
     /// The engine, brought up to date where this is a read-only opening.
