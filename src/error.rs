@@ -68,6 +68,8 @@ pub enum RefusalReason {
     NoRule,
     /// The body is longer than the limit.
     TooLarge,
+    /// It came without a class, and neither a rule of the policy nor a classifier gives it one.
+    Unclassed,
 }
 
 impl fmt::Display for RefusalReason {
@@ -78,6 +80,7 @@ impl fmt::Display for RefusalReason {
             RefusalReason::Erased => "its customer was erased after it happened",
             RefusalReason::NoRule => "no rule of the policy covers its class and jurisdiction",
             RefusalReason::TooLarge => "its body is longer than the limit",
+            RefusalReason::Unclassed => "it has no class, and nothing gives it one",
         })
     }
 }

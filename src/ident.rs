@@ -199,7 +199,21 @@ impl Stream {
         Ok(Stream { class: class.into(), jurisdiction: jurisdiction.into() })
     }
 
-    /// What kind of data.
+    /// The stream of a record that has no class yet: its jurisdiction alone. No policy admits it as it is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] where the jurisdiction is wrong.
+    pub fn unclassed(jurisdiction: &str) -> Result<Self> {
+        check_label("jurisdiction", jurisdiction)?;
+        Ok(Stream { class: "".into(), jurisdiction: jurisdiction.into() })
+    }
+
+    /// Whether it has a class.
+    pub fn is_classed(&self) -> bool {
+        !self.class.is_empty()
+    }
+
+    /// What kind of data; empty for one that has no class yet.
     pub fn class(&self) -> &str {
         &self.class
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::{Span, civil, tz::TimeZone};
+use jiff::{Span, civil, tz::TimeZone, tz::TimeZoneDatabase};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -45,6 +45,13 @@ impl Timestamp {
         let civil = self.civil();
         let later = civil.checked_add(period.span()).ok().and_then(|at| at.to_zoned(TimeZone::UTC).ok());
         later.map_or(Timestamp(LATEST_MICROS), |at| Timestamp::from_micros(at.timestamp().as_microsecond()))
+    }
+
+    /// `self` minus `period`, by the UTC calendar. Held at the beginning of year 0.
+    pub fn minus(self, period: Period) -> Timestamp {
+        let civil = self.civil();
+        let earlier = civil.checked_sub(period.span()).ok().and_then(|at| at.to_zoned(TimeZone::UTC).ok());
+        earlier.map_or(Timestamp(EARLIEST_MICROS), |at| Timestamp::from_micros(at.timestamp().as_microsecond()))
     }
 
     /// `self` plus (or minus) a number of seconds, held within the years 0 to 9999.
@@ -178,7 +185,8 @@ impl WindowLength {
         }
     }
 
-    fn period(self) -> Period {
+    /// It, as a period.
+    pub const fn period(self) -> Period {
         match self {
             WindowLength::Day => Period::days(1),
             WindowLength::Month => Period::months(1),
@@ -299,6 +307,12 @@ impl Period {
         self.months == 0 && self.days == 0
     }
 
+    /// The fewest and the most days that it can be, wherever it begins, rounded apart.
+    pub const fn bounds_in_days(self) -> (u64, u64) {
+        let (months, days) = (self.months as u64 * 30_436, self.days as u64);
+        ((months / 1_000 + days).saturating_sub(4), months / 1_000 + days + 5 + self.months as u64 / 500)
+    }
+
     fn span(self) -> Span {
         // The parser holds both within what a span can carry: 9999 years.
         Span::new().months(i64::from(self.months.min(119_988))).days(i64::from(self.days.min(3_652_059)))
@@ -343,6 +357,33 @@ impl fmt::Display for Period {
             }
         }
         Ok(())
+    }
+}
+
+/// A time zone with its rules since records began, by its IANA name. The rules are part of the program, so that no file
+/// of the machine decides when a year ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zone(TimeZone);
+
+impl Zone {
+    /// The zone called `name` (`Europe/Berlin`); none where there is no such zone.
+    pub fn named(name: &str) -> Option<Zone> {
+        TimeZoneDatabase::bundled().get(name).ok().map(Zone)
+    }
+
+    /// Its IANA name.
+    pub fn name(&self) -> &str {
+        self.0.iana_name().unwrap_or("UTC")
+    }
+
+    /// The end of the calendar year that `at` falls into here, plus `period` by the calendar of this zone: the first
+    /// instant after it. Where clocks are put back then, the later of two. Held at the end of year 9999.
+    pub fn year_end_plus(&self, at: Timestamp, period: Period) -> Timestamp {
+        let year = self.0.to_datetime(at.jiff()).year();
+        let end = civil::Date::new(year.saturating_add(1), 1, 1).ok().map(|day| day.at(0, 0, 0, 0));
+        let later = end.and_then(|end| end.checked_add(period.span()).ok());
+        let instant = later.and_then(|at| self.0.to_ambiguous_timestamp(at).later().ok());
+        instant.map_or(Timestamp(LATEST_MICROS), |at| Timestamp::from_micros(at.as_microsecond()))
     }
 }
 
@@ -395,5 +436,28 @@ mod tests {
         }
         assert_eq!(at("2024-02-29T12:00:00Z").plus(Period::months(84)), at("2031-02-28T12:00:00Z"));
         assert_eq!(at("9999-01-01T00:00:00Z").plus(Period::months(120)).as_micros(), LATEST_MICROS);
+    }
+
+    #[test]
+    fn years_end_where_the_zone_says() {
+        let berlin = Zone::named("Europe/Berlin").unwrap();
+        assert_eq!(berlin.name(), "Europe/Berlin");
+        let last = at("2025-12-31T22:59:59.999999Z");
+        assert_eq!(berlin.year_end_plus(last, Period::default()), at("2025-12-31T23:00:00Z"));
+        assert_eq!(berlin.year_end_plus(last, Period::months(72)), at("2031-12-31T23:00:00Z"));
+        assert_eq!(berlin.year_end_plus(last.plus_seconds(1), Period::default()), at("2026-12-31T23:00:00Z"));
+        assert_eq!(berlin.year_end_plus(last, Period::months(6)), at("2026-06-30T22:00:00Z"), "in summer time");
+        let auckland = Zone::named("Pacific/Auckland").unwrap();
+        assert_eq!(auckland.year_end_plus(at("2025-12-31T11:00:00Z"), Period::default()), at("2026-12-31T11:00:00Z"));
+        let end = at("9999-12-29T00:00:00Z");
+        assert_eq!(berlin.year_end_plus(end, Period::months(12)).as_micros(), LATEST_MICROS);
+        assert!(Zone::named("Europe/Nowhere").is_none() && Zone::named("../etc/localtime").is_none());
+    }
+
+    #[test]
+    fn periods_are_taken_off_by_the_calendar() {
+        assert_eq!(at("2024-03-31T12:00:00Z").minus(Period::months(1)), at("2024-02-29T12:00:00Z"));
+        assert_eq!(at("2024-03-01T00:00:00Z").minus(Period::days(2)), at("2024-02-28T00:00:00Z"));
+        assert_eq!(at("0001-01-01T00:00:00Z").minus(Period::months(120)).as_micros(), EARLIEST_MICROS);
     }
 }

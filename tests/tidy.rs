@@ -22,6 +22,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("crc32fast", &["format"]),
     ("toml", &["policy"]),
     ("serde", &["policy", "bin"]),
+    ("serde_json", &["policy", "bin"]),
     ("jiff", &["window"]),
     ("memmap2", &["env"]),
     ("rustix", &["env"]),

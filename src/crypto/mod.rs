@@ -16,8 +16,8 @@ mod sign;
 pub use aead::seals;
 pub use aead::{NONCE_BYTES, Nonce, Sealer, TAG_BYTES};
 pub use derive::{
-    CellKey, CellSecret, CellSeed, DictionaryKey, PartitionKey, YearKey, access_key, customer_tag, partition_tag,
-    request_key, signing_seed, source_tag, stream_key,
+    CellKey, CellSecret, DictionaryKey, PartitionKey, YearKey, access_key, customer_tag, partition_tag, request_key,
+    signing_seed, source_tag, stream_key,
 };
 pub use hash::{Digest, Hasher, leaf_hash, sha256};
 pub use key::Key;

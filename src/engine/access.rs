@@ -139,10 +139,12 @@ const CLASS: &str = "access-log";
 pub fn over(engine: &Engine, now: Timestamp) -> Result<Option<Month>> {
     let policy = engine.policy();
     let stream = Stream::new(CLASS, "STORE")?;
-    let Some(rule) = policy.rule(&stream).filter(|rule| rule.class() == Some(CLASS)) else { return Ok(None) };
+    let Some(terms) = policy.terms(&stream).filter(|terms| terms.rules().any(|rule| rule.class() == Some(CLASS))) else {
+        return Ok(None);
+    };
     let is_over = |month: &Month| {
         let window = Window::containing(month.start(), WindowLength::Month);
-        rule.partition_deadline(&window).is_some_and(|deadline| deadline <= now)
+        terms.partition_deadline(&window).is_some_and(|deadline| deadline <= now)
     };
     Ok(engine.keyring.months()?.into_iter().filter(is_over).max())
 }

@@ -8,8 +8,8 @@ use std::collections::{HashMap, VecDeque};
 
 use super::mixer::Mixed;
 use super::partitions::Partition;
-use super::row::Row;
-use crate::crypto::{CellKey, Sealer};
+use super::row::{Probe, Row};
+use crate::crypto::Sealer;
 use crate::ident::{Handle, PartitionNumber, Salt, StoreId, SubjectNumber};
 use crate::keyring::CustomerEntry;
 
@@ -77,9 +77,9 @@ impl Cells {
         if let Some(cell) = shard.lock().expect("no holder of this lock panics").get(&key) {
             return cell;
         }
-        let cell_key = Row::new(&self.store, customer).newest(partition);
-        let cell_key = cell_key.expect("an admitted customer has a secret to write under");
-        let cell = Arc::new(Cell { handle: cell_key.handle(), sealer: cell_key.sealer(&self.salt) });
+        let newest = Row::new(&self.store, customer).newest(partition);
+        let newest = newest.expect("an admitted customer has a secret to write under");
+        let cell = Arc::new(Cell { handle: newest.handle, sealer: newest.key(partition).sealer(&self.salt) });
         shard.lock().expect("no holder of this lock panics").insert(key, cell.clone());
         cell
     }
@@ -92,9 +92,9 @@ impl Cells {
     }
 }
 
-/// Every cell key under which `customer` may have records in `partition`, in the order of its secrets.
-pub fn cell_keys(store: &StoreId, customer: &CustomerEntry, partition: &Partition) -> Vec<CellKey> {
-    Row::new(store, customer).keys(partition).collect()
+/// Every cell in which `customer` may have records in `partition`, in the order of its secrets.
+pub fn probes(store: &StoreId, customer: &CustomerEntry, partition: &Partition) -> Vec<Probe> {
+    Row::new(store, customer).probes(partition).collect()
 }
 
 #[cfg(test)]

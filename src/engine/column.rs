@@ -96,11 +96,11 @@ fn take_out(
     for subject in subjects {
         let Some(row) = rows.get_mut(subject) else { continue };
         let mut secrets = Vec::new();
-        for (secret, key) in Row::new(&engine.store, row).secrets(partition) {
-            if reader.exists(number, &key.handle())? {
-                remnant.held.push((key.handle(), *subject));
-                let scope = SecretScope::Cell(number);
-                secrets.push(Secret { scope, restricted: secret.restricted, key: key.key() });
+        for (secret, probe) in Row::new(&engine.store, row).secrets(partition) {
+            if reader.exists(number, &probe.handle)? {
+                remnant.held.push((probe.handle, *subject));
+                let scope = SecretScope::Cell(number, probe.handle);
+                secrets.push(Secret { scope, restricted: secret.restricted, key: probe.key(partition).key() });
             }
         }
         // In front: writers use the newest, which is the last.
@@ -162,7 +162,7 @@ fn lift(
     let mut changes = Changes::new();
     if !cells.is_empty() {
         for row in rows(engine, &BTreeSet::from([subject]))?.values_mut() {
-            let dies = |secret: &Secret| matches!(&secret.scope, SecretScope::Cell(one) if cells.contains(one));
+            let dies = |secret: &Secret| matches!(&secret.scope, SecretScope::Cell(one, _) if cells.contains(one));
             row.secrets.retain(|secret| !dies(secret));
             put_row(engine, &mut changes, row)?;
         }

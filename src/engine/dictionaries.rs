@@ -125,7 +125,7 @@ struct Prepared {
     by_content: HashMap<Digest, (Arc<Dictionary>, u64)>,
     contents: HashMap<(PartitionNumber, u32), Digest>,
     clock: u64,
-    /// Partitions that are being given a copy, or for which that failed: not tried again in this opening.
+    /// Partitions that were given a copy, or for which that failed: not tried again in this opening.
     tried: HashSet<PartitionNumber>,
 }
 
@@ -134,6 +134,8 @@ struct Prepared {
 pub struct Dictionaries {
     known: RwLock<Known>,
     prepared: Mutex<Prepared>,
+    /// Held while partitions are given copies: who comes with records for one of them waits for its copy.
+    copying: Mutex<()>,
     /// What new frames of the partitions written lately name, so that an append asks one lock.
     writing: RwLock<HashMap<PartitionNumber, Option<Named>>>,
 }
@@ -264,7 +266,7 @@ impl Dictionaries {
         Ok(self.prepared().keep(content, Arc::new(dictionary)))
     }
 
-    /// Whether `partition` has no dictionary while its stream has one, and nobody has tried to give it a copy.
+    /// Whether `partition` has no dictionary while its stream has one, and giving it a copy has not failed.
     pub fn lacks(&self, partition: &Partition) -> bool {
         let known = self.known();
         !known.facts.contains_key(&partition.number)
@@ -344,20 +346,20 @@ pub fn publish(
 }
 
 /// Gives each of `partitions` that lacks one a copy of its stream's newest dictionary. A copy that fails is done without:
-/// the partition's records are stored longer, and nothing else.
+/// the partition's records are stored longer, and nothing else. One caller at a time: the others then find it done.
 ///
 /// # Errors
 /// What the ledger or the keyring answers after a failed sync.
 pub fn spread(engine: &Engine, partitions: &[Arc<Partition>]) -> Result<()> {
-    for partition in partitions {
-        let dictionaries = &engine.catalog.dictionaries;
+    let dictionaries = &engine.catalog.dictionaries;
+    let _one_at_a_time = dictionaries.copying.lock().expect("no holder of this lock panics");
+    for partition in partitions.iter().filter(|partition| dictionaries.lacks(partition)) {
         let Some(fact) = dictionaries.newest(&partition.id.stream) else { continue };
-        if !dictionaries.lacks(partition) || !dictionaries.prepared().tried.insert(partition.number) {
-            continue;
-        }
-        let Some(dictionary) = dictionaries.newest_prepared(engine, &partition.id.stream) else { continue };
-        match publish(engine, partition, &dictionary, fact.provenance, &|_| false) {
-            Err(error) if error.kind() == ErrorKind::Poisoned => return Err(error),
+        let newest = dictionaries.newest_prepared(engine, &partition.id.stream);
+        let copied = newest.map(|newest| publish(engine, partition, &newest, fact.provenance, &|_| false));
+        dictionaries.prepared().tried.insert(partition.number);
+        match copied {
+            Some(Err(error)) if error.kind() == ErrorKind::Poisoned => return Err(error),
             _ => {}
         }
     }

@@ -73,8 +73,8 @@ pub fn due(engine: &Engine, now: Timestamp) -> Vec<(PartitionNumber, Expiring)> 
     let snapshot = engine.catalog.snapshot();
     let mut due = Vec::new();
     for partition in engine.partitions.all().into_iter().filter(|partition| partition.key.is_some()) {
-        let rule = policy.rule(&partition.id.stream);
-        let deadline = rule.and_then(|rule| rule.partition_deadline(&partition.id.window));
+        let terms = policy.terms(&partition.id.stream);
+        let deadline = terms.and_then(|terms| terms.partition_deadline(&partition.id.window));
         let Some(deadline) = deadline.filter(|deadline| *deadline <= now) else { continue };
         let mut expiring = Expiring {
             partition: partition.id.clone(),

@@ -23,7 +23,7 @@ use crate::format::frame::{FRAME_OVERHEAD, FrameContext, FrameHead, FrameKind, P
 use crate::format::group::{FramePlace, GroupBuilder, SourceMark};
 use crate::ident::{Handle, PartitionId, PartitionNumber};
 use crate::keyring::{CustomerEntry, Found, Keyring};
-use crate::policy::{Policy, Rule};
+use crate::policy::Policy;
 use crate::record::{Batch, Record};
 use crate::window::Timestamp;
 
@@ -70,6 +70,14 @@ pub struct Encoder<'a> {
     pub now: Timestamp,
 }
 
+/// What came of a batch.
+pub enum Encoded {
+    /// A group, to be queued.
+    Group(Pending),
+    /// Nothing: these partitions have no dictionary yet, and their streams have one.
+    Lacking(Vec<Arc<Partition>>),
+}
+
 /// One record, ready to be framed.
 pub(super) struct Ready<'a> {
     record: &'a Record,
@@ -79,16 +87,19 @@ pub(super) struct Ready<'a> {
 }
 
 impl Encoder<'_> {
-    /// Encodes `batch`.
+    /// Encodes `batch`, unless it is `patient` and a partition may have a dictionary first.
     ///
     /// # Errors
     /// [`ErrorKind::Refused`] with every refused record, before anything is written; [`ErrorKind::Invalid`] where the
     /// batch is longer than one commit may be; what the keyring answers.
-    pub fn encode(&self, batch: &Batch) -> Result<Pending> {
+    pub fn encode(&self, batch: &Batch, patient: bool) -> Result<Encoded> {
         let admitted = self.admit(batch)?;
         let (mut ready, needs) = self.key(&batch.records, admitted)?;
         // One run per partition; within it, frames stay in the order of the batch.
         ready.sort_by_key(|ready| ready.partition.number);
+        if patient && let lacking @ [_, ..] = &*self.lacking(&ready) {
+            return Ok(Encoded::Lacking(lacking.to_vec()));
+        }
         let mut group = self.seal(&ready)?;
         let mut sources = Vec::new();
         if let Some(source) = &batch.source {
@@ -98,7 +109,14 @@ impl Encoder<'_> {
         }
         let (builder, places) = group;
         let handles = ready.iter().map(|ready| ready.cell.handle);
-        finish(builder, handles.zip(places), needs, sources)
+        finish(builder, handles.zip(places), needs, sources).map(Encoded::Group)
+    }
+
+    /// The partitions that records go to and that may have a dictionary first. Asked before anything is compressed.
+    fn lacking(&self, ready: &[Ready<'_>]) -> Vec<Arc<Partition>> {
+        let partitions = ready.chunk_by(|a, b| a.partition.number == b.partition.number).map(|run| &run[0].partition);
+        let wanted = |stream| self.policy.dictionary(stream);
+        partitions.filter(|one| wanted(&one.id.stream) && self.dictionaries.lacks(one)).cloned().collect()
     }
 
     /// Encodes records of one customer that are already stored for another time, under the customer's newest secret:
@@ -191,7 +209,7 @@ impl Encoder<'_> {
 
     /// What new records of `partition` are compressed with.
     fn dictionary(&self, partition: &Partition) -> Option<Named> {
-        let wanted = self.policy.rule(&partition.id.stream).is_some_and(Rule::dictionary);
+        let wanted = self.policy.dictionary(&partition.id.stream);
         self.dictionaries.current(self.env, self.root, partition).filter(|_| wanted)
     }
 

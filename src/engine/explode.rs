@@ -6,7 +6,7 @@ use crate::sync::Arc;
 use std::collections::{BTreeSet, HashSet};
 
 use super::acts::{find, note, shred};
-use super::cells::cell_keys;
+use super::cells::probes;
 use super::large;
 use super::partitions::Partition;
 use super::read::{CellReader, Hit};
@@ -93,8 +93,8 @@ pub fn cells_of(engine: &Engine, customer: &CustomerEntry, wanted: &dyn Fn(&Part
     let partitions = covered(engine, customer).into_iter().filter(|partition| wanted(partition));
     partitions
         .flat_map(|partition| {
-            let keys = cell_keys(&engine.store, customer, &partition);
-            keys.into_iter().map(move |key| (partition.number, key.handle())).collect::<Vec<_>>()
+            let cells = probes(&engine.store, customer, &partition);
+            cells.into_iter().map(move |cell| (partition.number, cell.handle)).collect::<Vec<_>>()
         })
         .collect()
 }
@@ -155,8 +155,8 @@ fn read(engine: &Engine, customer: &CustomerEntry, scope: &Scope) -> Result<Vec<
     let mut hits = Vec::new();
     for partition in covered(engine, customer) {
         if scope.cells.contains(&partition.number) {
-            for key in cell_keys(&engine.store, customer, &partition) {
-                reader.read(&partition, &key, &|_| true, &mut hits)?;
+            for probe in probes(&engine.store, customer, &partition) {
+                reader.read(&partition, &probe, &|_| true, &mut hits)?;
             }
         }
     }
@@ -182,7 +182,7 @@ fn split(engine: &Engine, customer: &CustomerEntry, secret: &Secret, scope: &Sco
         SecretScope::Year(stream, year) if scope.streams.contains(stream) => {
             split_year(engine, stream, *year, YearKey::from_key(secret.key.duplicate()), secret.restricted, scope)
         }
-        SecretScope::Window(number) | SecretScope::Cell(number) => {
+        SecretScope::Window(number) | SecretScope::Cell(number, _) => {
             if scope.cells.contains(number) {
                 Vec::new()
             } else {

@@ -89,7 +89,7 @@ fn serves_nothing(engine: &Engine, customer: &CustomerEntry, lapsed: Option<Time
         CustomerState::Tombstone { erased } => Some(erased) <= lapsed,
         CustomerState::Living => {
             // A held cell outlives its partition's key, and with it the entry.
-            let holds = |secret: &Secret| matches!(secret.scope, SecretScope::Cell(_));
+            let holds = |secret: &Secret| matches!(secret.scope, SecretScope::Cell(..));
             covered(engine, customer).is_empty() && !customer.secrets.iter().any(holds)
         }
     }

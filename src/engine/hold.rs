@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::Engine;
-use super::cells::cell_keys;
+use super::cells::probes;
 use super::column::{Rows, rows};
 use super::partitions::Partition;
 use super::read::CellReader;
@@ -114,8 +114,8 @@ fn keys(engine: &Engine, partition: &Partition, customer: &CustomerEntry) -> Res
     let snapshot = engine.catalog.snapshot();
     let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
     let mut keys = 0;
-    for key in cell_keys(&engine.store, customer, partition) {
-        keys += usize::from(reader.exists(partition.number, &key.handle())?);
+    for probe in probes(&engine.store, customer, partition) {
+        keys += usize::from(reader.exists(partition.number, &probe.handle)?);
     }
     Ok(keys)
 }

@@ -24,11 +24,21 @@ pub fn waiting(engine: &Engine) -> Vec<Arc<JournalFile>> {
     snapshot.view.journals.iter().filter(|file| Some(file.number) != growing).cloned().collect()
 }
 
-/// Settles where more journal files wait than an appender may leave behind.
+/// Waits until more may be taken in. Before anything of it is queued: whoever is told of a failure sends it again, and it
+/// would come in twice.
 ///
 /// # Errors
-/// The first step that fails.
-pub fn keep_up(engine: &Engine, writer: &Writer) -> Result<()> {
+/// [`crate::ErrorKind::OutOfSpace`] without ballast; what made an earlier commit fail; the first step of settling that fails.
+pub fn make_room(engine: &Engine, writer: &Writer) -> Result<()> {
+    writer.ballast.require(&*engine.env)?;
+    if writer.committer.is_crowded() {
+        paused(engine, writer, || writer.committer.flush(&engine.tools(writer)))?;
+    }
+    keep_up(engine, writer)
+}
+
+/// Settles where more journal files wait than an appender may leave behind.
+fn keep_up(engine: &Engine, writer: &Writer) -> Result<()> {
     let limit = if writer.has_worker { WAITING_FILES_WITH_WORKER } else { WAITING_FILES };
     match waiting(engine).len() > limit {
         true => paused(engine, writer, || relieve(engine, limit)),
@@ -37,10 +47,7 @@ pub fn keep_up(engine: &Engine, writer: &Writer) -> Result<()> {
 }
 
 /// Does what an append is held up by, and notes how long that took.
-///
-/// # Errors
-/// Those of `step`.
-pub fn paused(engine: &Engine, writer: &Writer, step: impl FnOnce() -> Result<()>) -> Result<()> {
+fn paused(engine: &Engine, writer: &Writer, step: impl FnOnce() -> Result<()>) -> Result<()> {
     let began = engine.env.monotonic();
     step()?;
     let pause = engine.env.monotonic().saturating_sub(began).as_micros();
@@ -50,10 +57,7 @@ pub fn paused(engine: &Engine, writer: &Writer, step: impl FnOnce() -> Result<()
 
 /// Settles until at most `limit` journal files wait: how appenders are slowed down to what the disk can take. Waits for
 /// nothing but settling.
-///
-/// # Errors
-/// The first step that fails.
-pub fn relieve(engine: &Engine, limit: usize) -> Result<()> {
+fn relieve(engine: &Engine, limit: usize) -> Result<()> {
     let writer = engine.writer()?;
     // A close settles everything itself.
     let Ok(settling) = writer.settle_alone() else { return Ok(()) };

@@ -7,7 +7,7 @@ use crate::sync::Arc;
 use std::collections::HashMap;
 
 use super::catalog::{JournalFile, Place, SegmentSlot, Snapshot};
-use super::cells::{Cell, cell_keys};
+use super::cells::{Cell, probes};
 use super::committer::Pending;
 use super::encode::{Encoder, finish};
 use super::partitions::Partition;
@@ -222,10 +222,10 @@ impl Chunks {
     pub fn find(engine: &Engine, snapshot: &Snapshot, customer: &CustomerEntry, hit: &Hit) -> Result<Option<Self>> {
         let Some(manifest) = hit.manifest()? else { return Ok(None) };
         let mut missing = None;
-        for key in cell_keys(&engine.store, customer, &hit.partition) {
-            match locate(engine, snapshot, hit, &key.handle(), &manifest)? {
+        for probe in probes(&engine.store, customer, &hit.partition) {
+            match locate(engine, snapshot, hit, &probe.handle, &manifest)? {
                 Ok(places) => {
-                    let partition = hit.partition.clone();
+                    let (partition, key) = (hit.partition.clone(), probe.key(&hit.partition));
                     let (sealer, scratch) = (None, Vec::new());
                     return Ok(Some(Chunks { partition, key, manifest, places, sealer, scratch }));
                 }

@@ -12,20 +12,18 @@ use super::Engine;
 use super::catalog::Snapshot;
 use super::partitions::Partition;
 use super::read::{CellReader, Hit, order};
-use super::row::Row;
+use super::row::{Probe, Row};
 use super::visible::{Range, covers, shown};
-use crate::crypto::{CellKey, CellSeed};
 use crate::error::Result;
-use crate::ident::{CustomerId, Handle, Stream, SubjectNumber};
+use crate::ident::{CustomerId, Stream, SubjectNumber};
 use crate::policy::Policy;
 
-/// The most cells of the pieces that are in memory at one time: with about 60 bytes each, 60 MB.
+/// The most cells of the pieces that are in memory at one time: with 64 bytes each, 64 MB.
 const CELLS: u64 = 1_000_000;
 
-/// A cell that may exist: its handle, what opens it, and whose it is, by place in the piece.
+/// A cell that may exist, and whose it is, by place in the piece.
 struct Cell {
-    handle: Handle,
-    seed: CellSeed,
+    probe: Probe,
     customer: u32,
 }
 
@@ -34,7 +32,7 @@ struct Column {
     partition: Arc<Partition>,
     cells: Vec<Cell>,
     /// Further cells of customers who have more than one secret: read with the first.
-    more: HashMap<u32, Vec<CellSeed>>,
+    more: HashMap<u32, Vec<Probe>>,
 }
 
 /// Some customers in some partitions.
@@ -119,11 +117,11 @@ impl Pass {
             let (mut row, number) = (Row::new(&engine.store, customer), customers.len() as u32);
             let mut any = false;
             for column in columns.iter_mut().filter(|column| covers(customer, &column.partition)) {
-                let mut keys = row.keys(&column.partition);
-                if let Some(key) = keys.next() {
-                    column.cells.push(Cell { handle: key.handle(), seed: key.seed(), customer: number });
+                let mut probes = row.probes(&column.partition);
+                if let Some(probe) = probes.next() {
+                    column.cells.push(Cell { probe, customer: number });
                     any = true;
-                    let more: Vec<CellSeed> = keys.map(|key| key.seed()).collect();
+                    let more: Vec<Probe> = probes.collect();
                     if !more.is_empty() {
                         column.more.insert(number, more);
                     }
@@ -134,7 +132,7 @@ impl Pass {
             }
             Ok(())
         })?;
-        columns.iter_mut().for_each(|column| column.cells.sort_unstable_by_key(|cell| cell.handle));
+        columns.iter_mut().for_each(|column| column.cells.sort_unstable_by_key(|cell| cell.probe.handle));
         Ok(Piece { policy: engine.policy(), customers, columns, column: 0, cell: 0 })
     }
 
@@ -170,7 +168,7 @@ impl Pass {
     ) -> Result<Vec<Hit>> {
         let (partition, mut hits) = (&column.partition, Vec::new());
         let more = column.more.get(&cell.customer).map_or(&[][..], Vec::as_slice);
-        if more.is_empty() && !reader.exists(partition.number, &cell.handle)? {
+        if more.is_empty() && !reader.exists(partition.number, &cell.probe.handle)? {
             return Ok(hits);
         }
         if engine.fences.check(subject, partition.number).is_err() {
@@ -178,9 +176,8 @@ impl Pass {
         }
         engine.fences.check_part(subject, self.since)?;
         let shown = shown(policy, partition, engine.now());
-        for seed in std::iter::once(&cell.seed).chain(more) {
-            let key = CellKey::from_seed(seed);
-            reader.read(partition, &key, &|at| self.range.contains(at) && shown(at), &mut hits)?;
+        for probe in std::iter::once(&cell.probe).chain(more) {
+            reader.read(partition, probe, &|at| self.range.contains(at) && shown(at), &mut hits)?;
         }
         order(&mut hits);
         Ok(hits)

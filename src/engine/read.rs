@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::catalog::{Catalog, JournalFile, SegmentSlot, Snapshot};
 use super::large;
 use super::partitions::Partition;
+use super::row::Probe;
 use crate::compress::{self, Dictionary};
 use crate::crypto::{CellKey, Sealer};
 use crate::error::{Error, ErrorKind, Result};
@@ -202,20 +203,20 @@ impl<'a> CellReader<'a> {
         Ok(false)
     }
 
-    /// Every record of a cell that `wanted` accepts by its time, in no particular order.
+    /// Every record of a cell that `wanted` accepts by its time, in no particular order. Where there is no frame of it,
+    /// nothing is derived.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Corrupt`] naming file and offset of a frame that fails its checksum or does not open.
     pub fn read(
         &self,
         partition: &Arc<Partition>,
-        key: &CellKey,
+        probe: &Probe,
         wanted: &dyn Fn(Timestamp) -> bool,
         hits: &mut Vec<Hit>,
     ) -> Result<()> {
-        let handle = key.handle();
         let (store, catalog) = (self.store, self.catalog);
-        let mut cell = Cell { store, catalog, partition, key, handle, sealers: Vec::new(), dictionary: None };
+        let mut cell = Cell { store, catalog, partition, probe, key: None, sealers: Vec::new(), dictionary: None };
         for slot in self.snapshot.segments(partition.number) {
             self.read_segment(slot, &mut cell, wanted, hits)?;
         }
@@ -240,7 +241,7 @@ impl<'a> CellReader<'a> {
         wanted: &dyn Fn(Timestamp) -> bool,
         hits: &mut Vec<Hit>,
     ) -> Result<()> {
-        let Some((segment, run)) = self.find(slot, &cell.handle)? else { return Ok(()) };
+        let Some((segment, run)) = self.find(slot, &cell.probe.handle)? else { return Ok(()) };
         let Buffers { run: bytes, plain } = &mut *self.buffers.borrow_mut();
         if run.bytes > LONG_RUN_BYTES {
             return read_long((&segment, &run), cell, (bytes, plain), wanted, hits);
@@ -264,7 +265,7 @@ impl<'a> CellReader<'a> {
         wanted: &dyn Fn(Timestamp) -> bool,
         hits: &mut Vec<Hit>,
     ) -> Result<()> {
-        for place in journal.places(&cell.handle, self.snapshot.limit(journal)) {
+        for place in journal.places(&cell.probe.handle, self.snapshot.limit(journal)) {
             if large::is_chunk(journal, place)? {
                 continue;
             }
@@ -299,12 +300,12 @@ fn read_long(
     })
 }
 
-/// A cell while it is read: its data keys by opening.
+/// A cell while it is read: its key once it was found, and its data keys by opening.
 struct Cell<'a> {
     store: StoreId,
     partition: &'a Arc<Partition>,
-    key: &'a CellKey,
-    handle: Handle,
+    probe: &'a Probe,
+    key: Option<CellKey>,
     catalog: &'a Catalog,
     sealers: Vec<(u32, Sealer)>,
     /// The dictionary that its latest frame named.
@@ -341,14 +342,15 @@ impl Cell<'_> {
         hits: &mut Vec<Hit>,
     ) -> Result<()> {
         let head = *frame.head();
-        if head.handle != self.handle {
+        if head.handle != self.probe.handle {
             return Err(Error::corrupt(path, offset, "a frame stands under another cell's handle"));
         }
         if !matches!(head.kind, FrameKind::Record | FrameKind::Tombstone) {
             return Ok(()); // Kinds that later versions give a meaning.
         }
         let at = self.sealers.iter().position(|(opening, _)| *opening == head.opening).unwrap_or_else(|| {
-            self.sealers.push((head.opening, self.key.sealer(salt)));
+            let key = self.key.get_or_insert_with(|| self.probe.key(self.partition));
+            self.sealers.push((head.opening, key.sealer(salt)));
             self.sealers.len() - 1
         });
         let context = FrameContext { store: &self.store, partition: self.partition.number, salt };

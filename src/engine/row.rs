@@ -1,9 +1,35 @@
-//! One customer's row made ready: the keys of its streams and years, each derived once, when it is first needed.
+//! One customer's row made ready: the keys of its streams and years, each derived once, when it is first needed, and the
+//! places where it may cross columns. The key of a cell is derived only once somebody has found that it is there.
 
 use super::partitions::Partition;
 use crate::crypto::{CellKey, CellSecret, Key, YearKey, stream_key};
-use crate::ident::{StoreId, Stream};
+use crate::ident::{Handle, StoreId, Stream};
 use crate::keyring::{CustomerEntry, Secret, SecretScope};
+
+/// A cell that may be there: under which handle it would be found, and what its key follows from.
+pub struct Probe {
+    /// The pseudonym that its frames would carry.
+    pub handle: Handle,
+    half: Half,
+}
+
+enum Half {
+    /// The row's half: the other is the partition's key.
+    Row(CellSecret),
+    /// The cell key itself, of a partition whose own key was destroyed.
+    Held(Key),
+}
+
+impl Probe {
+    /// The key of the cell, which is in `partition`.
+    pub fn key(&self, partition: &Partition) -> CellKey {
+        match (&self.half, &partition.key) {
+            (Half::Held(key), _) => CellKey::from_key(key),
+            (Half::Row(secret), Some(column)) => column.cell(secret),
+            (Half::Row(_), None) => unreachable!("its handle was derived from the partition's key"),
+        }
+    }
+}
 
 /// A customer's secrets and what was derived from them so far.
 pub struct Row<'a> {
@@ -19,41 +45,45 @@ impl<'a> Row<'a> {
         Row { store, customer, streams: Vec::new(), years: Vec::new() }
     }
 
-    /// Every cell key under which the customer may have records in `partition`, in the order of its secrets.
-    pub fn keys(&mut self, partition: &Partition) -> impl Iterator<Item = CellKey> {
-        self.secrets(partition).map(|(_, key)| key)
+    /// Every cell in which the customer may have records in `partition`, in the order of its secrets.
+    pub fn probes(&mut self, partition: &Partition) -> impl Iterator<Item = Probe> {
+        self.secrets(partition).map(|(_, probe)| probe)
     }
 
-    /// Every secret that reaches a cell in `partition`, with the key of that cell.
-    pub fn secrets(&mut self, partition: &Partition) -> impl Iterator<Item = (&'a Secret, CellKey)> {
+    /// Every secret that reaches a cell in `partition`, with that cell.
+    pub fn secrets(&mut self, partition: &Partition) -> impl Iterator<Item = (&'a Secret, Probe)> {
         let secrets = &self.customer.secrets;
         let reached = secrets.iter().enumerate();
-        reached.filter_map(|(index, secret)| self.key(index, secret, partition).map(|key| (secret, key)))
+        reached.filter_map(|(index, secret)| self.probe(index, secret, partition).map(|probe| (secret, probe)))
     }
 
-    /// The key to write under: that of the newest secret that covers everything. A partition that is written to has its
+    /// The cell to write to: that of the newest secret that covers everything. A partition that is written to has its
     /// own key.
-    pub fn newest(&mut self, partition: &Partition) -> Option<CellKey> {
+    pub fn newest(&mut self, partition: &Partition) -> Option<Probe> {
         let index = self.customer.secrets.iter().rposition(|secret| secret.scope == SecretScope::Whole)?;
-        self.key(index, &self.customer.secrets[index], partition)
+        self.probe(index, &self.customer.secrets[index], partition)
     }
 
-    /// The key of the cell that a secret reaches in `partition`, if it reaches one: under the partition's own key, or held,
-    /// where that was destroyed.
-    fn key(&mut self, index: usize, secret: &Secret, partition: &Partition) -> Option<CellKey> {
+    /// The cell that a secret reaches in `partition`, if it reaches one: under the partition's own key, or held, where
+    /// that was destroyed.
+    fn probe(&mut self, index: usize, secret: &Secret, partition: &Partition) -> Option<Probe> {
         let (stream, number) = (&partition.id.stream, partition.number);
         let reaches = match &secret.scope {
             SecretScope::Whole => true,
             SecretScope::Stream(one) => one == stream,
             SecretScope::Year(one, year) => one == stream && *year == partition.id.window.year(),
             SecretScope::Window(one) => *one == number,
-            SecretScope::Cell(one) => return (*one == number).then(|| CellKey::from_key(&secret.key)),
+            SecretScope::Cell(one, handle) => {
+                let held = || Probe { handle: *handle, half: Half::Held(secret.key.duplicate()) };
+                return (*one == number).then(held);
+            }
         };
         let column = partition.key.as_ref().filter(|_| reaches)?;
-        Some(match &secret.scope {
-            SecretScope::Window(_) => column.cell(&CellSecret::from_key(&secret.key)),
-            _ => column.cell(&self.year(index, secret, stream, partition.id.window.year()).cell_secret(number)),
-        })
+        let half = match &secret.scope {
+            SecretScope::Window(_) => CellSecret::from_key(&secret.key),
+            _ => self.year(index, secret, stream, partition.id.window.year()).cell_secret(number),
+        };
+        Some(Probe { handle: column.handle(&half), half: Half::Row(half) })
     }
 
     /// The key of a year under the secret at `index`, from what was derived before where that is there.

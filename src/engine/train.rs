@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::catalog::{Snapshot, Totals};
-use super::cells::cell_keys;
+use super::cells::probes;
 use super::dictionaries::{Dictionaries, publish};
 use super::partitions::Partition;
 use super::read::{CellReader, Hit, order};
@@ -19,7 +19,6 @@ use crate::format::dictionary::Provenance;
 use crate::format::ledger::State;
 use crate::ident::{CustomerId, PartitionId, PartitionNumber, Stream};
 use crate::keyring::{CustomerEntry, CustomerState};
-use crate::policy::Rule;
 use crate::record::Record;
 use crate::report::Training as Report;
 use crate::sync::Arc;
@@ -111,7 +110,7 @@ pub fn due(engine: &Engine, must: bool) -> Option<Due> {
     }
     let policy = engine.policy();
     let threshold = writer.tuning.train_at;
-    streams.retain(|stream, _| policy.rule(stream).is_some_and(Rule::dictionary));
+    streams.retain(|stream, _| policy.dictionary(stream));
     let dues = streams.into_iter().filter_map(|(stream, mut partitions)| {
         partitions.sort_by_key(|(entry, _)| std::cmp::Reverse(entry.id.window.start()));
         choose(&engine.catalog.dictionaries, &threshold, engine.now(), (stream, partitions))
@@ -212,7 +211,7 @@ pub fn train_from(engine: &Engine, records: &[Record], stop: &dyn Fn() -> bool) 
     let (policy, now) = (engine.policy(), engine.now());
     let mut streams: BTreeMap<&Stream, Vec<(&Record, PartitionId)>> = BTreeMap::new();
     for record in records {
-        let wanted = policy.rule(&record.stream).is_some_and(Rule::dictionary);
+        let wanted = policy.dictionary(&record.stream);
         let lacks = engine.catalog.dictionaries.newest(&record.stream).is_none();
         if wanted
             && lacks
@@ -366,8 +365,8 @@ fn of_customer(
     let (policy, now) = (engine.policy(), engine.now());
     let shown = shown(&policy, partition, now);
     let mut hits: Vec<Hit> = Vec::new();
-    for key in cell_keys(&engine.store, &free, partition) {
-        if reader.read(partition, &key, &|at| shown(at), &mut hits).is_err() {
+    for probe in probes(&engine.store, &free, partition) {
+        if reader.read(partition, &probe, &|at| shown(at), &mut hits).is_err() {
             return Vec::new();
         }
     }

@@ -81,6 +81,6 @@ fn within(used: &StreamUse, partition: &Partition) -> bool {
 
 /// Which event times of a partition are still shown: those whose anchor plus the maximum lies ahead of `now`.
 pub fn shown<'a>(policy: &'a Policy, partition: &Partition, now: Timestamp) -> impl Fn(Timestamp) -> bool + use<'a> {
-    let rule = policy.rule(&partition.id.stream);
-    move |at| rule.and_then(|rule| rule.deadline_of(at)).is_none_or(|deadline| now < deadline)
+    let terms = policy.terms(&partition.id.stream);
+    move |at| terms.and_then(|terms| terms.deadline_of(at)).is_none_or(|deadline| now < deadline)
 }

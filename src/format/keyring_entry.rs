@@ -8,7 +8,7 @@ use super::bytes::{Malformed, Reader, Writer};
 use super::keyring::PAYLOAD_LIMIT;
 use super::keyring_tree::Payload;
 use crate::crypto::Key;
-use crate::ident::{CustomerId, PartitionNumber, Stream, SubjectNumber};
+use crate::ident::{CustomerId, Handle, PartitionNumber, Stream, SubjectNumber};
 use crate::window::{Day, Timestamp, Window};
 
 /// How much of a customer's row a secret covers.
@@ -22,8 +22,8 @@ pub enum SecretScope {
     Year(Stream, i16),
     /// One partition: the row's half of the cell.
     Window(PartitionNumber),
-    /// One partition whose own key is gone: the cell key.
-    Cell(PartitionNumber),
+    /// One cell of a partition whose own key is gone: the cell key, and the handle, which cannot be derived any more.
+    Cell(PartitionNumber, Handle),
 }
 
 /// One secret of a customer.
@@ -163,9 +163,10 @@ impl Secret {
                 out.put_u8(4);
                 out.put_u64(number.0);
             }
-            SecretScope::Cell(number) => {
+            SecretScope::Cell(number, handle) => {
                 out.put_u8(5);
                 out.put_u64(number.0);
+                out.put(handle.as_bytes());
             }
         }
         out.put(self.key.expose());
@@ -182,7 +183,7 @@ impl Secret {
             2 => SecretScope::Stream(take_stream(from)?),
             3 => SecretScope::Year(take_stream(from)?, i16::from_le_bytes(from.array()?)),
             4 => SecretScope::Window(PartitionNumber(from.u64()?)),
-            5 => SecretScope::Cell(PartitionNumber(from.u64()?)),
+            5 => SecretScope::Cell(PartitionNumber(from.u64()?), Handle::from_bytes(from.array()?)),
             _ => return Err(Malformed("a secret of unknown scope")),
         };
         Ok(Secret { scope, restricted, key: Key::take(&mut from.array()?) })

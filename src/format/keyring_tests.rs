@@ -39,7 +39,7 @@ fn customer() -> CustomerEntry {
         SecretScope::Year(stream(), 2024),
         SecretScope::Stream(stream()),
         SecretScope::Window(PartitionNumber(5)),
-        SecretScope::Cell(PartitionNumber(6)),
+        SecretScope::Cell(PartitionNumber(6), Handle::from_bytes([7; 16])),
         SecretScope::Whole,
     ];
     let secret = |(index, scope)| Secret { scope, restricted: index == 1, key: key(index as u8 + 1) };

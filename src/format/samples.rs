@@ -2,7 +2,7 @@
 
 use super::frame::{self, FrameContext, FrameHead, FrameKind, Prefix};
 use super::group::{Group, GroupBuilder, SourceMark};
-use crate::crypto::{CellKey, Key, Sealer};
+use crate::crypto::{CellKey, CellSecret, Key, PartitionKey, Sealer};
 use crate::ident::{Handle, PartitionId, PartitionNumber, RecordId, Salt, StoreId, Stream};
 use crate::record::BodyKind;
 use crate::window::{Timestamp, WindowLength};
@@ -25,12 +25,18 @@ pub fn partition_id() -> PartitionId {
     PartitionId::holding(Stream::new("chat", "EU").unwrap(), at(0), WindowLength::Month)
 }
 
+fn crossing(customer: u8) -> (PartitionKey, CellSecret) {
+    (PartitionKey::new(Key::take(&mut [0xc0; 32])), CellSecret::from_key(&Key::take(&mut [customer; 32])))
+}
+
 pub fn cell(customer: u8) -> CellKey {
-    CellKey::from_key(&Key::take(&mut [customer; 32]))
+    let (partition, secret) = crossing(customer);
+    partition.cell(&secret)
 }
 
 pub fn handle(customer: u8) -> Handle {
-    cell(customer).handle()
+    let (partition, secret) = crossing(customer);
+    partition.handle(&secret)
 }
 
 /// One record of `customer`.

@@ -1,9 +1,9 @@
 //! Append: admit, encrypt on the caller's thread, queue; the commit makes it durable.
 
+use crate::engine::encode::Encoded;
 use crate::engine::partitions::Partition;
 use crate::engine::{Engine, Writer, dictionaries, housekeeping, request};
 use crate::error::Result;
-use crate::policy::Rule;
 use crate::record::Batch;
 use crate::sync::Arc;
 
@@ -18,7 +18,7 @@ pub fn append(engine: &Engine, batch: &Batch) -> Result<u64> {
     if batch.records.is_empty() && batch.source.is_none() {
         return Ok(0);
     }
-    writer.ballast.require(&*engine.env)?;
+    housekeeping::make_room(engine, writer)?;
     let mut patient = true;
     let ticket = loop {
         match submit(engine, writer, batch, patient)? {
@@ -28,10 +28,7 @@ pub fn append(engine: &Engine, batch: &Batch) -> Result<u64> {
         }
         patient = false;
     };
-    if writer.committer.is_crowded() {
-        housekeeping::paused(engine, writer, || writer.committer.wait(ticket, &engine.tools(writer)))?;
-    }
-    housekeeping::keep_up(engine, writer)?;
+    // From here on nothing fails: a caller who is told of a failure sends the batch again.
     if !writer.has_worker {
         request::serve_in_passing(engine, writer);
     }
@@ -51,16 +48,8 @@ fn submit(engine: &Engine, writer: &Writer, batch: &Batch, patient: bool) -> Res
     let policy = engine.policy();
     // Held until the group is queued: whoever closes a fence, or the store, waits for it.
     let _passing = engine.pass()?;
-    let pending = engine.encoder(writer, &policy, engine.now()).encode(batch)?;
-    if patient {
-        let numbers = pending.indexed.totals.iter().map(|(number, _)| *number);
-        let partitions = numbers.filter_map(|number| engine.partitions.numbered(number));
-        let wanted = |entry: &Partition| policy.rule(&entry.id.stream).is_some_and(Rule::dictionary);
-        let dictionaries = &engine.catalog.dictionaries;
-        let lacking: Vec<_> = partitions.filter(|entry| wanted(entry) && dictionaries.lacks(entry)).collect();
-        if !lacking.is_empty() {
-            return Ok(Submitted::Lacking(lacking));
-        }
+    match engine.encoder(writer, &policy, engine.now()).encode(batch, patient)? {
+        Encoded::Group(pending) => writer.committer.submit(pending).map(Submitted::Queued),
+        Encoded::Lacking(partitions) => Ok(Submitted::Lacking(partitions)),
     }
-    writer.committer.submit(pending).map(Submitted::Queued)
 }

@@ -1,6 +1,6 @@
 //! Erase: customers lose their secrets, whole, in part, or for one record.
 
-use crate::engine::cells::cell_keys;
+use crate::engine::cells::probes;
 use crate::engine::read::{CellReader, order};
 use crate::engine::visible::covered;
 use crate::engine::{Engine, acts, hold};
@@ -75,8 +75,8 @@ pub fn redact(engine: &Engine, customer: &CustomerId, id: RecordId) -> Result<Op
     let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
     let mut hits = Vec::new();
     for partition in covered(engine, &found.entry) {
-        for key in cell_keys(&engine.store, &found.entry, &partition) {
-            reader.read(&partition, &key, &|_| true, &mut hits)?;
+        for probe in probes(&engine.store, &found.entry, &partition) {
+            reader.read(&partition, &probe, &|_| true, &mut hits)?;
         }
     }
     order(&mut hits);

@@ -46,7 +46,7 @@ pub fn stats(engine: &Engine) -> Result<Stats> {
         sums.entry(id.clone()).or_default().1 += stats.iter().map(|stats| stats.bytes).sum::<u64>();
     }
     let partitions = sums.into_iter().map(|(partition, (totals, stored_bytes, segments))| {
-        let deadline = policy.rule(&partition.stream).and_then(|rule| rule.partition_deadline(&partition.window));
+        let deadline = policy.terms(&partition.stream).and_then(|terms| terms.partition_deadline(&partition.window));
         let held = held.get(&partition).copied().unwrap_or(0);
         PartitionStats {
             partition: partition.clone(),

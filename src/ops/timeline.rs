@@ -5,10 +5,9 @@ use std::collections::VecDeque;
 
 use regex::bytes::Regex;
 
-use crate::crypto::CellKey;
 use crate::engine::partitions::Partition;
 use crate::engine::read::{CellReader, Hit, order};
-use crate::engine::row::Row;
+use crate::engine::row::{Probe, Row};
 use crate::engine::visible::{Range, covered_or_held, shown};
 use crate::engine::{Engine, hold, lease};
 use crate::error::{Error, ErrorKind, Result};
@@ -253,15 +252,15 @@ fn read(engine: &Engine, customer: &CustomerId, view: &View<'_>, wanted: Option<
         if wanted.is_some_and(|wanted| wanted.found_before(partition.id.window.start(), &hits)) {
             break;
         }
-        let keys: Vec<CellKey> = row.keys(&partition).collect();
+        let probes: Vec<Probe> = row.probes(&partition).collect();
         if let Some(origin) = wanted.and_then(|wanted| wanted.origin)
-            && !any(&keys, |key| reader.names(partition.number, &key.handle(), origin))?
+            && !any(&probes, |probe| reader.names(partition.number, &probe.handle, origin))?
         {
             continue;
         }
         let times = (view.times)(&partition);
-        for key in &keys {
-            reader.read(&partition, key, &times, &mut hits)?;
+        for probe in &probes {
+            reader.read(&partition, probe, &times, &mut hits)?;
         }
         if let Some(wanted) = wanted {
             hits.retain(|hit| hit.id == wanted.id);
@@ -276,10 +275,10 @@ fn read(engine: &Engine, customer: &CustomerId, view: &View<'_>, wanted: Option<
     Ok(Found { subject, passed, hits })
 }
 
-/// Whether any of `keys` is one that `asked` says yes to.
-fn any(keys: &[CellKey], asked: impl Fn(&CellKey) -> Result<bool>) -> Result<bool> {
-    for key in keys {
-        if asked(key)? {
+/// Whether any of `probes` is one that `asked` says yes to.
+fn any(probes: &[Probe], asked: impl Fn(&Probe) -> Result<bool>) -> Result<bool> {
+    for probe in probes {
+        if asked(probe)? {
             return Ok(true);
         }
     }

@@ -19,6 +19,8 @@ pub struct Upload {
     /// The commit before the last: waited for before the next, so that two are on their way.
     earlier: u64,
     last: u64,
+    /// What went wrong. How much came in before it the caller cannot know, so nothing follows it.
+    failure: Option<Error>,
 }
 
 /// Begins an upload for `record`, whose own body is empty.
@@ -38,7 +40,7 @@ pub fn upload(engine: &Arc<Engine>, record: Record) -> Result<Upload> {
     let target = engine.encoder(writer, &policy, engine.now()).target(&record)?;
     drop(passing);
     let (engine, manifest) = (engine.clone(), Manifest::default());
-    Ok(Upload { engine, record, target, buffer: Vec::new(), manifest, earlier: 0, last: 0 })
+    Ok(Upload { engine, record, target, buffer: Vec::new(), manifest, earlier: 0, last: 0, failure: None })
 }
 
 impl Upload {
@@ -51,8 +53,20 @@ impl Upload {
     ///
     /// # Errors
     /// [`ErrorKind::Refused`] where the body becomes longer than 4 GiB or its record may not come in any more;
-    /// [`ErrorKind::Erased`] where its customer was let go of meanwhile; what the commit answers.
-    pub fn add(&mut self, mut bytes: &[u8]) -> Result<()> {
+    /// [`ErrorKind::Erased`] where its customer was let go of meanwhile; what the commit answers. After any of them
+    /// every later call answers the same.
+    pub fn add(&mut self, bytes: &[u8]) -> Result<()> {
+        self.check()?;
+        let outcome = self.take(bytes);
+        self.failure = outcome.as_ref().err().cloned();
+        outcome
+    }
+
+    fn check(&self) -> Result<()> {
+        self.failure.as_ref().map_or(Ok(()), |failure| Err(failure.clone()))
+    }
+
+    fn take(&mut self, mut bytes: &[u8]) -> Result<()> {
         if self.length().saturating_add(bytes.len() as u64) > LARGE_BODY_LIMIT {
             return Err(Error::new(ErrorKind::Invalid, "the body is longer than a record may hold (4 GiB)")
                 .hint("divide it into several records"));
@@ -74,7 +88,7 @@ impl Upload {
             return Ok(());
         }
         let writer = self.engine.writer()?;
-        writer.ballast.require(&*self.engine.env)?;
+        housekeeping::make_room(&self.engine, writer)?;
         let chunks: Vec<Chunk> = self.buffer.chunks(CHUNK_BYTES as usize).map(Chunk::new).collect();
         let policy = self.engine.policy();
         let passing = self.engine.pass()?;
@@ -89,7 +103,7 @@ impl Upload {
             writer.committer.wait(self.earlier, &self.engine.tools(writer))?;
         }
         (self.earlier, self.last) = (self.last, ticket);
-        housekeeping::keep_up(&self.engine, writer)
+        Ok(())
     }
 
     /// Queues the rest and the record, with the offset of its source, and returns the record's id and ticket.
@@ -97,6 +111,7 @@ impl Upload {
     /// # Errors
     /// As [`Upload::add`].
     pub fn finish(mut self, source: Option<&SourceOffset>) -> Result<(RecordId, u64)> {
+        self.check()?;
         self.send()?;
         let writer = self.engine.writer()?;
         let policy = self.engine.policy();

@@ -243,8 +243,8 @@ fn deep(engine: &Engine, pass: &mut Pass<'_>) -> Result<()> {
     let walk = engine.keyring.walk_customers(&mut |customer| {
         let mut row = Row::new(&engine.store, customer);
         for partition in partitions.iter().filter(|partition| covers(customer, partition)) {
-            for key in row.keys(partition) {
-                match cell(engine, &snapshot, &reader, partition, &key, customer) {
+            for probe in row.probes(partition) {
+                match cell(engine, &snapshot, &reader, partition, &probe, customer) {
                     Ok(records) => opened += records,
                     Err(error) => pass.damaged(error),
                 }
@@ -265,11 +265,11 @@ fn cell(
     snapshot: &Snapshot,
     reader: &CellReader<'_>,
     partition: &Arc<Partition>,
-    key: &crate::crypto::CellKey,
+    probe: &crate::engine::row::Probe,
     customer: &crate::keyring::CustomerEntry,
 ) -> Result<u64> {
     let mut hits = Vec::new();
-    reader.read(partition, key, &|_| true, &mut hits)?;
+    reader.read(partition, probe, &|_| true, &mut hits)?;
     let mut count = hits.len() as u64;
     for hit in hits {
         if let Some(mut chunks) = Chunks::find(engine, snapshot, customer, &hit)? {

@@ -1,18 +1,29 @@
 //! Law as data: which stream is kept how long, and the verdict on one record. Pure: text and times go in, an answer
 //! comes out; no clock, no file. The only room that imports `toml` and `serde`.
 //!
-//! A rule covers streams by class and jurisdiction, `*` standing for any. The most specific rule alone decides about a
-//! stream: class and jurisdiction, then class, then jurisdiction, then neither. Rules never add up, and what no rule
-//! covers is refused.
+//! A rule covers streams by class and jurisdiction, `*` standing for any. [`Policy::terms`] tells what binds a stream:
+//! the rule that names both, else those that name one of them, together, else the one that names neither; what no rule
+//! covers is refused. [`verdict`] is the one place where minimum, maximum, holds and requests for erasure meet: whoever
+//! destroys, hides or restricts asks it, and whoever explains or reports does too.
 
+mod change;
+mod classify;
+mod conflict;
 mod hold;
 mod parse;
 mod rule;
+mod terms;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
+pub use change::{Overhang, Shortening, overhangs, shortenings};
 pub use hold::HoldScope;
-pub use rule::Rule;
+pub use rule::{AnchorKind, Rule};
+pub use terms::{Duty, Facts, Happened, Limit, Terms};
+pub use verdict::{Question, Verdict, Why, verdict};
+
+use classify::ClassRule;
 
 use crate::error::{RefusalReason, Result};
 use crate::ident::Stream;
@@ -20,6 +31,9 @@ use crate::window::{Timestamp, WindowLength};
 
 /// The longest policy text, in bytes.
 pub const POLICY_LIMIT: usize = 1 << 20;
+
+/// The most rules of a policy.
+pub const RULES_LIMIT: usize = 1_000;
 
 /// How far ahead of the clock an event may lie, in seconds.
 pub const AHEAD_LIMIT_SECONDS: i64 = 24 * 60 * 60;
@@ -37,6 +51,7 @@ window = \"month\"
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     rules: Vec<Rule>,
+    classes: Vec<ClassRule>,
 }
 
 impl Policy {
@@ -44,36 +59,68 @@ impl Policy {
     ///
     /// # Errors
     /// [`crate::ErrorKind::Invalid`], naming the line: not TOML, an unknown key, a wrong value, a minimum beyond its
-    /// maximum, two rules for the same streams, labels that differ in case only, no rule at all.
+    /// maximum or that of a rule which binds together with it, two rules for the same labels, labels that differ in case
+    /// only, no rule at all.
     pub fn parse(text: &str) -> Result<Policy> {
-        parse::parse(text).map(|rules| Policy { rules })
+        parse::parse(text)
     }
 
-    /// The rules in the order of the file.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the issue of the law explains and reports by it"))]
+    /// The rules in the order of the file: what a [`Duty`] or [`Limit`] names by place.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }
 
-    /// The rule that decides about `stream`: the most specific that covers it.
-    pub fn rule(&self, stream: &Stream) -> Option<&Rule> {
-        // Equally specific rules never cover the same stream, so the maximum is unique.
-        self.rules.iter().filter(|rule| rule.covers(stream)).max_by_key(|rule| rule.specificity())
+    /// What binds `stream`; none where no rule covers it, or where it has no class.
+    pub fn terms(&self, stream: &Stream) -> Option<Terms<'_>> {
+        if !stream.is_classed() {
+            return None;
+        }
+        let (mut best, mut second) = (None::<&Rule>, None);
+        for rule in self.rules.iter().filter(|rule| rule.covers(stream)) {
+            match best.map(|best| best.rank().cmp(&rule.rank())) {
+                None | Some(std::cmp::Ordering::Less) => (best, second) = (Some(rule), None),
+                // The same labels never stand twice, so that there are two at most.
+                Some(std::cmp::Ordering::Equal) => second = Some(rule),
+                Some(std::cmp::Ordering::Greater) => {}
+            }
+        }
+        best.map(|first| Terms { first, second })
+    }
+
+    /// Whether `stream` may have dictionaries.
+    pub fn dictionary(&self, stream: &Stream) -> bool {
+        self.terms(stream).is_some_and(|terms| terms.dictionary())
     }
 
     /// Whether a record of `stream` that happened `at` may be written `now`, and into windows of which length.
     ///
     /// # Errors
-    /// [`RefusalReason::NoRule`] where nothing covers the stream, [`RefusalReason::Future`] where the event lies more
-    /// than 24 hours ahead, [`RefusalReason::Expired`] where the deadline of its partition has passed.
+    /// [`RefusalReason::Unclassed`] where nothing has given it a class, [`RefusalReason::NoRule`] where nothing covers the
+    /// stream, [`RefusalReason::Future`] where the event lies more than 24 hours ahead, [`RefusalReason::Expired`] where
+    /// the deadline of its partition has passed.
     pub fn admits(&self, stream: &Stream, at: Timestamp, now: Timestamp) -> Result<WindowLength, RefusalReason> {
-        let rule = self.rule(stream).ok_or(RefusalReason::NoRule)?;
+        if !stream.is_classed() {
+            return Err(RefusalReason::Unclassed);
+        }
+        let terms = self.terms(stream).ok_or(RefusalReason::NoRule)?;
         if at > now.plus_seconds(AHEAD_LIMIT_SECONDS) {
             return Err(RefusalReason::Future);
         }
-        match rule.partition_deadline(&rule.window_of(at)) {
+        match terms.partition_deadline(&terms.window_of(at)) {
             Some(deadline) if deadline <= now => Err(RefusalReason::Expired),
-            _ => Ok(rule.window_length()),
+            _ => Ok(terms.window_length()),
         }
+    }
+
+    /// The class of a body of JSON: that of the first rule of categorisation that fits.
+    pub fn class_of_json(&self, json: &[u8]) -> Option<&str> {
+        let json = std::str::from_utf8(json).ok()?;
+        self.classes.iter().find(|rule| rule.fits_json(json)).map(|rule| &*rule.class)
+    }
+
+    /// The class of a body of text.
+    pub fn class_of_text(&self, text: &[u8]) -> Option<&str> {
+        let text = std::str::from_utf8(text).ok()?;
+        self.classes.iter().find(|rule| rule.fits_text(text)).map(|rule| &*rule.class)
     }
 }

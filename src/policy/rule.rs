@@ -1,21 +1,101 @@
-//! One rule: the streams it covers, its windows, its minimum and maximum.
+//! One rule: the streams it covers, its windows, its minimum and maximum, and what they run from.
 
+use super::{Facts, Happened};
 use crate::ident::Stream;
-use crate::window::{Period, Timestamp, Window, WindowLength};
+use crate::window::{Period, Timestamp, WindowLength, Zone};
+
+/// What a period runs from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AnchorKind {
+    /// The event of the record.
+    #[default]
+    Event,
+    /// The end of the calendar year of the event, in the zone of the rule.
+    YearEnd,
+    /// The end of the relationship with the customer, once that is reported.
+    RelationshipEnd,
+    /// The last contact with the customer.
+    LastContact,
+    /// The end of the request that the record belongs to, once that is reported.
+    RequestClosed,
+}
+
+impl AnchorKind {
+    pub(super) const ALL: [AnchorKind; 5] = [
+        AnchorKind::Event,
+        AnchorKind::YearEnd,
+        AnchorKind::RelationshipEnd,
+        AnchorKind::LastContact,
+        AnchorKind::RequestClosed,
+    ];
+
+    /// Its name in policies.
+    pub const fn name(self) -> &'static str {
+        match self {
+            AnchorKind::Event => "event",
+            AnchorKind::YearEnd => "year-end",
+            AnchorKind::RelationshipEnd => "relationship-end",
+            AnchorKind::LastContact => "last-contact",
+            AnchorKind::RequestClosed => "request-closed",
+        }
+    }
+
+    /// Whether it is a fact about the customer, and not of the record alone. Such periods end by row, the others by column.
+    pub const fn is_of_customer(self) -> bool {
+        !matches!(self, AnchorKind::Event | AnchorKind::YearEnd)
+    }
+}
+
+/// A period and what it runs from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Term<'a> {
+    pub anchor: AnchorKind,
+    /// Where years end; there for [`AnchorKind::YearEnd`].
+    pub zone: Option<&'a Zone>,
+    pub period: Period,
+}
+
+impl Term<'_> {
+    /// When it ends for what `happened`, for the last of it where that is a window. None while the fact that it runs from
+    /// is outstanding.
+    pub fn end(&self, happened: Happened, facts: &Facts) -> Option<Timestamp> {
+        match (self.anchor, self.zone) {
+            (AnchorKind::YearEnd, Some(zone)) => Some(zone.year_end_plus(happened.last(), self.period)),
+            (AnchorKind::Event | AnchorKind::YearEnd, _) => Some(happened.plus(self.period)),
+            (AnchorKind::RelationshipEnd, _) => facts.relationship_ended.map(|at| at.plus(self.period)),
+            (AnchorKind::RequestClosed, _) => facts.request_closed.map(|at| at.plus(self.period)),
+            // A record is a contact itself, however coarsely the last one is known.
+            (AnchorKind::LastContact, _) => facts.last_contact.map(|at| at.max(happened.first()).plus(self.period)),
+        }
+    }
+}
 
 /// One rule of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
+    /// Its place among the rules of the file, from zero.
+    pub(super) index: usize,
+    /// The line it begins in.
+    pub(super) line: usize,
     pub(super) class: Option<Box<str>>,
     pub(super) jurisdiction: Option<Box<str>>,
     pub(super) window: WindowLength,
+    pub(super) anchor: AnchorKind,
+    pub(super) zone: Option<Zone>,
     pub(super) keep_at_least: Period,
     pub(super) keep_at_most: Option<Period>,
+    pub(super) notice: Option<Period>,
     pub(super) basis: Option<Box<str>>,
     pub(super) dictionary: bool,
+    pub(super) latest: bool,
 }
 
 impl Rule {
+    /// The line of the file that it begins in.
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
     /// The class it covers; `None` is every class.
     pub fn class(&self) -> Option<&str> {
         self.class.as_deref()
@@ -26,60 +106,53 @@ impl Rule {
         self.jurisdiction.as_deref()
     }
 
-    /// Why, in the operator's words.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the issue of the law explains and reports by it"))]
+    /// The citation: why, in the operator's words.
     pub fn basis(&self) -> Option<&str> {
         self.basis.as_deref()
     }
 
-    /// Whether its streams may have dictionaries: what many of their customers share. Where customer ids are not persons,
-    /// counting them proves nothing.
-    pub fn dictionary(&self) -> bool {
-        self.dictionary
-    }
-
-    /// How long the windows of its streams are.
+    /// How long its windows are.
     pub fn window_length(&self) -> WindowLength {
         self.window
     }
 
-    /// How long a record must be kept, counted from its event.
-    #[expect(dead_code, reason = "the issue of the law explains and reports by it")]
+    /// What its periods run from.
+    pub fn anchor(&self) -> AnchorKind {
+        self.anchor
+    }
+
+    /// Where its years end; there for [`AnchorKind::YearEnd`] alone.
+    pub fn zone(&self) -> Option<&Zone> {
+        self.zone.as_ref()
+    }
+
+    /// How long a record must be kept; no time at all is no duty.
     pub fn keep_at_least(&self) -> Period {
         self.keep_at_least
     }
 
-    /// How long a record may be kept, counted from its event; `None` is for ever.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the issue of the law explains and reports by it"))]
+    /// How long a record may be kept; `None` is for ever.
     pub fn keep_at_most(&self) -> Option<Period> {
         self.keep_at_most
     }
 
-    /// The window that an event `at` falls into.
-    pub fn window_of(&self, at: Timestamp) -> Window {
-        Window::containing(at, self.window)
+    /// How long before its maximum somebody is to be told.
+    pub fn notice(&self) -> Option<Period> {
+        self.notice
     }
 
-    /// The first instant at which the duty to keep a record of `at` is over.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the issue of the law explains and reports by it"))]
-    pub fn duty_until(&self, at: Timestamp) -> Timestamp {
-        at.plus(self.keep_at_least)
+    /// Its minimum, where it has one.
+    pub(super) fn least(&self) -> Option<Term<'_>> {
+        (!self.keep_at_least.is_zero()).then(|| self.term(self.keep_at_least))
     }
 
-    /// The instant from which a record of `at` is hidden from readers: exactly event plus maximum. `None` is never.
-    pub fn deadline_of(&self, at: Timestamp) -> Option<Timestamp> {
-        self.keep_at_most.map(|period| at.plus(period))
+    /// Its maximum, where it has one.
+    pub(super) fn most(&self) -> Option<Term<'_>> {
+        self.keep_at_most.map(|period| self.term(period))
     }
 
-    /// The instant from which a partition may die: the window's end plus the maximum, and never before the last of its
-    /// records is hidden. `None` is never.
-    pub fn partition_deadline(&self, window: &Window) -> Option<Timestamp> {
-        let period = self.keep_at_most?;
-        // Where the calendar shortens a date, the next day can come to the same date and so to an earlier instant:
-        // a month from noon of 30 January ends at noon of 28 February, a month from 31 January at its midnight.
-        let last_day = window.end().plus_seconds(-1).day();
-        let after_its_last_day = last_day.start().plus(period).plus_seconds(24 * 60 * 60);
-        Some(window.end().plus(period).max(after_its_last_day))
+    fn term(&self, period: Period) -> Term<'_> {
+        Term { anchor: self.anchor, zone: self.zone.as_ref(), period }
     }
 
     pub(super) fn covers(&self, stream: &Stream) -> bool {
@@ -87,8 +160,8 @@ impl Rule {
         fits(self.class(), stream.class()) && fits(self.jurisdiction(), stream.jurisdiction())
     }
 
-    /// Class weighs more than jurisdiction.
-    pub(super) fn specificity(&self) -> u8 {
-        2 * u8::from(self.class.is_some()) + u8::from(self.jurisdiction.is_some())
+    /// How many of its two labels are named: rules of the same rank have equal right.
+    pub(super) fn rank(&self) -> u8 {
+        u8::from(self.class.is_some()) + u8::from(self.jurisdiction.is_some())
     }
 }

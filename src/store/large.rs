@@ -69,7 +69,8 @@ impl Upload {
     /// # Errors
     /// [`crate::ErrorKind::Invalid`] where the body becomes longer than 4 GiB; [`crate::ErrorKind::Refused`] where its
     /// record may not come in any more; [`crate::ErrorKind::Erased`] where its customer was let go of meanwhile; what
-    /// a commit answers.
+    /// a commit answers. None of them can be made good by calling again: every later call, [`Upload::finish`] too,
+    /// answers the same, and the body is uploaded anew.
     pub fn add(&mut self, bytes: &[u8]) -> Result<()> {
         self.inner.add(bytes)
     }

@@ -2,6 +2,8 @@
 
 mod audit;
 mod commit;
+#[cfg(all(test, feature = "simulation"))]
+mod failures;
 mod large;
 mod options;
 mod request;
@@ -105,6 +107,7 @@ impl Store {
     /// once [`Commit::wait`] returns; batches become durable whole or not at all, over any number of partitions.
     ///
     /// # Errors
+    /// After any of them nothing of the batch was queued, and it may be sent again.
     /// [`crate::ErrorKind::Refused`] where any record is refused: nothing was written, and
     /// [`crate::Error::refusals`] names every one. [`crate::ErrorKind::Invalid`] where the batch is longer than one
     /// commit may be (40 MiB encoded), or the store was opened for reading only or is closed by now. [`crate::ErrorKind::Poisoned`] after

@@ -208,6 +208,33 @@ fn records_sampled_before_the_first_append_profit_already_and_small_batches_in_n
     assert_eq!(dictionaries(&sim), []);
 }
 
+/// Bytes that 600 records of a new window take when so many threads bring them at once, in a store that was trained before.
+fn bytes_by(threads: usize) -> u64 {
+    let sim = Sim::new(1);
+    let store = options(&sim).policy(POLICY).create().unwrap();
+    store.train(&records(1, 7, 600, 300)).unwrap();
+    let records = records(3, 10, 600, 300);
+    let together = std::sync::Barrier::new(threads);
+    std::thread::scope(|scope| {
+        for share in records.chunks(records.len() / threads) {
+            let (store, together) = (&store, &together);
+            scope.spawn(move || {
+                together.wait();
+                scene::append(store, share.to_vec()).unwrap();
+            });
+        }
+    });
+    store.settle().unwrap();
+    check(&store, &records);
+    store.stats().unwrap().partitions[0].stored_bytes
+}
+
+#[test]
+fn whoever_comes_while_a_new_window_gets_its_dictionary_waits_for_it() {
+    let (alone, beside) = (bytes_by(1), bytes_by(6));
+    assert!(beside < alone + alone / 50, "{beside} bytes by six threads, {alone} by one");
+}
+
 #[test]
 fn a_sample_of_too_few_customers_trains_nothing() {
     let sim = Sim::new(4);

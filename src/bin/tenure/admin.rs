@@ -84,7 +84,7 @@ fn read_policy(file: &Path) -> Result<String, Failure> {
 pub fn policy(global: &Global, command: &PolicyCommand, output: &mut Output) -> Outcome {
     match command {
         PolicyCommand::Show => {
-            let policy = global.open_read_only()?.policy();
+            let policy = global.open_read_only()?.policy()?;
             match output.format() {
                 Format::Table => output.line(policy.text.trim_end())?,
                 _ => output.facts(&[], json!({ "version": policy.version, "text": policy.text }))?,

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tenure::{RecordId, Stream, Timestamp};
+use crate::audit::AuditCommand;
+use crate::receipt::ReceiptVerifyArgs;
+use tenure::{RecordId, Role, Stream, Timestamp};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -79,6 +81,16 @@ pub struct Global {
     /// Never ask a question; fail instead.
     #[arg(long, global = true)]
     pub no_input: bool,
+    /// Who acts, for the access log [default: the user of the operating system].
+    #[arg(long, global = true, env = "TENURE_ACTOR", value_name = "ID", hide_env_values = true)]
+    pub actor: Option<String>,
+    /// In which role: ingest, agent, supervisor, privacy, auditor, operator. What it does not allow is refused [default:
+    /// the least role that may, taken because whoever can use the keys can take any].
+    #[arg(long, global = true, env = "TENURE_ROLE", value_parser = parse_role, hide_env_values = true)]
+    pub role: Option<Role>,
+    /// What for, for the access log: a ticket, a request.
+    #[arg(long, global = true, env = "TENURE_PURPOSE", value_name = "TEXT", hide_env_values = true)]
+    pub purpose: Option<String>,
 }
 
 /// Forms of output.
@@ -137,6 +149,9 @@ pub enum Command {
     /// Show the accounts of what was expired, erased and redacted.
     #[command(subcommand)]
     Receipt(ReceiptCommand),
+    /// See who did what, and prove that nothing on record was changed since.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Show or replace the retention policy.
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -432,6 +447,13 @@ pub enum ReceiptCommand {
         /// Its number in the list.
         number: u64,
     },
+    /// Print one with its proof, for somebody who has no access to the store: `receipt verify` checks it.
+    Prove {
+        /// Its number in the list.
+        number: u64,
+    },
+    /// Check a receipt that `receipt prove` or `receipt show --json` has printed. Needs no store.
+    Verify(ReceiptVerifyArgs),
 }
 
 #[derive(Args)]
@@ -461,12 +483,16 @@ fn said(error: &tenure::Error) -> String {
     }
 }
 
-fn parse_time(text: &str) -> Result<Timestamp, String> {
+pub fn parse_time(text: &str) -> Result<Timestamp, String> {
     let day = text.parse::<tenure::Day>().ok().filter(|_| text.len() == 10);
     day.map_or_else(|| text.parse().map_err(|error| said(&error)), |day| Ok(day.start()))
 }
 
 fn parse_id(text: &str) -> Result<RecordId, String> {
+    text.parse().map_err(|error| said(&error))
+}
+
+fn parse_role(text: &str) -> Result<Role, String> {
     text.parse().map_err(|error| said(&error))
 }
 

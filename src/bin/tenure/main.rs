@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod admin;
+mod audit;
 mod cli;
 mod demo;
 mod doctor;
@@ -76,6 +77,7 @@ fn run(cli: &Cli, output: &mut Output) -> Outcome {
         Command::Redact(args) => redact::redact(global, args, output),
         Command::Hold(command) => hold::hold(global, command, output),
         Command::Receipt(command) => receipt::receipt(global, command, output),
+        Command::Audit(command) => audit::audit(global, command, output),
         Command::Policy(command) => admin::policy(global, command, output),
         Command::Completions { shell } => admin::completions(*shell, output),
         Command::Man => admin::man(output),

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tenure::{BodyKind, ScanFilter, Store, Stored, Stream, Timestamp};
+use tenure::{BodyKind, ErrorKind, ScanFilter, Acting, Stored, Stream, Timestamp};
 
 use crate::cli::{Between, Format, GetArgs, Global, GrepArgs, ScanArgs, TimelineArgs};
 use crate::failure::{Exit, Failure, Outcome};
@@ -70,7 +70,7 @@ pub fn scan(global: &Global, args: &ScanArgs, output: &mut Output) -> Outcome {
 }
 
 /// The streams of the store that the class, the jurisdiction or both name.
-fn matching_streams(store: &Store, args: &ScanArgs) -> Result<BTreeSet<Stream>, Failure> {
+fn matching_streams(store: &Acting, args: &ScanArgs) -> Result<BTreeSet<Stream>, Failure> {
     let (class, jurisdiction) = (args.class.as_deref(), args.jurisdiction.as_deref());
     Stream::new(class.unwrap_or("any"), jurisdiction.unwrap_or("any"))?;
     let partitions = store.stats()?.partitions.into_iter().map(|partition| partition.partition.stream);
@@ -132,12 +132,12 @@ fn print_lines(text: &str, output: &mut Output) -> Result<(), Failure> {
 }
 
 /// The bytes of a body that lie in `range`, a piece at a time.
-fn print_body(store: &Store, stored: &Stored, range: Range<u64>, output: &mut Output) -> Result<(), Failure> {
+fn print_body(store: &Acting, stored: &Stored, range: Range<u64>, output: &mut Output) -> Result<(), Failure> {
     stream_body(store, stored, range, &mut |piece| output.bytes(piece))
 }
 
 fn stream_body(
-    store: &Store,
+    store: &Acting,
     stored: &Stored,
     range: Range<u64>,
     take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
@@ -145,7 +145,11 @@ fn stream_body(
     let gone = || Failure::failed("the record was let go of meanwhile");
     let (customer, id) = (stored.customer.expose(), stored.id);
     let shown = store.body(customer, id)?;
-    let held = if shown.is_none() { store.held_body(customer, id)? } else { None };
+    // Whoever may not see what is only held has nothing left to see.
+    let held = match shown.is_none().then(|| store.held_body(customer, id)) {
+        Some(Err(error)) if error.kind() == ErrorKind::Forbidden => return Err(gone()),
+        held => held.transpose()?.flatten(),
+    };
     let mut body = shown.or(held).ok_or_else(gone)?;
     let mut buffer = vec![0; PIECE];
     let mut offset = range.start;
@@ -166,7 +170,7 @@ fn stream_body(
 }
 
 /// A record whose body did not come with it, as a line: bytes are passed on piece by piece.
-fn print_large(store: &Store, stored: &Stored, output: &mut Output) -> Result<(), Failure> {
+fn print_large(store: &Acting, stored: &Stored, output: &mut Output) -> Result<(), Failure> {
     if stored.kind == BodyKind::Bytes {
         let (head, tail) = line::around(stored);
         output.bytes(&head)?;
@@ -184,7 +188,7 @@ fn print_large(store: &Store, stored: &Stored, output: &mut Output) -> Result<()
 }
 
 fn print_all(
-    store: &Store,
+    store: &Acting,
     records: impl Iterator<Item = tenure::Result<Stored>>,
     with_customer: bool,
     output: &mut Output,
@@ -201,7 +205,7 @@ fn print_all(
 }
 
 /// Scans on many threads, each of which makes its records ready to print.
-fn print_scans(store: &Store, filters: Vec<ScanFilter>, threads: usize, output: &mut Output) -> Outcome {
+fn print_scans(store: &Acting, filters: Vec<ScanFilter>, threads: usize, output: &mut Output) -> Outcome {
     let list = Mutex::new(List::open(true, output)?);
     let form = list.lock().unwrap_or_else(PoisonError::into_inner).form;
     for filter in filters {
@@ -235,7 +239,7 @@ impl<'a> List<'a> {
     }
 
     /// A record made ready to print; large bodies are fetched only here.
-    fn add(&mut self, store: &Store, stored: &Stored, printed: &[u8]) -> Result<(), Failure> {
+    fn add(&mut self, store: &Acting, stored: &Stored, printed: &[u8]) -> Result<(), Failure> {
         if self.form == Format::Json {
             self.output.bytes(if self.printed == 0 { b"\n    " } else { b",\n    " })?;
         }

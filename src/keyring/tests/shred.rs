@@ -3,7 +3,7 @@
 use super::*;
 use crate::env::sim::Survivors;
 use crate::format::keyring_column::{Column, Remnant};
-use crate::ident::PartitionNumber;
+use crate::ident::{Handle, PartitionNumber};
 use crate::policy::HoldScope;
 
 pub const CUSTOMERS: usize = 60;
@@ -106,14 +106,14 @@ fn a_row_of_which_held_cells_alone_are_left_gets_a_secret_to_write_under() {
     let place = Place::new(&sim, 1);
     let (keyring, _) = lived_in(&place);
     let mut entry = keyring.customer(&id(3)).unwrap().unwrap().entry.duplicate();
-    entry.secrets[0].scope = SecretScope::Cell(PartitionNumber(7));
+    entry.secrets[0].scope = SecretScope::Cell(PartitionNumber(7), Handle::from_bytes([7; 16]));
     keyring.shred(&[(keyring.customer_key(&id(3)), entry.encode())].into(), (1, [1; 32])).unwrap();
     assert!(keyring.customer(&id(3)).unwrap().unwrap().entry.secret().is_none());
     use_at(&keyring, 3, "2029-01-01-month").unwrap();
     let found = keyring.customer(&id(3)).unwrap().unwrap().entry;
     assert_eq!(
         found.secrets.iter().map(|secret| &secret.scope).collect::<Vec<_>>(),
-        [&SecretScope::Cell(PartitionNumber(7)), &SecretScope::Whole]
+        [&SecretScope::Cell(PartitionNumber(7), Handle::from_bytes([7; 16])), &SecretScope::Whole]
     );
     assert_eq!(found.subject, entry.subject);
 }

@@ -1,5 +1,9 @@
 //! Which rule decides, when a deadline falls, which line an error names.
 
+mod classify;
+mod law;
+mod verdict;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -42,17 +46,24 @@ keep_at_most = "P1Y"
 #[test]
 fn the_most_specific_rule_decides() {
     let policy = Policy::parse(FOUR).unwrap();
-    let most =
-        |class, jurisdiction| policy.rule(&stream(class, jurisdiction)).unwrap().keep_at_most().unwrap().to_string();
+    let most = |class, jurisdiction| {
+        let terms = policy.terms(&stream(class, jurisdiction)).unwrap();
+        let rules: Vec<&Rule> = terms.rules().collect();
+        assert_eq!(rules.len(), 1);
+        rules[0].keep_at_most().unwrap().to_string()
+    };
     assert_eq!(most("chat", "EU"), "P1Y");
     assert_eq!(most("chat", "UK"), "P90D");
     assert_eq!(most("email", "EU"), "P6Y");
     assert_eq!(most("email", "UK"), "P10Y");
-    let rule = policy.rule(&stream("chat", "EU")).unwrap();
+    let rule = policy.terms(&stream("chat", "EU")).unwrap();
     assert_eq!(rule.window_length(), WindowLength::Quarter);
-    assert_eq!(rule.duty_until(at("2025-08-31T00:00:00Z")), at("2026-02-28T00:00:00Z"));
-    assert_eq!(policy.rule(&stream("chat", "UK")).unwrap().window_length(), WindowLength::Day);
-    assert_eq!(policy.rule(&stream("email", "EU")).unwrap().basis(), Some("GDPR art. 5(1)(e)"));
+    assert_eq!(rule.duty_until(at("2025-08-31T00:00:00Z")), Some(at("2026-02-28T00:00:00Z")));
+    assert_eq!(policy.terms(&stream("chat", "UK")).unwrap().window_length(), WindowLength::Day);
+    assert_eq!(
+        policy.terms(&stream("email", "EU")).unwrap().rules().next().unwrap().basis(),
+        Some("GDPR art. 5(1)(e)")
+    );
     assert_eq!(policy.rules().len(), 4);
 }
 
@@ -60,7 +71,7 @@ fn the_most_specific_rule_decides() {
 fn deadlines_are_exact() {
     let policy = Policy::parse(FOUR).unwrap();
     let chats = stream("chat", "UK"); // daily windows, 90 days
-    let rule = policy.rule(&chats).unwrap();
+    let rule = policy.terms(&chats).unwrap();
     let event = at("2025-01-10T08:00:00Z");
     assert_eq!(rule.deadline_of(event), Some(at("2025-04-10T08:00:00Z")));
     let deadline = at("2025-04-11T00:00:00Z");
@@ -74,7 +85,7 @@ fn deadlines_are_exact() {
 fn a_partition_waits_for_dates_that_the_calendar_shortens() {
     let text = "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nwindow = \"day\"\nkeep_at_most = \"P1M\"";
     let policy = Policy::parse(text).unwrap();
-    let rule = &policy.rules()[0];
+    let rule = policy.terms(&stream("chat", "EU")).unwrap();
     let event = at("2025-01-30T12:00:00Z");
     assert_eq!(rule.deadline_of(event), Some(at("2025-02-28T12:00:00Z")));
     assert_eq!(rule.partition_deadline(&rule.window_of(event)), Some(at("2025-03-01T00:00:00Z")));
@@ -97,7 +108,7 @@ fn the_future_and_what_no_rule_covers_are_refused() {
 #[test]
 fn a_store_without_a_policy_keeps_everything() {
     let policy = Policy::parse(KEEP_EVERYTHING).unwrap();
-    let rule = policy.rule(&stream("chat", "EU")).unwrap();
+    let rule = policy.terms(&stream("chat", "EU")).unwrap();
     assert_eq!(rule.deadline_of(at("1970-01-01T00:00:00Z")), None);
     assert_eq!(rule.window_length(), WindowLength::Month);
 }
@@ -118,6 +129,19 @@ fn errors_name_the_line() {
         ("\n[[rule]]\nclass = \"Chat\"\njurisdiction = \"UK\"", 5, "differ in case only"),
         ("\n[[rule]]\nclass = \"a/b\"\njurisdiction = \"UK\"", 6, "class is not"),
         ("\n[[rule]]\nclass = \"x\"\njurisdiction = \"\"", 7, "jurisdiction is not"),
+        ("anchor = \"birthday\"", 4, "no anchor: event, year-end"),
+        ("anchor = \"year-end\"", 1, "needs a zone"),
+        ("anchor = \"year-end\"\nzone = \"Berlin\"", 5, "no IANA time zone"),
+        ("zone = \"Europe/Berlin\"", 4, "only with anchor"),
+        ("notice = \"P2D\"", 4, "no keep_at_most"),
+        ("latest = true", 4, "anchor of the customer"),
+        ("latest = 1", 4, "invalid type"),
+        ("anchor = \"last-contact\"\nkeep_at_least = \"P4Y\"\nkeep_at_most = \"P3Y\"", 6, "beyond"),
+        ("\n[[classify]]\npointer = \"kind\"\nmatches = \"x\"\nclass = \"chat\"", 6, "begins with /"),
+        ("\n[[classify]]\npointer = \"/a~2\"\nmatches = \"x\"\nclass = \"chat\"", 6, "begins with /"),
+        ("\n[[classify]]\npointer = \"/a\"\nmatches = \"x\"\nclass = \"email\"", 8, "no rule covers the class"),
+        ("\n[[classify]]\npointer = \"/a\"\nmatches = \"x\"\nclass = \"*\"", 8, "not \"*\""),
+        ("\n[[classify]]\npointer = \"/a\"\nclass = \"chat\"", 5, "matches"),
         ("class = ", 4, ""),
         ("[rules]", 4, "unknown field"),
     ] {
@@ -157,7 +181,7 @@ proptest! {
             "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nwindow = {window:?}\nkeep_at_most = \"P{months}M{days}D\""
         );
         let policy = Policy::parse(&text).unwrap();
-        let rule = &policy.rules()[0];
+        let rule = policy.terms(&stream("chat", "EU")).unwrap();
         let event = Timestamp::from_micros(micros);
         let deadline = rule.partition_deadline(&rule.window_of(event)).unwrap();
         prop_assert!(rule.deadline_of(event).unwrap() <= deadline);
@@ -171,9 +195,9 @@ fn dictionaries_are_on_unless_a_rule_says_no() {
     let policy =
         Policy::parse(&FOUR.replacen("keep_at_most = \"P90D\"", "keep_at_most = \"P90D\"\ndictionary = false", 1));
     let policy = policy.unwrap();
-    assert!(!policy.rule(&stream("chat", "US")).unwrap().dictionary());
-    assert!(policy.rule(&stream("chat", "EU")).unwrap().dictionary(), "rules are never combined");
-    assert!(policy.rule(&stream("email", "US")).unwrap().dictionary());
+    assert!(!policy.terms(&stream("chat", "US")).unwrap().dictionary());
+    assert!(policy.terms(&stream("chat", "EU")).unwrap().dictionary(), "the rule for just that decides alone");
+    assert!(policy.terms(&stream("email", "US")).unwrap().dictionary());
     let error = Policy::parse("[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\ndictionary = \"no\"\n").unwrap_err();
     assert!(error.to_string().contains("line 4"), "{error}");
 }
