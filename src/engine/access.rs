@@ -139,7 +139,8 @@ const CLASS: &str = "access-log";
 pub fn over(engine: &Engine, now: Timestamp) -> Result<Option<Month>> {
     let policy = engine.policy();
     let stream = Stream::new(CLASS, "STORE")?;
-    let Some(terms) = policy.terms(&stream).filter(|terms| terms.rules().any(|rule| rule.class() == Some(CLASS))) else {
+    let Some(terms) = policy.terms(&stream).filter(|terms| terms.rules().any(|rule| rule.class() == Some(CLASS)))
+    else {
         return Ok(None);
     };
     let is_over = |month: &Month| {

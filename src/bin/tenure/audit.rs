@@ -193,9 +193,7 @@ fn tell_rest(report: &AccessReport, output: &Output) {
 }
 
 fn damage(damage: &[tenure::report::Damage]) -> Vec<Value> {
-    let one = |one: &tenure::report::Damage| {
-        json!({ "path": one.path.display().to_string(), "offset": one.offset, "what": one.what })
-    };
+    let one = |one: &tenure::report::Damage| json!({ "path": one.path.display().to_string(), "offset": one.offset, "what": one.what });
     damage.iter().map(one).collect()
 }
 

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::audit::AuditCommand;
 use crate::receipt::ReceiptVerifyArgs;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use tenure::{RecordId, Role, Stream, Timestamp};
 
 const EXIT_CODES: &str = "\

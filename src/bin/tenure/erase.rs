@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tenure::report::Receipt;
-use tenure::{PartitionId, Acting, Stored};
+use tenure::{Acting, PartitionId, Stored};
 
 use crate::cli::{EraseArgs, Format, Global};
 use crate::failure::{Exit, Failure, Outcome};

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde_json::json;
-use tenure::{Record, Acting};
+use tenure::{Acting, Record};
 
 use crate::cli::{Global, PutArgs};
 use crate::failure::{Exit, Failure, Outcome};

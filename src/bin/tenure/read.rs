@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tenure::{BodyKind, ErrorKind, ScanFilter, Acting, Stored, Stream, Timestamp};
+use tenure::{Acting, BodyKind, ErrorKind, ScanFilter, Stored, Stream, Timestamp};
 
 use crate::cli::{Between, Format, GetArgs, Global, GrepArgs, ScanArgs, TimelineArgs};
 use crate::failure::{Exit, Failure, Outcome};

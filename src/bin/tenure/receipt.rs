@@ -95,7 +95,10 @@ fn verify(args: &ReceiptVerifyArgs, output: &mut Output) -> Outcome {
     match output.format() {
         Format::Table => {
             print(&receipt, output)?;
-            output.line(format_args!("verified  it is in the ledger of {} that this key has signed", counted(leaves, "leaf").replace("leafs", "leaves")))?;
+            output.line(format_args!(
+                "verified  it is in the ledger of {} that this key has signed",
+                counted(leaves, "leaf").replace("leafs", "leaves")
+            ))?;
         }
         Format::Csv => output.csv(&COLUMNS, [&to_json(&receipt)])?,
         Format::Json | Format::Jsonl => {

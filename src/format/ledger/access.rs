@@ -79,3 +79,37 @@ impl AccessLogs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Fact, Snapshot};
+    use super::*;
+
+    fn mark(month: &str, log: u8, length: u64) -> AccessMark {
+        let month = Month::of(format!("{month}-01T00:00:00Z").parse().unwrap());
+        AccessMark { month, log: LogId([log; 16]), length, bytes: 64 + 100 * length, head: [length as u8; 32] }
+    }
+
+    #[test]
+    fn facts_and_marks_read_back_and_stand_in_order() {
+        let logs = vec![mark("2026-11", 1, 5), mark("2026-10", 2, 7)];
+        for fact in [Fact::AccessNoted { logs: logs.clone() }, Fact::AccessDropped { month: logs[0].month }] {
+            let mut payload = Vec::new();
+            fact.encode(&mut payload);
+            assert_eq!(Fact::decode(fact.kind(), &payload), Ok(Some(fact.clone())));
+            assert!((0..payload.len()).all(|length| Fact::decode(fact.kind(), &payload[..length]).is_err()));
+        }
+        let known = AccessLogs {
+            marks: logs.iter().map(|mark| (mark.key(), *mark)).collect(),
+            dropped_through: Some(mark("2026-09", 1, 1).month),
+        };
+        let mut bytes = Vec::new();
+        known.encode(&mut bytes);
+        let mut from = Reader::new(&bytes);
+        assert_eq!(AccessLogs::decode(&mut from), Ok(known));
+        let (first, second) = bytes[4..].split_at(68);
+        let swapped = [&bytes[..4], &second[..68], first, &second[68..]].concat();
+        assert!(AccessLogs::decode(&mut Reader::new(&swapped)).is_err());
+        assert!(Snapshot::decode(&bytes).is_err());
+    }
+}

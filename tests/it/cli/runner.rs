@@ -33,7 +33,15 @@ use tenure::Store;
 /// The program, in a directory, without what the environment of the tests says about stores.
 pub fn program(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
-    for variable in ["TENURE_STORE", "TENURE_KEYRING", "TENURE_CUSTODIAN", "TENURE_CUSTODIAN_COMMAND"] {
+    for variable in [
+        "TENURE_STORE",
+        "TENURE_KEYRING",
+        "TENURE_CUSTODIAN",
+        "TENURE_CUSTODIAN_COMMAND",
+        "TENURE_ACTOR",
+        "TENURE_ROLE",
+        "TENURE_PURPOSE",
+    ] {
         command.env_remove(variable);
     }
     command.current_dir(dir).stdin(Stdio::null());

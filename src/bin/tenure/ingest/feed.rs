@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
-use tenure::{BODY_LIMIT, Batch, Commit, ErrorKind, Record, Refusal, SourceOffset, Acting};
+use tenure::{Acting, BODY_LIMIT, Batch, Commit, ErrorKind, Record, Refusal, SourceOffset};
 
 use super::aside::Aside;
 use super::lanes::{LANES, Lanes, lane_of};

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::mpsc::Receiver;
 
-use tenure::{Record, Acting};
+use tenure::{Acting, Record};
 
 use super::PATIENCE;
 use super::source::Item;
