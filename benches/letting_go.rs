@@ -83,7 +83,7 @@ fn main() {
         assert!(store.erase(&[&format!("customer-{number}")]).unwrap().is_some());
     });
     for store in &stores {
-        store.set_policy(EXPIRE).unwrap();
+        store.set_policy_confirmed(EXPIRE, "the measurement").unwrap();
     }
     compare("expire one partition", &stores, DAYS / 2, |store, number| {
         let now = Some(first().plus_seconds((number as i64 + 31) * DAY));

@@ -113,7 +113,10 @@ fn row(records: u64, customers: u64) -> Outcome<String> {
     let timeline = median((0..301).map(reading).collect::<Outcome<_>>()?);
     let erasing = |number| timed(|| store.erase(&[&customer(mixed(number) % customers)]));
     let erase = median((1_000..1_009).map(erasing).collect::<Outcome<_>>()?);
-    store.set_policy("[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nwindow = \"month\"\nkeep_at_most = \"P1D\"\n")?;
+    store.set_policy_confirmed(
+        "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nwindow = \"month\"\nkeep_at_most = \"P1D\"\n",
+        "the measurement",
+    )?;
     let expiring = |month: u64| {
         let end: Day = format!("2025-{:02}-03", month + 2).parse().expect("a day of 2025");
         timed(|| store.expire(ExpireOptions { now: Some(end.start()), ..ExpireOptions::default() }))

@@ -62,7 +62,8 @@ pub use ops::audit::AccessFilter;
 pub use ops::audit_proof::audit;
 pub use ops::inspect::inspect;
 pub use ops::verify::verify_keyless;
-pub use record::{BODY_LIMIT, Batch, BodyKind, Hold, Record, SourceOffset, Stored};
+pub use policy::{AnchorKind, Duty, Facts, Limit, Overhang, Shortening, Verdict, Why};
+pub use record::{BODY_LIMIT, Batch, BodyKind, Classifier, Hold, Record, SourceOffset, Stored};
 pub use rights::{AccessRequest, Actor, Authorizer, RIGHTS, ROLES, Right, Role, RoleTable};
 pub use store::{
     Body, Commit, ExpireOptions, Options, PolicyInForce, Proved, Scan, ScanFilter, Store, Timeline, Upload,

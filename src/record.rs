@@ -40,7 +40,7 @@ impl BodyKind {
 pub struct Record {
     /// Who it is about.
     pub customer: CustomerId,
-    /// What kind of data under whose law.
+    /// What kind of data under whose law. The class may be left to the store: see [`Record::unclassed`].
     pub stream: Stream,
     /// When it happened.
     pub at: Timestamp,
@@ -68,6 +68,23 @@ impl Record {
         })
     }
 
+    /// A record of bytes that arrives without a class: rules of the policy give it one, or the [`Classifier`] of the
+    /// store. Where neither does it is refused, with [`crate::RefusalReason::Unclassed`].
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`], naming the field.
+    pub fn unclassed(customer: &str, jurisdiction: &str, at: Timestamp, body: impl Into<Bytes>) -> Result<Self> {
+        let stream = Stream::unclassed(jurisdiction)?;
+        Ok(Record {
+            customer: CustomerId::new(customer)?,
+            stream,
+            at,
+            kind: BodyKind::Bytes,
+            body: body.into(),
+            id: None,
+        })
+    }
+
     /// The same record with the caller's id: sent twice, it is read back once.
     pub fn with_id(self, id: RecordId) -> Self {
         Record { id: Some(id), ..self }
@@ -83,6 +100,15 @@ impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Record({}, {}, {} bytes)", self.stream, self.at, self.body.len())
     }
+}
+
+/// Tells the class of records that arrive without one and that no rule of the policy tells: an embedding service can ask a
+/// model. It is called on the thread that appends, before anything is locked or written.
+///
+/// A record is found again under its stream. Where the same record can be sent twice, the answer had better be the same.
+pub trait Classifier: fmt::Debug + Send + Sync {
+    /// The class; none where it cannot be told, or an answer that is no class: the record is then refused.
+    fn class(&self, record: &Record) -> Option<String>;
 }
 
 /// How far a source has been taken in: `name` is whatever tells sources apart (it is stored only as a keyed hash),

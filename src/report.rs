@@ -1,5 +1,7 @@
 //! What verbs tell: plain data, no behaviour beyond sums. Nothing in it names a customer, but for a hold, which does not show it.
 
+mod law;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +9,8 @@ use crate::ident::{CustomerId, PartitionId, Stream};
 use crate::record::Hold;
 use crate::rights::{Right, Role};
 use crate::window::{Day, Timestamp};
+
+pub use law::{CustomerLaw, Effect, PartitionChange, Place, PolicyCheck, Provision, StreamLaw};
 
 /// What an opening found and mended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,7 +62,7 @@ pub struct Restored {
 }
 
 /// Damage found by verification, or while something else was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Damage {
     /// The damaged file.
     pub path: PathBuf,
@@ -73,7 +77,8 @@ pub struct Damage {
 pub struct VerifyOptions {
     /// Decrypt and decompress every record too. Needs the keys; without it, checksums alone are checked.
     pub deep: bool,
-    /// The share of segments to check, 0 to 1, drawn anew each time. Ledger, keyring and journal are always checked.
+    /// The share of segments to check, 0 to 1, drawn anew each time, and to decrypt the records of. Ledger, keyring and
+    /// journal are always checked.
     pub subset: f64,
 }
 
@@ -92,9 +97,10 @@ pub struct Verification {
     pub bytes: u64,
     /// Frames whose checksum was checked.
     pub frames: u64,
-    /// Records decrypted and decompressed (deep only).
+    /// Records decrypted and decompressed (deep only), retries of the same one counted each.
     pub records: u64,
-    /// Frames that no living customer's key opens (deep only): erased, expired, or orphans.
+    /// Frames that no living customer's key opens (deep only): erased, expired, or orphans. Chunks of large bodies are
+    /// among them only where all segments were checked, since they may lie in others than their record.
     pub unreachable: u64,
     /// Leaves of the ledger, and that its root was recomputed from them.
     pub ledger_leaves: u64,
@@ -196,7 +202,9 @@ pub struct Maintenance {
     pub keyring_compacted: bool,
     /// Dictionaries that were trained and came into use.
     pub dictionaries_trained: u64,
-    /// Whether there is more to do that the budget did not reach.
+    /// Segments that were found damaged by this opening, and are left out of merging and scrubbing until it ends.
+    pub damage: Vec<Damage>,
+    /// Whether there is more to do that the budget did not reach, or that waits for somebody who still reads.
     pub more: bool,
 }
 
@@ -205,7 +213,7 @@ pub struct Maintenance {
 pub struct PartitionStats {
     /// Its name.
     pub partition: PartitionId,
-    /// Records stored, retries of the same record counted each.
+    /// Records stored, retries of the same record counted each; of an expired partition those that are held.
     pub records: u64,
     /// Bytes of their bodies as they came in.
     pub raw_bytes: u64,
@@ -280,6 +288,8 @@ pub struct Stats {
     pub ledger_root: String,
     /// The opening number of this (or the last) writer.
     pub opening: u64,
+    /// What background work of this opening has stumbled over: damaged segments, and the step that failed last.
+    pub damage: Vec<Damage>,
 }
 
 /// What one file of a store is and says, as far as it can be told without a key.

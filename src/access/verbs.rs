@@ -11,11 +11,12 @@ use crate::ident::{RecordId, Stream};
 use crate::ops::audit::AccessFilter;
 use crate::record::{Batch, Hold, Record, Stored};
 use crate::report::{
-    AccessReport, Budget, Expiry, HoldReport, Maintenance, Progress, Receipt, Repair, Stats, Training, Verification,
-    VerifyOptions,
+    AccessReport, Budget, CustomerLaw, Expiry, HoldReport, Maintenance, PolicyCheck, Progress, Receipt, Repair, Stats,
+    StreamLaw, Training, Verification, VerifyOptions,
 };
-use crate::rights::Right;
+use crate::rights::{PURPOSE_LIMIT, Right};
 use crate::store::{Commit, ExpireOptions, PolicyInForce, Scan, ScanFilter, Store, Timeline, Upload};
+use crate::sync::Arc;
 use crate::window::Timestamp;
 
 /// What came of something destructive; none where there was nothing to do.
@@ -109,8 +110,18 @@ impl Acting {
     }
 
     /// [`Store::verify`].
-    pub fn verify(&self, options: VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Result<Verification> {
+    pub fn verify(&self, options: VerifyOptions, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Verification> {
         self.perform(Right::Verify, &[], |store| store.verify(options, progress))
+    }
+
+    /// [`Store::verify_parallel`].
+    pub fn verify_parallel(
+        &self,
+        options: VerifyOptions,
+        threads: usize,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Verification> {
+        self.perform(Right::Verify, &[], |store| store.verify_parallel(options, threads, progress))
     }
 
     /// [`Store::repair`].
@@ -213,6 +224,32 @@ impl Acting {
     /// [`Store::set_policy`].
     pub fn set_policy(&self, text: &str) -> Result<u32> {
         self.perform(Right::SetPolicy, &[], |store| store.set_policy(text))
+    }
+
+    /// [`Store::set_policy_confirmed`]. The reason is on record as the purpose, where no other was given.
+    pub fn set_policy_confirmed(&self, text: &str, reason: &str) -> Result<u32> {
+        let mut because = self.clone();
+        if because.actor.purpose_given().is_empty() {
+            // A reason may be longer than a purpose: its beginning is kept.
+            let kept = reason.floor_char_boundary(PURPOSE_LIMIT);
+            because.actor = Arc::new((*self.actor).clone().purpose(&reason[..kept]));
+        }
+        because.perform(Right::SetPolicy, &[], |store| store.set_policy_confirmed(text, reason))
+    }
+
+    /// [`Store::check_policy`].
+    pub fn check_policy(&self, text: &str) -> Result<PolicyCheck> {
+        self.perform(Right::ReadPolicy, &[], |store| store.check_policy(text))
+    }
+
+    /// [`Store::explain_stream`].
+    pub fn explain_stream(&self, stream: &Stream) -> Result<StreamLaw> {
+        self.perform(Right::ReadPolicy, &[], |store| store.explain_stream(stream))
+    }
+
+    /// [`Store::explain_customer`].
+    pub fn explain_customer(&self, customer: &str) -> Result<Option<CustomerLaw>> {
+        self.maybe(Right::Explain, &[customer], |store| store.explain_customer(customer))
     }
 
     /// [`Store::access_log`].

@@ -115,6 +115,12 @@ pub fn compress_into(body: &[u8], dictionary: Option<&Dictionary>, out: &mut Vec
     .is_some()
 }
 
+/// How many bytes are stored of `body`: compressed with `dictionary`, or as it is.
+pub fn stored_length(body: &[u8], dictionary: Option<&Dictionary>) -> usize {
+    let mut out = Vec::new();
+    if compress_into(body, dictionary, &mut out) { out.len() } else { body.len() }
+}
+
 /// What is kept of a frame; nothing of a frame that would not be found again.
 fn keep<'a>(frame: &'a [u8], length: usize, dictionary: Option<&Dictionary>) -> Option<&'a [u8]> {
     if length > ONE_BLOCK {

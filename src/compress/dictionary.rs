@@ -23,15 +23,10 @@ impl Dictionary {
     /// # Errors
     /// [`Malformed`] where they are empty, or start as a dictionary with entropy tables and are none.
     pub fn new(bytes: Vec<u8>) -> Result<Self, Malformed> {
-        Self::at_level(bytes, LEVEL)
-    }
-
-    /// The same for another level, which only a training tries out.
-    pub(super) fn at_level(bytes: Vec<u8>, level: i32) -> Result<Self, Malformed> {
         if bytes.is_empty() {
             return Err(Malformed);
         }
-        let compression = CDict::try_create(&bytes, level).ok_or(Malformed)?;
+        let compression = CDict::try_create(&bytes, LEVEL).ok_or(Malformed)?;
         let decompression = DDict::try_create(&bytes).ok_or(Malformed)?;
         Ok(Dictionary { bytes, compression, decompression })
     }

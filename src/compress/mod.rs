@@ -9,9 +9,9 @@ mod train;
 pub use codec::Malformed;
 pub use codec::{compress_into, decompress};
 pub use dictionary::Dictionary;
-pub use train::{Sample, Training, train};
+pub use train::{Sample, Trained, Training, measure, train};
 #[cfg(feature = "simulation")]
-pub use train::{Trained, Unproved, prove};
+pub use train::{Unproved, prove};
 
 /// The level that bodies are compressed at: zstd's own default, measured as the best trade for chats.
-pub const LEVEL: i32 = 3;
+const LEVEL: i32 = 3;

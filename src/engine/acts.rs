@@ -66,22 +66,24 @@ pub fn flush(engine: &Engine, writer: &Writer) -> Result<()> {
     Ok(())
 }
 
-/// The customers with these subject numbers that have not been erased yet.
+/// The customers with these subject numbers that have not been erased yet. A tombstone bears the same number, and is none
+/// of them: an act that is finished late, after its customer was erased, has nothing to take from it.
 pub fn find(engine: &Engine, subjects: &[SubjectNumber], ids: Option<&[CustomerId]>) -> Result<Vec<CustomerEntry>> {
     let wanted: HashSet<&SubjectNumber> = subjects.iter().collect();
+    let lives = |entry: &CustomerEntry| entry.state == CustomerState::Living && wanted.contains(&entry.subject);
     let mut found = Vec::new();
     match ids {
         Some(ids) => {
             for id in ids {
                 if let Some(customer) = engine.keyring.customer(id)?
-                    && wanted.contains(&customer.entry.subject)
+                    && lives(&customer.entry)
                 {
                     found.push(customer.entry.duplicate());
                 }
             }
         }
         None => engine.keyring.walk_customers(&mut |customer| {
-            if wanted.contains(&customer.subject) {
+            if lives(customer) {
                 found.push(customer.duplicate());
             }
             Ok(())
@@ -150,15 +152,11 @@ pub fn note(changes: &mut Changes, act: u64, cells: &[scrub::DeadCell]) {
 
 /// What is left of a customer: a fence without a secret.
 fn tombstone(customer: &CustomerEntry, at: Timestamp) -> CustomerEntry {
-    let erased = match customer.state {
-        CustomerState::Tombstone { erased } => erased.max(at),
-        CustomerState::Living => at,
-    };
     CustomerEntry {
         id: customer.id.clone(),
         subject: customer.subject,
         secrets: Vec::new(),
-        state: CustomerState::Tombstone { erased },
+        state: CustomerState::Tombstone { erased: at },
         created: customer.created,
         not_before: customer.not_before,
         streams: Vec::new(),

@@ -8,6 +8,7 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Arc, Mutex, RwLock, Weak};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::dictionaries::Dictionaries;
 use super::mixer::Mixed;
@@ -53,6 +54,16 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Of `records` frames among these, `chunks` of them chunks: bytes, which stand inside the ciphertext, are an even
+    /// share.
+    pub fn part(&self, records: u64, chunks: u64) -> Totals {
+        let share = |bytes: u64| match self.records {
+            0 => 0,
+            all => (u128::from(bytes) * u128::from(records) / u128::from(all)) as u64,
+        };
+        Totals { records, chunks, raw_bytes: share(self.raw_bytes), frame_bytes: share(self.frame_bytes), ..*self }
+    }
+
     /// Takes in more of the same partition.
     pub fn add(&mut self, other: &Totals) {
         self.records += other.records;
@@ -104,6 +115,8 @@ pub struct JournalFile {
     pub opening: u32,
     /// That opening's salt.
     pub salt: Salt,
+    /// When this opening began it, by the monotonic clock; none for a file of an earlier one.
+    pub begun: Option<Duration>,
     contents: RwLock<JournalContents>,
 }
 
@@ -121,7 +134,7 @@ pub struct Indexed {
 impl JournalFile {
     /// A file of which nothing is indexed yet.
     pub fn new(number: u64, path: PathBuf, file: Arc<dyn File>, opening: u32, salt: Salt) -> Self {
-        JournalFile { number, path, file, opening, salt, contents: RwLock::default() }
+        JournalFile { number, path, file, opening, salt, begun: None, contents: RwLock::default() }
     }
 
     /// Takes in a group that starts at `start` and ends at `end`.
@@ -245,6 +258,29 @@ impl OpenSegments {
     }
 }
 
+/// Files that no new snapshot names, and that had not gone when this was made.
+#[derive(Debug, Default)]
+pub struct Leaving {
+    segments: Vec<Weak<SegmentSlot>>,
+    journals: Vec<Weak<JournalFile>>,
+}
+
+impl Leaving {
+    /// Whether nobody reads them any more, so that a sweep removes what is left.
+    pub fn is_let_go(&self) -> bool {
+        self.segments.iter().all(|slot| slot.strong_count() <= 1) && self.journals_are_gone()
+    }
+
+    /// Whether all of them are gone from the disk too.
+    pub fn is_gone(&self) -> bool {
+        self.segments.iter().all(|slot| slot.strong_count() == 0) && self.journals_are_gone()
+    }
+
+    fn journals_are_gone(&self) -> bool {
+        self.journals.iter().all(|file| file.strong_count() == 0)
+    }
+}
+
 /// The catalog of one store.
 pub struct Catalog {
     env: Arc<dyn Env>,
@@ -255,6 +291,8 @@ pub struct Catalog {
     open_limit: usize,
     index_bytes: Arc<AtomicUsize>,
     doomed: Mutex<Vec<Arc<SegmentSlot>>>,
+    /// Journal files that were settled and unlinked, as long as anybody reads them.
+    settled: Mutex<Vec<Weak<JournalFile>>>,
     /// What bodies are compressed with.
     pub dictionaries: Dictionaries,
 }
@@ -272,6 +310,7 @@ impl Catalog {
             open_limit,
             index_bytes: Arc::default(),
             doomed: Mutex::default(),
+            settled: Mutex::default(),
             dictionaries: Dictionaries::default(),
         }
     }
@@ -371,23 +410,48 @@ impl Catalog {
         self.doomed.lock().expect("no holder of this lock panics").extend(slots);
     }
 
+    /// Remembers a journal file that no new snapshot names, as long as anybody reads it.
+    pub fn depart(&self, file: &Arc<JournalFile>) {
+        let mut settled = self.settled.lock().expect("no holder of this lock panics");
+        settled.retain(|file| file.strong_count() > 0);
+        settled.push(Arc::downgrade(file));
+    }
+
+    /// What no new snapshot names and has not gone yet.
+    pub fn leaving(&self) -> Leaving {
+        let doomed = self.doomed.lock().expect("no holder of this lock panics");
+        let settled = self.settled.lock().expect("no holder of this lock panics");
+        Leaving { segments: doomed.iter().map(Arc::downgrade).collect(), journals: settled.clone() }
+    }
+
+    /// Whether there is a doomed segment that no snapshot holds any more.
+    pub fn can_sweep(&self) -> bool {
+        let doomed = self.doomed.lock().expect("no holder of this lock panics");
+        doomed.iter().any(|slot| Arc::strong_count(slot) == 1)
+    }
+
     /// Unlinks doomed segments that no snapshot holds any more. Returns how many.
     ///
     /// # Errors
-    /// What the operating system answers; the rest stays doomed.
+    /// The first that the operating system answers; what it is about stays doomed, and all others go.
     pub fn sweep(&self) -> Result<u64> {
         let mut doomed = self.doomed.lock().expect("no holder of this lock panics");
-        let (free, held): (Vec<_>, Vec<_>) = doomed.drain(..).partition(|slot| Arc::strong_count(slot) == 1);
-        *doomed = held;
-        let mut removed = 0;
-        for slot in free {
+        let (mut removed, mut failure) = (0, None);
+        doomed.retain(|slot| {
+            if Arc::strong_count(slot) > 1 {
+                return true;
+            }
             match self.env.remove_file(&slot.path) {
                 Ok(()) => removed += 1,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(Error::io("remove a merged segment", &slot.path, error)),
+                Err(error) => {
+                    failure.get_or_insert_with(|| Error::io("remove a merged segment", &slot.path, error));
+                    return true;
+                }
             }
-        }
-        Ok(removed)
+            false
+        });
+        failure.map_or(Ok(removed), Err)
     }
 }
 
@@ -415,5 +479,20 @@ mod tests {
         }
         assert!(journal.places(&handle(3), u64::MAX).is_empty());
         assert_eq!(journal.end(), 50);
+    }
+
+    #[test]
+    fn what_cannot_be_unlinked_stays_doomed_and_the_rest_goes() {
+        let sim = Sim::new(1);
+        let catalog = Catalog::new(sim.env(), "".as_ref(), StoreId::from_bytes([1; 16]));
+        let slots: Vec<_> = (1..=3).map(|number| catalog.slot(crate::engine::merge::tests::sized(number, 1))).collect();
+        slots.iter().for_each(|slot| sim.write(&slot.path, b"dead"));
+        catalog.doom(slots);
+        sim.fail_at(sim.operations(), crate::env::sim::Failure::Io);
+        assert!(catalog.sweep().is_err());
+        assert_eq!(sim.files().len(), 1, "one failure keeps the others");
+        assert!(!catalog.leaving().is_gone());
+        assert_eq!(catalog.sweep().unwrap(), 1);
+        assert!(catalog.leaving().is_gone() && sim.files().is_empty());
     }
 }

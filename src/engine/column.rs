@@ -6,10 +6,11 @@ use crate::sync::Arc;
 use crate::sync::atomic::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::catalog::SegmentSlot;
 use super::partitions::Partition;
 use super::read::CellReader;
 use super::row::Row;
-use super::{Engine, Writer, acts, dictionaries, merge};
+use super::{Engine, Writer, acts, dictionaries, merge, trouble};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::{Act, HeldCells};
 use crate::ident::{PartitionNumber, Stream, SubjectNumber};
@@ -235,24 +236,35 @@ pub fn show(engine: &Engine, left: &Left) -> Result<()> {
     Ok(())
 }
 
-/// Drops the frames of partitions whose key was destroyed, but for held cells. Housekeeping must be held.
+/// Drops the frames of partitions whose key was destroyed, but for held cells. Housekeeping must be held. Where segments are
+/// damaged all others are done, and the first damage comes back.
 ///
 /// # Errors
-/// The first step that fails; doing it again goes on from there.
-pub fn trim(engine: &Engine, done: &mut Maintenance) -> Result<()> {
+/// The first step that fails for another reason; doing it again goes on from there.
+pub fn trim(engine: &Engine, done: &mut Maintenance) -> Result<Option<Error>> {
+    let mut damage = None;
     for remnant in engine.partitions.remnants() {
         let Some(partition) = engine.partitions.numbered(remnant.number) else { continue };
         for slot in engine.catalog.snapshot().segments(remnant.number) {
-            let segment = engine.catalog.open(slot)?;
-            let mut dead = false;
-            for handle in segment.handles() {
-                dead |= !partition.keeps(&handle?.0);
-            }
-            if dead {
-                merge::merge(engine, remnant.number, vec![slot.clone()], done)?;
+            let slots = std::slice::from_ref(slot);
+            match trouble::noted(engine, slots, holds_dead(engine, slot, &partition))? {
+                Ok(true) => damage = damage.or(merge::attempt(engine, remnant.number, slots.to_vec(), done)?.err()),
+                Ok(false) => {}
+                Err(error) => damage = damage.or(Some(error)),
             }
         }
     }
+    // Where something is damaged the next opening looks again.
     engine.trim_due.store(false, Ordering::Relaxed);
-    Ok(())
+    Ok(damage)
+}
+
+fn holds_dead(engine: &Engine, slot: &Arc<SegmentSlot>, partition: &Partition) -> Result<bool> {
+    let segment = engine.catalog.open(slot)?;
+    for handle in segment.handles() {
+        if !partition.keeps(&handle?.0) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

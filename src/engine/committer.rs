@@ -322,7 +322,8 @@ impl Committer {
         let writer =
             JournalWriter::create(&**tools.env, &directory, JournalHead { store, file: number, opening, salt })?;
         let path = journal::path(&directory, number);
-        let file = JournalFile::new(number, path, writer.handle(), self.opening.number, self.opening.salt);
+        let mut file = JournalFile::new(number, path, writer.handle(), self.opening.number, self.opening.salt);
+        file.begun = Some(tools.env.monotonic());
         let file = Arc::new(file);
         // Marked before anybody can see it: a file that is not growing may be settled.
         self.growing.store(number, Ordering::Release);

@@ -205,12 +205,21 @@ impl Dictionaries {
         let fact = self.known().facts.get(&partition.number)?.last()?.clone();
         let prepared = self.prepare(env, root, &fact, partition);
         let named = prepared.ok().map(|dictionary| (fact.dictionary, dictionary));
-        let mut writing = self.writing.write().expect("no holder of this lock panics");
-        if writing.len() >= WRITING_LIMIT {
-            writing.clear();
+        let known = self.known();
+        // It may have died meanwhile, or have a successor.
+        if known.facts.get(&partition.number).and_then(|facts| facts.last()) == Some(&fact) {
+            let mut writing = self.writing.write().expect("no holder of this lock panics");
+            if writing.len() >= WRITING_LIMIT {
+                writing.clear();
+            }
+            writing.insert(partition.number, named.clone());
         }
-        writing.insert(partition.number, named.clone());
         named
+    }
+
+    /// Looks again for what new frames of a partition name: its file was made anew.
+    pub fn look_again(&self, partition: PartitionNumber) {
+        self.writing.write().expect("no holder of this lock panics").remove(&partition);
     }
 
     fn forget(&self, dead: impl Fn(PartitionNumber) -> bool) {
@@ -220,7 +229,7 @@ impl Dictionaries {
 
     fn add(&self, fact: &DictionaryFact) {
         self.known.write().expect("no holder of this lock panics").add(fact);
-        self.writing.write().expect("no holder of this lock panics").remove(&fact.partition);
+        self.look_again(fact.partition);
     }
 
     /// The dictionary that a frame of `partition` names.
@@ -253,17 +262,31 @@ impl Dictionaries {
         }
         let words = open(env, root, fact, &key(partition, fact)?)?;
         let content = sha256(&words);
-        let mut prepared = self.prepared();
-        prepared.contents.insert(place, content);
-        if let Some(dictionary) = prepared.find(place) {
+        if let Some(dictionary) = self.keep(fact, content, None) {
             return Ok(dictionary);
         }
-        drop(prepared);
         let dictionary = Dictionary::new(words).map_err(|_| {
             Error::corrupt(&path(root, fact), 0, "the words of the dictionary make no sense")
                 .hint("run `tenure verify --deep` and report this")
         })?;
-        Ok(self.prepared().keep(content, Arc::new(dictionary)))
+        let dictionary = Arc::new(dictionary);
+        Ok(self.keep(fact, content, Some(dictionary.clone())).unwrap_or(dictionary))
+    }
+
+    /// Keeps a dictionary in memory, the one of the same content where there is one. Nothing is kept of a column that
+    /// died while its dictionary was read: whoever removes it from what is known waits for this, and forgets it then.
+    fn keep(
+        &self,
+        fact: &DictionaryFact,
+        content: Digest,
+        dictionary: Option<Arc<Dictionary>>,
+    ) -> Option<Arc<Dictionary>> {
+        let known = self.known();
+        if !known.facts.get(&fact.partition).is_some_and(|facts| facts.contains(fact)) {
+            return None;
+        }
+        let mut prepared = self.prepared();
+        prepared.keep((fact.partition, fact.dictionary), content, dictionary)
     }
 
     /// Whether `partition` has no dictionary while its stream has one, and giving it a copy has not failed.
@@ -284,14 +307,26 @@ impl Prepared {
         Some(dictionary.clone())
     }
 
-    fn keep(&mut self, content: Digest, dictionary: Arc<Dictionary>) -> Arc<Dictionary> {
+    fn keep(
+        &mut self,
+        place: (PartitionNumber, u32),
+        content: Digest,
+        dictionary: Option<Arc<Dictionary>>,
+    ) -> Option<Arc<Dictionary>> {
         self.clock += 1;
-        let kept = self.by_content.entry(content).or_insert((dictionary, self.clock)).0.clone();
+        let kept = match (self.by_content.get_mut(&content), dictionary) {
+            (Some((kept, used)), _) => {
+                *used = self.clock;
+                kept.clone()
+            }
+            (None, dictionary) => self.by_content.entry(content).or_insert((dictionary?, self.clock)).0.clone(),
+        };
+        self.contents.insert(place, content);
         if self.by_content.len() > PREPARED_LIMIT {
             let oldest = self.by_content.iter().min_by_key(|(_, (_, used))| *used).map(|(content, _)| *content);
             oldest.map(|content| self.by_content.remove(&content));
         }
-        kept
+        Some(kept)
     }
 
     fn forget(&mut self, dead: impl Fn(PartitionNumber) -> bool) {
@@ -413,7 +448,7 @@ pub fn again(engine: &Engine, partition: &Partition, fact: &DictionaryFact) -> O
 /// What the operating system answers.
 pub fn unheard(env: &dyn Env, root: &Path, (state, partitions): (&State, &Partitions)) -> Result<Vec<DictionaryFact>> {
     let mut found = Vec::new();
-    for at in super::sweep::dictionary_files(env, root)? {
+    for at in super::sweep::files_named(env, root, id_of)? {
         let Ok((head, bytes)) = read(env, &at, None) else { continue };
         let Some(partition) = partitions.numbered(head.partition) else { continue };
         let fact = DictionaryFact {
@@ -433,4 +468,33 @@ pub fn unheard(env: &dyn Env, root: &Path, (state, partitions): (&State, &Partit
     }
     found.sort_by_key(|fact| (fact.provenance.trained, fact.partition));
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ident::PartitionId;
+    use crate::window::{Timestamp, WindowLength};
+
+    #[test]
+    fn what_died_while_it_was_read_is_not_kept() {
+        let at = Timestamp::from_micros(0);
+        let id = PartitionId::holding(Stream::new("chat", "EU").unwrap(), at, WindowLength::Month);
+        let partition = PartitionNumber(7);
+        let provenance = Provenance { trained: at, origin: partition, plain_bytes: 0, with_bytes: 0 };
+        let fact = DictionaryFact { partition, id, dictionary: 5, hash: [1; 32], bytes: 100, provenance };
+        let dictionaries = Dictionaries::default();
+        let words = || Some(Arc::new(Dictionary::new(b"what everybody says".to_vec()).unwrap()));
+        dictionaries.add(&fact);
+        assert!(dictionaries.keep(&fact, [2; 32], None).is_none(), "nobody has it yet");
+        assert!(dictionaries.keep(&fact, [2; 32], words()).is_some());
+        assert!(
+            dictionaries.keep(&fact, [2; 32], None).is_some() && dictionaries.prepared().find((partition, 5)).is_some()
+        );
+        assert_eq!(dictionaries.remove(&HashSet::from([partition])).len(), 1);
+        // Whoever opened its file before the column died is done only now.
+        assert!(dictionaries.keep(&fact, [2; 32], words()).is_none());
+        let prepared = dictionaries.prepared();
+        assert!(prepared.by_content.is_empty() && prepared.contents.is_empty());
+    }
 }

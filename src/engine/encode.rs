@@ -210,7 +210,7 @@ impl Encoder<'_> {
     /// What new records of `partition` are compressed with.
     fn dictionary(&self, partition: &Partition) -> Option<Named> {
         let wanted = self.policy.dictionary(&partition.id.stream);
-        self.dictionaries.current(self.env, self.root, partition).filter(|_| wanted)
+        wanted.then(|| self.dictionaries.current(self.env, self.root, partition)).flatten()
     }
 
     /// Seals every record where it will be written from.

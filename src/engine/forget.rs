@@ -56,8 +56,9 @@ fn strike(engine: &Engine, candidates: &[CustomerId], until: Option<Timestamp>) 
     if candidates.is_empty() {
         return Ok(0);
     }
-    acts::drain(engine, engine.writer()?)?;
+    // Shut before it is flushed: what is made ready in between would be neither durable nor forgotten.
     let _shut = engine.fences.shut();
+    acts::flush(engine, engine.writer()?)?;
     let mut changes = Changes::new();
     for id in candidates {
         if let Some(found) = engine.keyring.customer(id)?

@@ -47,7 +47,11 @@ pub fn is_chunk(journal: &JournalFile, place: Place) -> Result<bool> {
     Ok(is_passed_over(&head, length))
 }
 
-fn journal_head(journal: &JournalFile, place: Place) -> Result<(FrameHead, u32)> {
+/// The head of a frame of the journal, not checked by a checksum, and the frame's length.
+///
+/// # Errors
+/// As [`is_chunk`].
+pub fn journal_head(journal: &JournalFile, place: Place) -> Result<(FrameHead, u32)> {
     let mut bytes = [0; FRAME_HEADER_BYTES];
     env::read_exact_at(&*journal.file, &mut bytes, place.offset)
         .map_err(|error| Error::io("read a frame of the journal", &journal.path, error))?;

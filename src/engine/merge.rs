@@ -5,47 +5,79 @@
 use crate::sync::Arc;
 use crate::sync::atomic::Ordering;
 
-use super::Engine;
 use super::catalog::{SegmentSlot, Totals};
-use crate::error::Result;
+use super::trouble;
+use super::{Engine, Writer};
+use crate::error::{Error, Result};
 use crate::format::ledger::{Fact, SegmentFact};
 use crate::format::segment::SegmentHead;
 use crate::ident::{Handle, PartitionId, PartitionNumber};
 use crate::report::Maintenance;
 use crate::segment::{self, Segment, SegmentSummary, SegmentWriter};
 
-/// A merged segment aims at this many bytes; longer ones are left alone.
-pub const TARGET_BYTES: u64 = 256 << 20;
+/// A merged segment has at most this many bytes.
+const TARGET_BYTES: u64 = 256 << 20;
+/// Segments of this many bytes are left alone: of shorter ones two fit into one at least.
+const LONG_BYTES: u64 = TARGET_BYTES / 2;
 /// Merge at most this many at once.
 const AT_MOST: usize = 64;
 
-/// What to merge next: the smallest segments of a partition that has enough of them.
-pub fn candidate(engine: &Engine, at_least: usize) -> Option<(PartitionNumber, Vec<Arc<SegmentSlot>>)> {
+/// What to merge next: the smallest segments of a partition that has enough of them. Those that were found damaged are
+/// passed over.
+pub fn candidate(
+    engine: &Engine,
+    writer: &Writer,
+    at_least: usize,
+) -> Option<(PartitionNumber, Vec<Arc<SegmentSlot>>)> {
     let snapshot = engine.catalog.snapshot();
+    let is_fit = |slot: &Arc<SegmentSlot>| !writer.trouble.has(slot);
     snapshot
         .view
         .segments
         .iter()
-        .find_map(|(partition, slots)| choose(slots, at_least).map(|slots| (*partition, slots)))
+        .find_map(|(partition, slots)| choose(slots, &is_fit, at_least).map(|slots| (*partition, slots)))
 }
 
-fn choose(slots: &[Arc<SegmentSlot>], at_least: usize) -> Option<Vec<Arc<SegmentSlot>>> {
-    let mut small: Vec<_> = slots.iter().filter(|slot| slot.fact.bytes < TARGET_BYTES).cloned().collect();
+fn choose(
+    slots: &[Arc<SegmentSlot>],
+    is_fit: &dyn Fn(&Arc<SegmentSlot>) -> bool,
+    at_least: usize,
+) -> Option<Vec<Arc<SegmentSlot>>> {
+    let mut small: Vec<_> = slots.iter().filter(|slot| slot.fact.bytes < LONG_BYTES && is_fit(slot)).cloned().collect();
+    if small.len() < at_least {
+        return None;
+    }
     small.sort_by_key(|slot| (slot.fact.bytes, slot.fact.segment));
+    small.truncate(AT_MOST);
+    // As many as fit. Two always do.
     let mut sum = 0;
     small.retain(|slot| {
         sum += slot.fact.bytes;
         sum <= TARGET_BYTES
     });
-    small.truncate(AT_MOST);
-    (small.len() >= at_least).then_some(small)
+    Some(small)
+}
+
+/// Merges `slots` as [`merge`] does. Damage in one of them is noted and comes back inside: that segment is passed over from
+/// now on, and everything else goes on.
+///
+/// # Errors
+/// What is no damage of one of them; nothing is replaced then.
+pub fn attempt(
+    engine: &Engine,
+    partition: PartitionNumber,
+    slots: Vec<Arc<SegmentSlot>>,
+    done: &mut Maintenance,
+) -> Result<Result<(), Error>> {
+    let outcome = merge(engine, partition, slots.clone(), done);
+    trouble::noted(engine, &slots, outcome)
 }
 
 /// Merges `slots`, all of `partition`, into one segment.
 ///
 /// # Errors
 /// Damage in one of them (file and offset named; nothing is replaced); what the operating system answers.
-pub fn merge(
+fn merge(
     engine: &Engine,
     partition: PartitionNumber,
     slots: Vec<Arc<SegmentSlot>>,
@@ -128,4 +160,61 @@ pub fn fact(
 /// `part` of `whole` in bytes, for sums over frames of which some were dropped.
 pub fn share(bytes: u64, part: u64, whole: u64) -> u64 {
     if whole == 0 { 0 } else { (u128::from(bytes) * u128::from(part) / u128::from(whole)) as u64 }
+}
+
+#[cfg(all(test, feature = "simulation"))]
+pub mod tests {
+    use super::*;
+    use crate::env::sim::Sim;
+    use crate::ident::{StoreId, Stream};
+    use crate::window::{Day, Window, WindowLength};
+
+    /// The fact of a segment of so many bytes.
+    pub fn sized(segment: u64, bytes: u64) -> SegmentFact {
+        let day = Day::from_number(20_000).unwrap();
+        let stream = Stream::new("chat", "EU").unwrap();
+        let id = PartitionId { stream, window: Window::containing(day.start(), WindowLength::Month) };
+        let (partition, hash) = (PartitionNumber(1), [0; 32]);
+        let (records, chunks, raw_bytes) = (1, 0, bytes);
+        SegmentFact { partition, id, segment, hash, bytes, records, chunks, raw_bytes, first_day: day, last_day: day }
+    }
+
+    fn chosen(mebibytes: &[u64], at_least: usize) -> Option<Vec<u64>> {
+        let catalog = super::super::catalog::Catalog::new(Sim::new(1).env(), "".as_ref(), StoreId::from_bytes([1; 16]));
+        let slots: Vec<_> =
+            (0..).zip(mebibytes).map(|(number, size)| catalog.slot(sized(number, size << 20))).collect();
+        let chosen = choose(&slots, &|_| true, at_least)?;
+        Some(chosen.iter().map(|slot| slot.fact.bytes >> 20).collect())
+    }
+
+    #[test]
+    fn segments_too_long_to_be_merged_all_at_once_are_merged_nevertheless() {
+        assert_eq!(chosen(&[1; 8], 8).unwrap().len(), 8);
+        assert_eq!(chosen(&[1; 7], 8), None);
+        assert_eq!(chosen(&[40; 8], 8).unwrap().len(), 6);
+        assert_eq!(chosen(&[120; 8], 8).unwrap().len(), 2);
+        assert_eq!(chosen(&[1; 100], 8).unwrap().len(), AT_MOST);
+        // What is long is not written again for the sake of what is short.
+        assert_eq!(chosen(&[200, 40, 40, 40, 200, 40, 40, 40, 200, 40, 40], 8).unwrap(), [40; 6]);
+        assert_eq!(chosen(&[200; 20], 8), None);
+    }
+
+    /// However long they come, what is left in the end is few segments of a good length.
+    #[test]
+    fn merging_comes_to_an_end_at_any_length() {
+        for size in [1, 5, 31, 33, 60, 100, 127, 128, 255] {
+            let mut held = vec![];
+            for _ in 0..400 {
+                held.push(size);
+                while let Some(chosen) = chosen(&held, 8) {
+                    for one in &chosen {
+                        held.remove(held.iter().position(|held| held == one).unwrap());
+                    }
+                    held.push(chosen.iter().sum());
+                }
+            }
+            assert!(held.iter().filter(|size| **size < 128).count() < 8, "{size}: {held:?}");
+            assert!(held.iter().all(|size| *size <= 256) && held.iter().sum::<u64>() == 400 * size);
+        }
+    }
 }

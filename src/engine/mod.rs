@@ -15,6 +15,7 @@ pub mod dictionaries;
 pub mod due;
 pub mod encode;
 pub mod explode;
+pub mod facts;
 pub mod fence;
 pub mod forget;
 pub mod hint;
@@ -31,12 +32,14 @@ pub mod replay;
 pub mod request;
 pub mod restore;
 pub mod row;
+mod sample;
 pub mod scrub;
 pub mod settle;
 pub mod spare;
 pub mod sweep;
 pub mod time;
 pub mod train;
+pub mod trouble;
 pub mod visible;
 
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -116,6 +119,8 @@ pub struct Writer {
     pub longest_pause: AtomicU64,
     /// Set when a close begins, under the lock of housekeeping: nobody keeps house or appends after.
     pub closed: AtomicBool,
+    /// Why the close failed, if it did.
+    pub close_failure: Mutex<Option<Error>>,
     /// Whether the store has a thread of its own.
     pub has_worker: bool,
     /// The number of the next segment. A step that failed leaves its numbers unused.
@@ -126,6 +131,8 @@ pub struct Writer {
     pub looked: request::Looked,
     /// What is reserved for a full disk.
     pub ballast: Ballast,
+    /// What background work stumbled over.
+    pub trouble: trouble::Trouble,
     /// What was tried to train.
     pub trained: Mutex<train::Tried>,
     /// Held while a dictionary is trained; no append ever waits for it.

@@ -147,9 +147,10 @@ impl Pass {
                 (piece.column, piece.cell) = (piece.column + 1, 0);
                 continue;
             };
-            piece.cell += 1;
             let hits =
                 self.read(engine, reader, (&piece.policy, column), cell, &piece.customers[cell.customer as usize].1)?;
+            // Not where it could not be read: it may be tried again.
+            piece.cell += 1;
             if !hits.is_empty() {
                 let (customer, subject) = piece.customers[cell.customer as usize].clone();
                 return Ok(Some(Filled { customer, subject, hits }));

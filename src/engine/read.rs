@@ -345,8 +345,12 @@ impl Cell<'_> {
         if head.handle != self.probe.handle {
             return Err(Error::corrupt(path, offset, "a frame stands under another cell's handle"));
         }
-        if !matches!(head.kind, FrameKind::Record | FrameKind::Tombstone) {
-            return Ok(()); // Kinds that later versions give a meaning.
+        match head.kind {
+            FrameKind::Record | FrameKind::Tombstone => {}
+            FrameKind::Chunk => return Ok(()), // Read through its manifest alone.
+            FrameKind::SourceOffset | FrameKind::Amendment => {
+                return Err(Error::corrupt(path, offset, "a frame is of a kind that no cell has in this version"));
+            }
         }
         let at = self.sealers.iter().position(|(opening, _)| *opening == head.opening).unwrap_or_else(|| {
             let key = self.key.get_or_insert_with(|| self.probe.key(self.partition));

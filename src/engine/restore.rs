@@ -10,7 +10,7 @@ use super::dictionaries;
 use super::forget::FENCE_DAYS;
 use super::partitions::Partitions;
 use super::scrub::Scrub;
-use super::sweep::segment_files;
+use super::sweep::files_named;
 use crate::crypto::Digest;
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -165,7 +165,7 @@ fn held(scene: &Scene<'_>) -> HeldCells {
 /// number. One with a number below was merged away, as the ledger knows.
 fn unheard(scene: &Scene<'_>) -> Result<Vec<SegmentFact>> {
     let mut found: BTreeMap<u64, SegmentFact> = BTreeMap::new();
-    for path in segment_files(&**scene.env, scene.root)? {
+    for path in files_named(&**scene.env, scene.root, segment::number)? {
         if let Some(fact) = hear(scene, &path)
             && fact.segment >= scene.state.next_segment
         {

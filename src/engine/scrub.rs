@@ -1,12 +1,12 @@
 //! Scrubbing: the frames of dead cells are dropped by settling and merging, and once they are gone the notes that named
 //! them die as well. Nobody can read those frames; scrubbing keeps the promise that the bytes go too.
 
-use crate::sync::{Arc, RwLock};
+use crate::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::catalog::SegmentSlot;
-use super::{Engine, column, housekeeping, merge};
-use crate::error::Result;
+use super::catalog::{Leaving, SegmentSlot};
+use super::{Engine, column, housekeeping, merge, trouble};
+use crate::error::{Error, Result};
 use crate::format::ledger::{Act, Acts, Effect, Fact};
 use crate::ident::{Handle, PartitionNumber};
 use crate::keyring::{Changes, Keyring};
@@ -19,6 +19,35 @@ pub type DeadCell = (PartitionNumber, Handle);
 struct Dead {
     cells: HashMap<PartitionNumber, HashSet<Handle>>,
     acts: BTreeSet<u64>,
+    /// Acts whose frames are in no file that new readers see, and the files that older ones may still read.
+    leaving: Option<(Vec<u64>, Leaving)>,
+    /// Damaged segments that may hold frames of dead cells: nothing is forced as long as they are there.
+    blocked: Vec<Weak<SegmentSlot>>,
+}
+
+impl Dead {
+    fn add(&mut self, cells: &[DeadCell]) {
+        for (partition, handle) in cells {
+            self.cells.entry(*partition).or_default().insert(*handle);
+        }
+    }
+
+    /// The acts of which frames may stand in files that new readers see.
+    fn standing(&self) -> impl Iterator<Item = &u64> {
+        let leaving = self.leaving.as_ref().map_or(&[][..], |(acts, _)| acts);
+        self.acts.iter().filter(move |act| !leaving.contains(act))
+    }
+}
+
+/// How far scrubbing came.
+#[derive(Debug)]
+pub enum Scrubbed {
+    /// Nothing is left of what is dead.
+    All,
+    /// Nobody new sees what is dead, but somebody still reads the files it stands in. Goes on by itself once they are let go.
+    Read,
+    /// All is done but for segments that are damaged; this is the first of them.
+    Damaged(Error),
 }
 
 /// The dead cells whose frames may still lie around.
@@ -45,78 +74,105 @@ impl Scrub {
 
     /// Adds the cells that died with an act.
     pub fn add(&self, act: u64, cells: &[DeadCell]) {
-        let mut dead = self.0.write().expect("no holder of this lock panics");
+        let mut dead = self.change();
         dead.acts.insert(act);
-        for (partition, handle) in cells {
-            dead.cells.entry(*partition).or_default().insert(*handle);
-        }
+        dead.add(cells);
+    }
+
+    fn look(&self) -> RwLockReadGuard<'_, Dead> {
+        self.0.read().expect("no holder of this lock panics")
+    }
+
+    fn change(&self) -> RwLockWriteGuard<'_, Dead> {
+        self.0.write().expect("no holder of this lock panics")
     }
 
     /// Whether the frames under `handle` are to be dropped.
     pub fn is_dead(&self, partition: PartitionNumber, handle: &Handle) -> bool {
-        let dead = self.0.read().expect("no holder of this lock panics");
+        let dead = self.look();
         dead.cells.get(&partition).is_some_and(|handles| handles.contains(handle))
     }
 
     /// Whether any frames of a partition are to be dropped.
     pub fn has_partition(&self, partition: PartitionNumber) -> bool {
-        self.0.read().expect("no holder of this lock panics").cells.contains_key(&partition)
+        self.look().cells.contains_key(&partition)
     }
 
     /// The acts that wait to be scrubbed.
     pub fn acts(&self) -> Vec<u64> {
-        self.0.read().expect("no holder of this lock panics").acts.iter().copied().collect()
+        self.look().acts.iter().copied().collect()
     }
 
     fn by_partition(&self) -> BTreeMap<PartitionNumber, Vec<Handle>> {
-        let dead = self.0.read().expect("no holder of this lock panics");
+        let dead = self.look();
         dead.cells.iter().map(|(partition, handles)| (*partition, handles.iter().copied().collect())).collect()
-    }
-
-    fn clear(&self) {
-        *self.0.write().expect("no holder of this lock panics") = Dead::default();
     }
 }
 
 /// Dead bytes are dropped by force once they are this old; until then they go with ordinary merges.
 const FORCE_AFTER_DAYS: i64 = 60;
 
-/// Whether the oldest erasure that waits to be scrubbed has waited long enough. The promise is 90 days.
+/// Whether there is anything to do: the oldest erasure that waits to be scrubbed has waited long enough (the promise is 90
+/// days), or the last reader of what was scrubbed has gone.
 pub fn is_due(engine: &Engine) -> bool {
     let now = engine.trusted.now(&*engine.env);
-    let acts = engine.scrub.acts();
     let ledger = engine.ledger();
-    acts.iter().any(|number| match ledger.state().acts.by_number.get(number) {
+    let is_old = |number: &u64| match ledger.state().acts.by_number.get(number) {
         Some(state) => state.intended.plus_seconds(FORCE_AFTER_DAYS * 86_400) <= now,
         // When it was is lost with a part of the ledger.
         None => true,
-    })
+    };
+    let dead = engine.scrub.look();
+    let is_blocked = dead.blocked.iter().any(|slot| slot.strong_count() > 0);
+    dead.leaving.as_ref().is_some_and(|(_, leaving)| leaving.is_let_go()) || !is_blocked && dead.standing().any(is_old)
 }
 
-/// Drops every dead frame there is, then the notes. Housekeeping must be held.
+/// Drops every dead frame there is, then, once nobody reads the files they stood in, the notes. Housekeeping must be held.
 ///
 /// # Errors
 /// The first step that fails; doing it again goes on from there.
-pub fn scrub(engine: &Engine, done: &mut Maintenance) -> Result<()> {
+pub fn scrub(engine: &Engine, done: &mut Maintenance) -> Result<Scrubbed> {
+    bury(engine)?;
     let acts = engine.scrub.acts();
     if acts.is_empty() {
-        return Ok(());
+        return Ok(Scrubbed::All);
+    }
+    if engine.scrub.look().standing().next().is_none() {
+        return Ok(Scrubbed::Read);
     }
     // Settling leaves dead frames behind; once the notes are gone nothing would.
     housekeeping::settle_everything(engine, done)?;
+    let mut damage = None;
     for (partition, handles) in engine.scrub.by_partition() {
         for slot in engine.catalog.snapshot().segments(partition) {
-            if holds_any(engine, slot, &handles)? {
-                merge::merge(engine, partition, vec![slot.clone()], done)?;
-            }
+            damage = damage.or(drop_from(engine, (partition, slot), &handles, done)?.err());
         }
     }
-    column::trim(engine, done)?;
+    let held = column::trim(engine, done)?;
+    if let Some(error) = damage.or(held) {
+        engine.scrub.change().blocked = engine.writer()?.trouble.slots();
+        return Ok(Scrubbed::Damaged(error));
+    }
+    engine.scrub.change().leaving = Some((acts, engine.catalog.leaving()));
+    bury(engine)?;
+    match engine.scrub.look().leaving.is_none() {
+        true => Ok(Scrubbed::All),
+        false => Ok(Scrubbed::Read),
+    }
+}
+
+/// Puts on record that nothing is left of the acts whose files are gone, after the notes that named their cells.
+fn bury(engine: &Engine) -> Result<()> {
     engine.catalog.sweep()?;
-    let mut changes = Changes::new();
+    let acts = match &engine.scrub.look().leaving {
+        Some((acts, leaving)) if leaving.is_gone() => acts.clone(),
+        _ => return Ok(()),
+    };
+    let (mut changes, mut left) = (Changes::new(), Dead::default());
     engine.keyring.walk_notes(&mut |key, note| {
-        if acts.contains(&note.act) {
-            changes.insert(key, None);
+        match acts.contains(&note.act) {
+            true => drop(changes.insert(key, None)),
+            false => left.add(&note.cells),
         }
         Ok(())
     })?;
@@ -127,8 +183,26 @@ pub fn scrub(engine: &Engine, done: &mut Maintenance) -> Result<()> {
     let scrubbed = |number: &u64| Fact::Effected { number: *number, effect: Effect::Scrubbed };
     let facts: Vec<Fact> = acts.iter().filter(known).map(scrubbed).collect();
     engine.record(&facts)?;
-    engine.scrub.clear();
+    let mut dead = engine.scrub.change();
+    left.acts = dead.acts.iter().filter(|act| !acts.contains(act)).copied().collect();
+    left.blocked = std::mem::take(&mut dead.blocked);
+    *dead = left;
     Ok(())
+}
+
+/// Drops the frames of dead cells from a segment that has any. Damage in it is noted and comes back inside.
+fn drop_from(
+    engine: &Engine,
+    (partition, slot): (PartitionNumber, &Arc<SegmentSlot>),
+    handles: &[Handle],
+    done: &mut Maintenance,
+) -> Result<Result<(), Error>> {
+    let slots = std::slice::from_ref(slot);
+    match trouble::noted(engine, slots, holds_any(engine, slot, handles))? {
+        Ok(true) => merge::attempt(engine, partition, slots.to_vec(), done),
+        Ok(false) => Ok(Ok(())),
+        Err(error) => Ok(Err(error)),
+    }
 }
 
 fn holds_any(engine: &Engine, slot: &Arc<SegmentSlot>, handles: &[Handle]) -> Result<bool> {

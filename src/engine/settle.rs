@@ -6,6 +6,7 @@
 use crate::sync::Arc;
 use crate::sync::atomic::Ordering;
 use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
 
 use super::catalog::{JournalFile, SegmentSlot};
 use super::merge::{fact, share};
@@ -23,6 +24,8 @@ use crate::segment::{self, SegmentWriter, Written};
 
 /// Segments that are synced together: each is an open file.
 const AT_ONCE: usize = 64;
+/// A journal file that is full, and whose first group is younger than this, is of somebody who loads in bulk.
+const BULK: Duration = Duration::from_secs(10);
 
 /// Settles one journal file of which nothing more will be written. Its groups beyond `end` bytes are ignored, and so
 /// are frames that nobody can read any more: those of expired partitions, but for held cells, and of dead cells.
@@ -51,6 +54,13 @@ pub fn settle(engine: &Engine, file: &Arc<JournalFile>, done: &mut Maintenance) 
     engine.env.remove_file(&file.path).map_err(|error| Error::io("remove a settled journal file", &file.path, error))
 }
 
+/// Whether the file was filled so fast that nobody will read soon what is in it, but for little: then segments are not to
+/// take the page cache from others, nor the time of copying them there.
+fn is_bulk(engine: &Engine, file: &JournalFile) -> bool {
+    let age = file.begun.map(|begun| engine.env.monotonic().saturating_sub(begun));
+    file.end() >= journal::JOURNAL_FULL && age.is_some_and(|age| age < BULK)
+}
+
 /// Writes one partition's frames as a segment.
 fn write_segment(
     engine: &Engine,
@@ -65,7 +75,11 @@ fn write_segment(
     let path = segment::path(&engine.root, &id, number);
     let salts = vec![(file.opening, file.salt)];
     let head = SegmentHead { store: engine.store, partition, id: id.clone(), number, salts };
-    let mut writer = SegmentWriter::create(engine.env.clone(), &path, head)?;
+    let env = engine.env.clone();
+    let mut writer = match is_bulk(engine, file) {
+        true => SegmentWriter::create_direct(env, &path, head),
+        false => SegmentWriter::create(env, &path, head),
+    }?;
     for frame in &frames {
         writer.push(frame)?;
     }
@@ -131,5 +145,6 @@ fn publish(engine: &Engine, file: &Arc<JournalFile>, end: u64, facts: Vec<Segmen
             view.segments.entry(slot.fact.partition).or_default().push(slot);
         }
     });
+    engine.catalog.depart(file);
     Ok(())
 }

@@ -34,23 +34,14 @@ pub fn sweep(engine: &Engine) -> Result<u64> {
     Ok(swept)
 }
 
-/// Every segment file below the store's directory, named by a fact or not.
+/// Every file among the segments whose name has a number, as `number` reads it: all segments or all dictionaries, named by
+/// a fact or not.
 ///
 /// # Errors
 /// What the operating system answers.
-pub fn segment_files(env: &dyn Env, root: &Path) -> Result<Vec<PathBuf>> {
+pub fn files_named<T>(env: &dyn Env, root: &Path, number: fn(&str) -> Option<T>) -> Result<Vec<PathBuf>> {
     let mut files = files(env, &directories(env, root)?)?;
-    files.retain(|path| path.file_name().and_then(|name| name.to_str()).and_then(segment::number).is_some());
-    Ok(files)
-}
-
-/// Every dictionary file below the store's directory, named by a fact or not.
-///
-/// # Errors
-/// What the operating system answers.
-pub fn dictionary_files(env: &dyn Env, root: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = files(env, &directories(env, root)?)?;
-    files.retain(|path| path.file_name().and_then(|name| name.to_str()).and_then(dictionaries::id_of).is_some());
+    files.retain(|path| path.file_name().and_then(|name| name.to_str()).and_then(number).is_some());
     Ok(files)
 }
 

@@ -8,17 +8,15 @@ use std::time::Duration;
 
 use super::Engine;
 use super::catalog::{Snapshot, Totals};
-use super::cells::probes;
 use super::dictionaries::{Dictionaries, publish};
 use super::partitions::Partition;
-use super::read::{CellReader, Hit, order};
-use super::visible::{covers, shown};
-use crate::compress::{self, LEVEL, Sample, Training};
+use super::sample::{Allowance, Sampling, is_free};
+use crate::compress::{self, Dictionary, Sample, Trained, Training};
 use crate::error::Result;
 use crate::format::dictionary::Provenance;
 use crate::format::ledger::State;
 use crate::ident::{CustomerId, PartitionId, PartitionNumber, Stream};
-use crate::keyring::{CustomerEntry, CustomerState};
+use crate::policy::Policy;
 use crate::record::Record;
 use crate::report::Training as Report;
 use crate::sync::Arc;
@@ -32,9 +30,6 @@ const SIZE_LIMIT: usize = 64 << 10;
 const SIZE_LEAST: usize = 2 << 10;
 /// A dictionary is at most one such part of what its partition is expected to take in, in bytes of bodies.
 const SHARE: u64 = 50;
-/// What is sampled of a stream, and of one customer, in bytes of bodies.
-const SAMPLE_BYTES: usize = 8 << 20;
-const CUSTOMER_BYTES: usize = 64 << 10;
 /// How often it is looked whether a stream is due.
 const LOOK: Duration = Duration::from_secs(1);
 /// A day's rate is believed for so many days ahead.
@@ -101,6 +96,7 @@ pub fn due(engine: &Engine, must: bool) -> Option<Due> {
         return None;
     }
     tried.looked = Some(now);
+    known(engine.ledger().state())?;
     let totals = totals(engine, &engine.catalog.snapshot());
     let mut streams: HashMap<Stream, Vec<(Arc<Partition>, Totals)>> = HashMap::new();
     for (number, totals) in totals {
@@ -187,19 +183,33 @@ fn expected(id: &PartitionId, totals: &Totals) -> u64 {
     (totals.raw_bytes / so_far).saturating_mul(whole.min(so_far * FORESIGHT)).max(totals.raw_bytes)
 }
 
+/// What must not change between the first look at a record and the moment a dictionary becomes visible: the acts so far,
+/// and the policy. None while an act is under way, which readers may not know of yet.
+fn known(state: &State) -> Option<(u64, u32)> {
+    state.acts.pending().next().is_none().then(|| (state.acts.next(), state.policy.0))
+}
+
 /// Trains `due` and makes what comes of it visible, if it is worth it. `stop` is asked now and then.
 ///
 /// # Errors
 /// What the operating system, the keyring or the ledger answers when it is published.
 pub fn train(engine: &Engine, due: &Due, stop: &dyn Fn() -> bool) -> Result<Option<Report>> {
     let _one_at_a_time = engine.writer()?.training.lock().expect("no holder of this lock panics");
-    let known = |state: &State| (state.acts.next(), state.policy.0);
-    let before = known(engine.ledger().state());
-    let stale = |state: &State| known(state) != before;
+    // Before anything is looked at: whoever is let go of from here on is noticed at the end.
+    let Some(before) = known(engine.ledger().state()) else { return Ok(None) };
     let stop = || stop() || engine.fences.has_partition(due.target.number);
-    let Some(bodies) = sample(engine, due, &stop) else { return Ok(None) };
-    let samples: Vec<Sample<'_>> = bodies.iter().map(|(customer, body)| Sample { customer: *customer, body }).collect();
-    make(engine, &due.target, &samples, due.size, &stop, &stale)
+    let mut sampling = Sampling::new(engine);
+    sampling.walk(&due.partitions, &stop);
+    if stop() {
+        return Ok(None);
+    }
+    let dictionaries = &engine.catalog.dictionaries;
+    let old = match dictionaries.current(&*engine.env, &engine.root, &due.target) {
+        Some((_, old)) => Some(old),
+        None => dictionaries.newest_prepared(engine, &due.stream),
+    };
+    let Some(made) = make(engine, &sampling.samples(), due.size, old.as_deref(), &stop)? else { return Ok(None) };
+    reveal(engine, &due.target, made, &|state| known(state) != Some(before))
 }
 
 /// Trains the streams of `records`, which are not in the store yet, where they have no dictionary: each for the partition
@@ -208,179 +218,117 @@ pub fn train(engine: &Engine, due: &Due, stop: &dyn Fn() -> bool) -> Result<Opti
 /// # Errors
 /// As [`train`].
 pub fn train_from(engine: &Engine, records: &[Record], stop: &dyn Fn() -> bool) -> Result<Vec<Report>> {
+    let _one_at_a_time = engine.writer()?.training.lock().expect("no holder of this lock panics");
+    // Before anybody is looked up: whoever is let go of from here on is noticed at the end.
+    let Some(before) = known(engine.ledger().state()) else { return Ok(Vec::new()) };
+    let stale = |state: &State| known(state) != Some(before);
     let (policy, now) = (engine.policy(), engine.now());
-    let mut streams: BTreeMap<&Stream, Vec<(&Record, PartitionId)>> = BTreeMap::new();
+    let mut streams: BTreeMap<&Stream, Option<Intake<'_>>> = BTreeMap::new();
     for record in records {
-        let wanted = policy.dictionary(&record.stream);
-        let lacks = engine.catalog.dictionaries.newest(&record.stream).is_none();
-        if wanted
-            && lacks
-            && let Ok(length) = policy.admits(&record.stream, record.at, now)
-            && is_free(engine, &record.customer)?
-        {
-            let id = PartitionId::holding(record.stream.clone(), record.at, length);
-            streams.entry(&record.stream).or_default().push((record, id));
+        if stop() {
+            return Ok(Vec::new());
+        }
+        let intake = streams.entry(&record.stream).or_insert_with(|| {
+            let wanted = policy.dictionary(&record.stream);
+            let lacks = engine.catalog.dictionaries.newest(&record.stream).is_none();
+            (wanted && lacks).then(Intake::default)
+        });
+        if let Some(intake) = intake {
+            intake.take(engine, record, &policy, now)?;
         }
     }
     let mut reports = Vec::new();
-    for records in streams.into_values() {
-        reports.extend(train_stream(engine, &records, stop)?);
+    for intake in streams.into_values().flatten() {
+        let size = size(intake.partitions.iter());
+        let target = intake.partitions.iter().max_by_key(|(_, totals)| totals.raw_bytes);
+        let (Some(size), Some((target, _))) = (size, target) else { continue };
+        let Some(made) = make(engine, &intake.samples, size, None, stop)? else { continue };
+        if stale(engine.ledger().state()) {
+            break;
+        }
+        let (target, _) = engine.partitions.use_partition(&engine.keyring, target)?;
+        reports.extend(reveal(engine, &target, made, &stale)?);
     }
     Ok(reports)
 }
 
-fn train_stream(
-    engine: &Engine,
-    records: &[(&Record, PartitionId)],
-    stop: &dyn Fn() -> bool,
-) -> Result<Option<Report>> {
-    let mut partitions: BTreeMap<&PartitionId, Totals> = BTreeMap::new();
-    let mut numbers = HashMap::new();
-    let mut samples = Vec::new();
-    for (record, id) in records {
+/// What of the records that are going to be appended to one stream is trained from.
+#[derive(Default)]
+struct Intake<'r> {
+    /// What the partitions are going to hold.
+    partitions: BTreeMap<PartitionId, Totals>,
+    samples: Vec<Sample<'r>>,
+    numbers: HashMap<&'r CustomerId, u64>,
+    allowance: Allowance,
+}
+
+impl<'r> Intake<'r> {
+    fn take(&mut self, engine: &Engine, record: &'r Record, policy: &Policy, now: Timestamp) -> Result<()> {
+        let Ok(length) = policy.admits(&record.stream, record.at, now) else { return Ok(()) };
         let span = Some((record.at.day(), record.at.day()));
         let raw_bytes = record.body.len() as u64;
-        partitions.entry(id).or_default().add(&Totals { records: 1, chunks: 0, raw_bytes, frame_bytes: 0, span });
-        let next = numbers.len() as u64;
-        let customer = *numbers.entry(&record.customer).or_insert(next);
-        samples.push(Sample { customer, body: &record.body });
+        let id = PartitionId::holding(record.stream.clone(), record.at, length);
+        let totals = Totals { records: 1, chunks: 0, raw_bytes, frame_bytes: 0, span };
+        self.partitions.entry(id).or_default().add(&totals);
+        if self.allowance.is_used_up() {
+            return Ok(());
+        }
+        let customer = match self.numbers.get(&record.customer) {
+            Some(customer) => *customer,
+            None => {
+                if engine.keyring.customer(&record.customer)?.is_some_and(|found| !is_free(engine, &found.entry)) {
+                    return Ok(());
+                }
+                let next = self.numbers.len() as u64;
+                *self.numbers.entry(&record.customer).or_insert(next)
+            }
+        };
+        let part = self.allowance.take(customer, &record.body);
+        self.samples.extend(part.map(|body| Sample { customer, body }));
+        Ok(())
     }
-    let size = size(partitions.iter().map(|(id, totals)| (*id, totals)));
-    let target = partitions.iter().max_by_key(|(_, totals)| totals.raw_bytes);
-    let (Some(size), Some((id, _))) = (size, target) else { return Ok(None) };
-    let known = |state: &State| (state.acts.next(), state.policy.0);
-    let before = known(engine.ledger().state());
-    let (target, _) = engine.partitions.use_partition(&engine.keyring, id)?;
-    make(engine, &target, &samples, size, stop, &|state| known(state) != before)
 }
 
-/// Whether a customer has not been erased, as far as anybody knows.
-fn is_free(engine: &Engine, customer: &CustomerId) -> Result<bool> {
-    let found = engine.keyring.customer(customer)?;
-    Ok(found.is_none_or(|found| {
-        found.entry.state == CustomerState::Living && !engine.fences.has_subject(&found.entry.subject)
-    }))
+/// A dictionary that is worth it, and how many customers and records it was sampled from.
+struct Made {
+    trained: Trained,
+    customers: u64,
+    records: u64,
 }
 
-/// Trains, judges and publishes.
+/// Trains, and judges whether it takes more than 3 % off what the `old` dictionary, or none, makes of the records of
+/// customers who were held out.
 fn make(
     engine: &Engine,
-    target: &Partition,
     samples: &[Sample<'_>],
     size: usize,
+    old: Option<&Dictionary>,
     stop: &dyn Fn() -> bool,
-    stale: &dyn Fn(&State) -> bool,
-) -> Result<Option<Report>> {
+) -> Result<Option<Made>> {
     let threshold = engine.writer()?.tuning.train_at;
-    let customers: HashSet<u64> = samples.iter().map(|sample| sample.customer).collect();
-    if customers.len() < threshold.customers.max(K) {
+    let customers = samples.iter().map(|sample| sample.customer).collect::<HashSet<_>>().len();
+    if customers < threshold.customers.max(K) {
         return Ok(None);
     }
-    let Some(trained) = compress::train(samples, &Training { k: K, size, level: LEVEL }, stop) else { return Ok(None) };
-    if !is_better(engine, target, samples, (trained.plain_bytes, trained.with_bytes), &trained.dictionary) {
-        return Ok(None);
-    }
-    let (plain_bytes, with_bytes) = (trained.plain_bytes, trained.with_bytes);
+    let Some(trained) = compress::train(samples, &Training { k: K, size }, stop) else { return Ok(None) };
+    let before = old.map_or(trained.plain_bytes, |old| compress::measure(samples, Some(old)));
+    let is_better = trained.with_bytes.saturating_mul(100) < before.saturating_mul(97);
+    let (customers, records) = (customers as u64, samples.len() as u64);
+    Ok(is_better.then_some(Made { trained, customers, records }))
+}
+
+/// Publishes what was made, unless the state makes it `stale`.
+fn reveal(engine: &Engine, target: &Partition, made: Made, stale: &dyn Fn(&State) -> bool) -> Result<Option<Report>> {
+    let Made { trained: Trained { dictionary, plain_bytes, with_bytes }, customers, records } = made;
     let provenance = Provenance { trained: engine.now(), origin: target.number, plain_bytes, with_bytes };
-    let published = publish(engine, target, &trained.dictionary, provenance, stale)?;
+    let published = publish(engine, target, &dictionary, provenance, stale)?;
     Ok(published.then(|| Report {
         stream: target.id.stream.clone(),
         partition: target.id.clone(),
-        bytes: trained.dictionary.bytes().len() as u64,
-        customers: customers.len() as u64,
-        records: samples.len() as u64,
+        bytes: dictionary.bytes().len() as u64,
+        customers,
+        records,
         plain_bytes,
         with_bytes,
     }))
-}
-
-/// Whether a new dictionary takes more than 3 % off what the one in use, or none, makes of the same records.
-fn is_better(
-    engine: &Engine,
-    target: &Partition,
-    samples: &[Sample<'_>],
-    (plain, with): (u64, u64),
-    new: &compress::Dictionary,
-) -> bool {
-    let gains = |before: u64, after: u64| after.saturating_mul(100) < before.saturating_mul(97);
-    let dictionaries = &engine.catalog.dictionaries;
-    let old = match dictionaries.current(&*engine.env, &engine.root, target) {
-        Some((_, old)) => Some(old),
-        None => dictionaries.newest_prepared(engine, &target.id.stream),
-    };
-    let Some(old) = old else { return gains(plain, with) };
-    let (mut before, mut after, mut out) = (0, 0, Vec::new());
-    // A sample of the sample, spread over all of it.
-    for sample in samples.iter().step_by((samples.len() / 1_000).max(1)) {
-        for (dictionary, sum) in [(&*old, &mut before), (new, &mut after)] {
-            out.clear();
-            let smaller = compress::compress_into(sample.body, Some(dictionary), &mut out);
-            *sum += if smaller { out.len() as u64 } else { sample.body.len() as u64 };
-        }
-    }
-    gains(before, after)
-}
-
-/// Bodies of living customers, each with a number for its customer: a bounded part, of many customers. What cannot be
-/// read is left out; whoever reads it is told.
-fn sample(engine: &Engine, due: &Due, stop: &dyn Fn() -> bool) -> Option<Vec<(u64, Vec<u8>)>> {
-    let snapshot = engine.catalog.snapshot();
-    let mut bodies = Vec::new();
-    let mut bytes = 0;
-    for partition in &due.partitions {
-        let walked = engine.keyring.walk_customers(&mut |customer| {
-            if bytes < SAMPLE_BYTES && covers(customer, partition) && !stop() {
-                let taken = of_customer(engine, &snapshot, customer, partition);
-                bytes += taken.iter().map(Vec::len).sum::<usize>();
-                bodies.extend(taken.into_iter().map(|body| (fingerprint(customer), body)));
-            }
-            Ok(())
-        });
-        if walked.is_err() || bytes >= SAMPLE_BYTES {
-            break;
-        }
-    }
-    (!stop()).then_some(bodies)
-}
-
-/// A number for a customer, the same in all partitions.
-fn fingerprint(customer: &CustomerEntry) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = *customer.subject.as_bytes();
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
-}
-
-/// What may be sampled of one customer in one partition: nothing restricted, hidden or redacted.
-fn of_customer(
-    engine: &Engine,
-    snapshot: &Snapshot,
-    customer: &CustomerEntry,
-    partition: &Arc<Partition>,
-) -> Vec<Vec<u8>> {
-    if customer.state != CustomerState::Living || engine.fences.has_subject(&customer.subject) {
-        return Vec::new();
-    }
-    let mut free = customer.duplicate();
-    free.secrets.retain(|secret| !secret.restricted);
-    let reader = CellReader::new(&engine.catalog, snapshot, engine.store);
-    let (policy, now) = (engine.policy(), engine.now());
-    let shown = shown(&policy, partition, now);
-    let mut hits: Vec<Hit> = Vec::new();
-    for probe in probes(&engine.store, &free, partition) {
-        if reader.read(partition, &probe, &|at| shown(at), &mut hits).is_err() {
-            return Vec::new();
-        }
-    }
-    order(&mut hits);
-    let mut left = CUSTOMER_BYTES;
-    let bodies = hits.into_iter().filter_map(|hit| hit.into_record(&customer.id).ok()).map(|record| record.body);
-    // A large body stays where it is.
-    let bodies = bodies.filter(|body| !body.is_empty());
-    bodies
-        .take_while(|body| {
-            let fits = body.len() <= left;
-            left = left.saturating_sub(body.len());
-            fits
-        })
-        .map(|body| body.to_vec())
-        .collect()
 }

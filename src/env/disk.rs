@@ -9,12 +9,13 @@ use std::ops::Deref;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{Advice, CWD, FallocateFlags, RenameFlags};
+use rustix::fs::{Advice, CWD, FallocateFlags, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::{DirEntry, Env, File, Lock, Map, Medium, Metadata, OpenMode};
+use super::{BLOCK, DirEntry, Env, File, Lock, Map, Medium, Metadata, OpenMode};
 use crate::window::Timestamp;
 
 /// The machine this process runs on.
@@ -38,28 +39,71 @@ impl Default for Disk {
 }
 
 #[derive(Debug)]
-struct DiskFile(fs::File);
+struct DiskFile {
+    file: fs::File,
+    /// Whether it passes the page cache by, as yet.
+    direct: AtomicBool,
+}
+
+impl DiskFile {
+    fn new(file: fs::File) -> Self {
+        DiskFile { file, direct: AtomicBool::new(false) }
+    }
+
+    /// Has it pass the page cache by, where its file system can do that.
+    fn bypass(&self) {
+        let flags = rustix::fs::fcntl_getfl(&self.file);
+        let set = flags.and_then(|flags| rustix::fs::fcntl_setfl(&self.file, flags | OFlags::DIRECT));
+        self.direct.store(set.is_ok(), Ordering::Release);
+    }
+
+    /// Makes it a file like any other, for good: a call that overtakes this one is right either way.
+    fn stay(&self) -> io::Result<()> {
+        if self.direct.load(Ordering::Acquire) {
+            let flags = rustix::fs::fcntl_getfl(&self.file)?;
+            rustix::fs::fcntl_setfl(&self.file, flags.difference(OFlags::DIRECT))?;
+            self.direct.store(false, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Writes the whole blocks at the front of `data`; `None` where there is none, or the disk wants larger ones.
+    fn write_blocks(&self, data: &[u8], offset: u64) -> Option<io::Result<usize>> {
+        let count = data.len() / BLOCK * BLOCK;
+        let aligned = offset.is_multiple_of(BLOCK as u64) && data.as_ptr().align_offset(BLOCK) == 0;
+        if !aligned || count == 0 || !self.direct.load(Ordering::Acquire) {
+            return None;
+        }
+        let written = self.file.write_at(&data[..count], offset);
+        Some(written).filter(|written| !matches!(written, Err(error) if error.kind() == io::ErrorKind::InvalidInput))
+    }
+}
 
 impl File for DiskFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buffer, offset)
+        self.stay()?;
+        self.file.read_at(buffer, offset)
     }
 
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<usize> {
-        self.0.write_at(data, offset)
+        if let Some(written) = self.write_blocks(data, offset) {
+            return written;
+        }
+        self.stay()?;
+        self.file.write_at(data, offset)
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
         let end = offset.checked_add(len).ok_or(io::ErrorKind::InvalidInput)?;
-        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), offset, len) {
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), offset, len) {
             // File systems that cannot reserve still grow the file; commits there pay for new blocks.
             Err(Errno::OPNOTSUPP | Errno::NOSYS) if self.len()? < end => self.set_len(end),
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
@@ -68,11 +112,11 @@ impl File for DiskFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn drop_cache(&self) {
-        let _ = rustix::fs::fadvise(&self.0, 0, None, Advice::DontNeed);
+        let _ = rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed);
     }
 }
 
@@ -102,9 +146,13 @@ impl Env for Disk {
         let file = fs::OpenOptions::new()
             .read(true)
             .write(mode != OpenMode::Read)
-            .create_new(mode == OpenMode::CreateNew)
+            .create_new(matches!(mode, OpenMode::CreateNew | OpenMode::CreateDirect))
             .open(path)?;
-        Ok(Arc::new(DiskFile(file)))
+        let file = DiskFile::new(file);
+        if mode == OpenMode::CreateDirect {
+            file.bypass();
+        }
+        Ok(Arc::new(file))
     }
 
     fn map(&self, path: &Path) -> io::Result<Box<dyn Map<Target = [u8]>>> {
@@ -222,7 +270,7 @@ fn medium_of(magic: u32) -> Medium {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::{create_dirs, publish_new, read_exact_at, read_file, write_all_at};
+    use crate::env::{Blocks, create_dirs, publish_new, read_exact_at, read_file, write_all_at};
 
     #[test]
     fn files_grow_shrink_and_keep_what_is_written() {
@@ -248,6 +296,50 @@ mod tests {
         let reader = disk.open(&path, OpenMode::Read).unwrap();
         assert!(reader.write_at(b"x", 0).is_err());
         assert_eq!(disk.map(&path).unwrap().len(), 9_999);
+    }
+
+    #[test]
+    fn a_file_past_the_page_cache_holds_what_was_written_however_it_was() {
+        // In the build directory: where temporary files are in memory, nothing passes by.
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let disk = Disk::new();
+        let path = dir.path().join("a");
+        let file = disk.open(&path, OpenMode::CreateDirect).unwrap();
+        assert_eq!(disk.open(&path, OpenMode::CreateDirect).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        let mut blocks = Blocks::with_room(9 * BLOCK);
+        let mut expected = Vec::new();
+        for (step, length) in [3 * BLOCK, BLOCK, 2 * BLOCK + 5, 7, BLOCK - 12, 5 * BLOCK].into_iter().enumerate() {
+            blocks.take_front(usize::MAX);
+            blocks.extend_from_slice(&vec![step as u8 + 1; length]);
+            write_all_at(&*file, &blocks, expected.len() as u64).unwrap();
+            expected.extend_from_slice(&blocks);
+        }
+        file.sync_data().unwrap();
+        assert_eq!(file.len().unwrap(), expected.len() as u64);
+        let mut read = vec![0; expected.len() - 3];
+        read_exact_at(&*file, &mut read, 3).unwrap();
+        assert_eq!(read, expected[3..]);
+        assert_eq!(read_file(&disk, &path, 1 << 20).unwrap(), expected);
+    }
+
+    #[test]
+    fn whole_blocks_pass_and_nothing_else() {
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let made = fs::File::create_new(dir.path().join("a")).unwrap();
+        let file = DiskFile::new(made);
+        file.bypass();
+        if !file.direct.load(Ordering::Acquire) {
+            return; // The file system here cannot do it, which is what the store has to live with as well.
+        }
+        let mut blocks = Blocks::with_room(3 * BLOCK);
+        blocks.extend_from_slice(&[7; 2 * BLOCK + 9]);
+        assert!(file.write_blocks(&blocks, 1).is_none(), "of another offset");
+        assert!(file.write_blocks(&blocks[8..], 0).is_none(), "of other memory");
+        assert!(file.write_blocks(&blocks[..BLOCK - 1], 0).is_none(), "not whole");
+        assert_eq!(file.write_blocks(&blocks, 0).unwrap().unwrap(), 2 * BLOCK);
+        assert_eq!(file.write_at(&blocks[2 * BLOCK..], 2 * BLOCK as u64).unwrap(), 9);
+        assert!(file.write_blocks(&blocks, 0).is_none(), "it is a file like any other now");
+        assert_eq!(file.len().unwrap(), 2 * BLOCK as u64 + 9);
     }
 
     #[test]

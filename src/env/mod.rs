@@ -6,6 +6,7 @@
 //! above know which file and which step, and say so.
 
 mod ahead;
+mod blocks;
 pub mod disk;
 #[cfg(feature = "simulation")]
 pub mod sim;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use crate::window::Timestamp;
 
 pub use ahead::ReadAhead;
+pub use blocks::{BLOCK, Blocks};
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,9 @@ pub enum OpenMode {
     Write,
     /// For reading and writing; it must not exist.
     CreateNew,
+    /// The same, and what is written in whole blocks (offset, length and memory a multiple of [`BLOCK`]) need not stay in
+    /// the page cache. Whoever writes anything else, or reads, has a file like any other from then on.
+    CreateDirect,
 }
 
 /// One name in a directory.

@@ -25,8 +25,16 @@ impl Follower {
     /// # Errors
     /// As [`super::scan`].
     pub fn open(env: &dyn Env, path: &Path) -> Result<Self> {
+        let file = env.open(path, OpenMode::Read).map_err(|error| Error::io("read the journal", path, error))?;
+        Follower::over(file, path)
+    }
+
+    /// The same for a file that is open already, and may be unlinked by now.
+    ///
+    /// # Errors
+    /// As [`Follower::open`].
+    pub fn over(file: Arc<dyn File>, path: &Path) -> Result<Self> {
         let failed = |error| Error::io("read the journal", path, error);
-        let file = env.open(path, OpenMode::Read).map_err(failed)?;
         let mut ahead = ReadAhead::new(Arc::clone(&file), JOURNAL_HEAD_BYTES).map_err(failed)?;
         let head = decode_head(path, ahead.get(0, JOURNAL_HEAD_BYTES).map_err(failed)?)?;
         Ok(Follower { file, path: path.to_path_buf(), head, offset: JOURNAL_HEAD_BYTES as u64 })

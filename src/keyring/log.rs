@@ -113,6 +113,12 @@ impl Log {
         pending.start + pending.buffer.len() as u64
     }
 
+    /// Up to where everything has been written out, to every mirror.
+    pub fn written(&self) -> u64 {
+        let pending = locked(&self.pending);
+        pending.flying.as_ref().map_or(pending.start, |(start, _)| *start)
+    }
+
     /// Bytes that wait to be written.
     pub fn waiting(&self) -> usize {
         locked(&self.pending).buffer.len()

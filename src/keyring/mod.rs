@@ -51,7 +51,7 @@ use crate::window::{Timestamp, Window};
 pub use self::custodian::{CommandCustodian, Custodian, Evidence, FileCustodian, OpeningToken, Registration};
 pub use self::opening::register_opening;
 pub use self::rewrite::Changes;
-pub use self::verify::verify;
+pub use self::verify::{KeyringCheck, verify};
 pub use crate::format::keyring_column::{Column, NOTE_CELLS_LIMIT, PartitionEntry, Remnant, ScrubNote};
 pub use crate::format::keyring_entry::{CustomerEntry, CustomerState, Secret, SecretScope, StreamUse};
 pub use crate::format::keyring_hold::{HoldEntry, MATTER_LIMIT, REASON_LIMIT};

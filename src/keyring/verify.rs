@@ -1,13 +1,14 @@
 //! Checking a keyring without changing it: every checksum without any key, or every node and entry with them.
 
+use crate::sync::Arc;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Keyring;
-use super::log::locked;
+use super::log::{locked, log_path};
 use super::open::log_number;
 use super::roots::SLOTS;
-use crate::env::{self, Env, OpenMode};
+use super::{Access, Keyring};
+use crate::env::{self, Env, File, OpenMode};
 use crate::error::{Error, Result};
 use crate::format::access::MonthKey;
 use crate::format::bytes::is_zero;
@@ -17,6 +18,9 @@ use crate::format::keyring_entry::CustomerEntry;
 use crate::format::keyring_hold::HoldEntry;
 use crate::format::keyring_root::{OPENING_HALF_BYTES, OpeningIntent, RootSlot, SLOT_BYTES};
 use crate::report::Damage;
+
+/// How often a reader looks at what the writer may just be writing, before it calls that damaged.
+const LOOKS: usize = 5;
 
 /// What a keyless check saw.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,9 +48,33 @@ pub struct DeepCheck {
     pub mended: u64,
 }
 
+/// A log, and how many bytes of it are to be checked.
+type Opened = io::Result<(u64, Arc<dyn File>)>;
+
 impl KeyringCheck {
     fn damage(&mut self, path: &Path, offset: u64, what: impl Into<String>) {
         self.damage.push(Damage { path: path.to_path_buf(), offset: Some(offset), what: what.into() });
+    }
+
+    /// Checks an open log as far as is said with it.
+    fn log(&mut self, path: &Path, opened: Opened) {
+        self.files += 1;
+        if let Err(error) = opened.and_then(|(length, file)| check_log(&*file, path, length, self)) {
+            self.damage.push(Damage { path: path.to_path_buf(), offset: None, what: error.to_string() });
+        }
+    }
+
+    fn small_files(&mut self, env: &dyn Env, dir: &Path) {
+        for (name, length) in
+            SLOTS.map(|name| (name, SLOT_BYTES)).into_iter().chain([("opening", OPENING_HALF_BYTES * 2)])
+        {
+            let path = dir.join(name);
+            self.files += 1;
+            match env::read_file(env, &path, length as u64) {
+                Ok(bytes) => check_small(&path, &bytes, self),
+                Err(error) => self.damage.push(Damage { path, offset: None, what: error.to_string() }),
+            }
+        }
     }
 }
 
@@ -61,21 +89,10 @@ pub fn verify(env: &dyn Env, dirs: &[PathBuf]) -> Result<KeyringCheck> {
         let names = env.list(dir).map_err(|error| Error::io("list the keyring", dir, error))?;
         let logs = names.iter().filter(|entry| log_number(&entry.name).is_some());
         for path in logs.map(|entry| dir.join(&entry.name)) {
-            check.files += 1;
-            if let Err(error) = check_log(env, &path, &mut check) {
-                check.damage.push(Damage { path, offset: None, what: error.to_string() });
-            }
+            let file = env.open(&path, OpenMode::Read);
+            check.log(&path, file.and_then(|file| Ok((file.len()?, file))));
         }
-        for (name, length) in
-            SLOTS.map(|name| (name, SLOT_BYTES)).into_iter().chain([("opening", OPENING_HALF_BYTES * 2)])
-        {
-            let path = dir.join(name);
-            check.files += 1;
-            match env::read_file(env, &path, length as u64) {
-                Ok(bytes) => check_small(&path, &bytes, &mut check),
-                Err(error) => check.damage.push(Damage { path, offset: None, what: error.to_string() }),
-            }
-        }
+        check.small_files(env, dir);
     }
     Ok(check)
 }
@@ -100,10 +117,8 @@ fn check_small(path: &Path, bytes: &[u8], check: &mut KeyringCheck) {
     }
 }
 
-/// Reads a log in pieces of twice the longest frame.
-fn check_log(env: &dyn Env, path: &Path, check: &mut KeyringCheck) -> io::Result<()> {
-    let file = env.open(path, OpenMode::Read)?;
-    let length = file.len()?;
+/// Reads the first `length` bytes of a log in pieces of twice the longest frame.
+fn check_log(file: &dyn File, path: &Path, length: u64, check: &mut KeyringCheck) -> io::Result<()> {
     check.bytes += length;
     let mut window = Vec::new();
     let mut start = 0;
@@ -113,12 +128,12 @@ fn check_log(env: &dyn Env, path: &Path, check: &mut KeyringCheck) -> io::Result
         if at + FRAME_LIMIT as u64 > start + window.len() as u64 && start + (window.len() as u64) < length {
             start = at;
             window = vec![0; (2 * FRAME_LIMIT as u64).min(length - at) as usize];
-            env::read_exact_at(&*file, &mut window, at)?;
+            env::read_exact_at(file, &mut window, at)?;
         }
         let rest = &window[(at - start) as usize..];
         let read = match at {
             0 => LogHead::decode(rest).map(|_| LOG_HEAD_BYTES),
-            _ if rest.iter().take(LOG_HEAD_BYTES).all(|byte| *byte == 0) && zero_to_end(&*file, at, length)? => break,
+            _ if rest.iter().take(LOG_HEAD_BYTES).all(|byte| *byte == 0) && zero_to_end(file, at, length)? => break,
             _ => LogFrame::parse(rest).map(|(_, length)| length),
         };
         match read {
@@ -154,13 +169,54 @@ fn zero_to_end(file: &dyn env::File, mut at: u64, end: u64) -> io::Result<bool> 
 }
 
 impl Keyring {
+    /// [`verify`] of a keyring that is open, and may be written to meanwhile, also by somebody else: what a writer has
+    /// written out so far, or a reader has taken in, in the one log that counts. What is being written is left alone.
+    pub fn verify_files(&self) -> KeyringCheck {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let followed = self.refresh();
+            let (mut check, logs) = self.small_files_and_logs();
+            // A reader may have come while a slot was written, or another log took the place of the one it knows.
+            let moved = !check.damage.is_empty() || logs.iter().any(|(_, opened)| opened.is_err()) || followed.is_err();
+            if moved && self.access == Access::Read && tries < LOOKS {
+                continue;
+            }
+            logs.into_iter().for_each(|(path, opened)| check.log(&path, opened));
+            if let Err(error) = followed {
+                let path = error.path().unwrap_or(Path::new("")).to_path_buf();
+                check.damage.push(Damage { path, offset: error.offset(), what: error.without_place() });
+            }
+            return check;
+        }
+    }
+
+    /// The small files checked, and every mirror of the log open, with the length that can be relied on. Whoever folds,
+    /// shreds or compacts waits meanwhile.
+    fn small_files_and_logs(&self) -> (KeyringCheck, Vec<(PathBuf, Opened)>) {
+        let _folding = locked(&self.folding);
+        let mut check = KeyringCheck::default();
+        self.dirs.iter().for_each(|dir| check.small_files(&*self.env, dir));
+        let (tree, scanned) = {
+            let state = locked(&self.state);
+            (state.tree.clone(), state.scanned)
+        };
+        let length = if self.access == Access::Write { tree.log.written() } else { scanned };
+        let logs = self.dirs.iter().map(|dir| log_path(dir, tree.log.number()));
+        let open = |path: PathBuf| {
+            let file = self.env.open(&path, OpenMode::Read);
+            (path, file.map(|file| (length, file)))
+        };
+        (check, logs.map(open).collect())
+    }
+
     /// Decrypts and reads everything that the root reaches, and every unfolded entry.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Corrupt`], naming the first place that does not open or does not read.
     pub fn verify_deep(&self) -> Result<DeepCheck> {
         let mut check = DeepCheck::default();
-        self.walk_items(&TreeKey::default(), None, &mut |item| {
+        let customers = self.walk_items(&TreeKey::default(), None, &mut |item| {
             let read = match item.key.kind() {
                 kind if kind == EntryKind::Customer as u8 => {
                     check.customers += 1;
@@ -180,11 +236,7 @@ impl Keyring {
             };
             read.map_err(|what| self.damage(what))
         })?;
-        let customers = {
-            let state = locked(&self.state);
-            check.mended = state.tree.log.mended();
-            state.customers
-        };
+        check.mended = locked(&self.state).tree.log.mended();
         match check.customers <= customers {
             true => Ok(check),
             false => {

@@ -12,18 +12,19 @@ use crate::format::keyring_entry::CustomerEntry;
 use crate::format::keyring_tree::Item;
 
 impl Keyring {
-    /// Visits every item from `from` on and below `to`, as of the moment of the call.
+    /// Visits every item from `from` on and below `to`, as of the moment of the call. Returns how many customers there were
+    /// at that moment.
     pub(super) fn walk_items(
         &self,
         from: &TreeKey,
         to: Option<&TreeKey>,
         visit: &mut dyn FnMut(&Item) -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         let within = |key: &TreeKey| from <= key && to.is_none_or(|to| key < to);
-        let (tree, mut fresh) = {
+        let (tree, mut fresh, customers) = {
             let state = locked(&self.state);
             let fresh: Vec<Arc<Unfolded>> = state.by_key.values().filter(|entry| within(&entry.key)).cloned().collect();
-            (state.tree.clone(), fresh)
+            (state.tree.clone(), fresh, state.customers)
         };
         fresh.sort_unstable_by_key(|entry| entry.key);
         let item = |entry: &Unfolded| Item { key: entry.key, number: entry.number, payload: entry.payload.clone() };
@@ -41,7 +42,8 @@ impl Keyring {
                 None => visit(held),
             }
         })?;
-        fresh[next..].iter().try_for_each(|entry| visit(&item(entry)))
+        fresh[next..].iter().try_for_each(|entry| visit(&item(entry)))?;
+        Ok(customers)
     }
 
     /// Visits every customer, tombstones included, as of the moment of the call. In no order that means anything.
@@ -73,7 +75,7 @@ impl Keyring {
             }
         };
         let (from, to) = (bound(part), bound(part.saturating_add(1)));
-        self.walk_items(&from, Some(&to), &mut |item| visit(&self.decode(&item.payload)?))
+        self.walk_items(&from, Some(&to), &mut |item| visit(&self.decode(&item.payload)?)).map(drop)
     }
 
     /// Visits every note of dead cells that are still to be scrubbed, each with where it stands.
@@ -86,5 +88,6 @@ impl Keyring {
         self.walk_items(&from, Some(&to), &mut |item| {
             visit(item.key, ScrubNote::decode(&item.payload).map_err(|what| self.damage(what))?)
         })
+        .map(drop)
     }
 }

@@ -18,7 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use proof::{Inclusion, each_leaf, leaf_fact};
-pub use verify::verify;
+pub use verify::{LedgerCheck, LedgerEnd, verify};
 
 pub use crate::format::ledger::{
     AccessLogs, AccessMark, Act, ActState, Acts, Effect, Fact, Gap, Holds, SegmentFact, SegmentRef, State,
@@ -259,6 +259,11 @@ impl Ledger {
     /// How many leaves there are.
     pub fn length(&self) -> u64 {
         self.tree.length()
+    }
+
+    /// Where its last commit ends.
+    pub fn end(&self) -> LedgerEnd {
+        LedgerEnd { file: self.last.number, offset: self.last.end }
     }
 
     /// The Merkle tree hash of all leaves.

@@ -10,6 +10,13 @@ use crate::env::{Env, OpenMode};
 use crate::error::{Error, Result};
 use crate::format::ledger::Snapshot;
 
+/// Where the last whole commit of a ledger ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerEnd {
+    pub(super) file: u64,
+    pub(super) offset: u64,
+}
+
 /// What [`verify`] has computed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerCheck {
@@ -23,13 +30,15 @@ pub struct LedgerCheck {
     pub unfinished: u64,
 }
 
-/// Recomputes the ledger in `dir` from its first leaf. Needs no key, never writes, repairs nothing.
+/// Recomputes the ledger in `dir` from its first leaf. Needs no key, never writes, repairs nothing. What lies beyond the
+/// place `to` is not looked at: somebody may be writing it.
 ///
 /// # Errors
 /// [`crate::ErrorKind::Corrupt`] with file and offset at the first thing that does not fit, `expect` included: a length
 /// known to have been durable and the head at it.
-pub fn verify(env: &dyn Env, dir: &Path, expect: Option<(u64, Digest)>) -> Result<LedgerCheck> {
-    let files = numbers(env, dir)?;
+pub fn verify(env: &dyn Env, dir: &Path, expect: Option<(u64, Digest)>, to: Option<LedgerEnd>) -> Result<LedgerCheck> {
+    let mut files = numbers(env, dir)?;
+    files.retain(|number| to.is_none_or(|to| *number <= to.file));
     let last = *files.last().ok_or_else(|| missing(dir))?;
     let mut so_far: Option<Snapshot> = None;
     let mut expect = expect;
@@ -37,7 +46,10 @@ pub fn verify(env: &dyn Env, dir: &Path, expect: Option<(u64, Digest)>) -> Resul
     for number in files {
         let path = ledger_path(dir, number);
         let file = env.open(&path, OpenMode::Read).map_err(|error| Error::io("open the ledger", &path, error))?;
-        let bytes = read_whole(&*file, &path)?;
+        let mut bytes = read_whole(&*file, &path)?;
+        if let Some(to) = to.filter(|to| to.file == number) {
+            bytes.truncate(usize::try_from(to.offset).unwrap_or(usize::MAX));
+        }
         let start = start(&path, number, &bytes)?;
         if start.snapshot != so_far {
             return Err(Error::corrupt(&path, 0, "the snapshot is not what the leaves before it add up to"));

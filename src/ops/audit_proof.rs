@@ -148,7 +148,7 @@ pub fn audit(env: &Arc<dyn Env>, root: &Path, against: Option<(&str, &str)>) -> 
     audit.against = expect.as_ref().map(|checkpoint| checkpoint.length);
     let expect = expect.map(|checkpoint| (checkpoint.length, checkpoint.head));
     let dir = root.join("ledger");
-    match ledger::verify(&**env, &dir, expect) {
+    match ledger::verify(&**env, &dir, expect, None) {
         Ok(check) => {
             audit.ledger_leaves = check.leaves;
             audit.ledger_root = check.root.iter().map(|byte| format!("{byte:02x}")).collect();

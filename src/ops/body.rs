@@ -4,6 +4,7 @@ use crate::sync::Arc;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use bytes::Bytes;
+use regex::bytes::Regex;
 
 use crate::engine::catalog::Snapshot;
 use crate::engine::large::Chunks;
@@ -11,7 +12,7 @@ use crate::engine::{Engine, lease};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::manifest::CHUNK_BYTES;
 use crate::ident::{CustomerId, PartitionNumber, RecordId, SubjectNumber};
-use crate::ops::timeline;
+use crate::ops::{refresh, timeline};
 use crate::record::Stored;
 
 enum Source {
@@ -47,10 +48,12 @@ pub struct Body {
 /// # Errors
 /// [`ErrorKind::Corrupt`] where a part of it cannot be found.
 pub fn body(engine: &Arc<Engine>, customer: &CustomerId, id: RecordId, held: bool) -> Result<Option<Body>> {
-    // What moves between finding the record and finding its chunks is found in the newer snapshot.
     let Some(found) = timeline::find(engine, customer, id, held)? else { return Ok(None) };
-    let snapshot = engine.catalog.snapshot();
-    let chunks = Chunks::find(engine, &snapshot, &found.entry, &found.hit)?;
+    let (chunks, snapshot) = refresh::settled(engine, || {
+        // What moves between finding the record and finding its chunks is found in the newer snapshot.
+        let snapshot = engine.catalog.snapshot();
+        Ok((Chunks::find(engine, &snapshot, &found.entry, &found.hit)?, snapshot))
+    })?;
     let partition = found.hit.partition.number;
     let record = found.hit.into_record(customer)?;
     let source = match chunks {
@@ -87,12 +90,12 @@ impl Body {
         if into.is_empty() || offset >= self.length() {
             return Ok(0);
         }
-        let (chunk, within) = match &mut self.source {
+        let (chunk, within) = match &self.source {
             Source::Whole(body) => (&body[..], offset as usize),
-            Source::Chunks { chunks, .. } => {
+            Source::Chunks { .. } => {
                 let index = offset / u64::from(CHUNK_BYTES);
                 if self.current.as_ref().is_none_or(|(known, _)| *known != index) {
-                    self.current = Some((index, chunks.read(&self.engine, index)?));
+                    self.current = Some((index, self.chunk(index)?));
                 }
                 let chunk = self.current.as_ref().map_or(&[][..], |(_, chunk)| chunk);
                 (chunk, (offset % u64::from(CHUNK_BYTES)) as usize)
@@ -101,6 +104,61 @@ impl Body {
         let count = into.len().min(chunk.len() - within);
         into[..count].copy_from_slice(&chunk[within..within + count]);
         Ok(count)
+    }
+}
+
+impl Body {
+    /// A chunk from where it is now: a writer in another process may have moved it since it was found.
+    fn chunk(&mut self, index: u64) -> Result<Vec<u8>> {
+        loop {
+            let Source::Chunks { chunks, .. } = &mut self.source else { return Ok(Vec::new()) };
+            match chunks.read(&self.engine, index) {
+                Err(error) if refresh::has_moved(&self.engine, &error)? => {
+                    let again = body(&self.engine, &self.record.customer, self.record.id, self.held)?;
+                    self.source = again.ok_or_else(gone)?.source;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+fn gone() -> Error {
+    Error::new(ErrorKind::Erased, "what was being read has been erased or has expired")
+}
+
+/// Bytes of a large body that are searched at once, and of these the last ones that are searched again with what follows.
+const SEARCHED: usize = 8 << 20;
+const OVERLAP: usize = 1 << 20;
+
+/// Whether a large body matches `pattern`. It is searched 8 MiB at a time, each time with the last 1 MiB of what was before: a
+/// match that is longer than this may be missed where it lies across two pieces.
+///
+/// # Errors
+/// As [`Body::read_at`].
+pub fn matches(engine: &Arc<Engine>, stored: &Stored, held: bool, pattern: &Regex) -> Result<bool> {
+    let mut body = body(engine, &stored.customer, stored.id, held)?.ok_or_else(gone)?;
+    let mut piece = vec![0; SEARCHED.min(usize::try_from(body.length()).unwrap_or(SEARCHED))];
+    let (mut start, mut kept) = (0, 0);
+    loop {
+        let mut filled = kept;
+        while filled < piece.len() {
+            match body.read_at(start + filled as u64, &mut piece[filled..])? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        let last = start + filled as u64 >= body.length();
+        // Where a piece is cut is neither the beginning nor the end of the body.
+        let from = usize::from(start > 0).min(filled);
+        match pattern.find_at(&piece[..filled], from) {
+            Some(found) if last || found.end() < filled => return Ok(true),
+            _ if last => return Ok(false),
+            _ => {}
+        }
+        kept = OVERLAP.min(filled);
+        piece.copy_within(filled - kept..filled, 0);
+        start += (filled - kept) as u64;
     }
 }
 

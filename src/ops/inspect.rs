@@ -203,7 +203,7 @@ fn look_at_dictionary(env: &dyn Env, path: &Path, found: &mut Inspection) -> Res
 
 fn look_at_ledger(env: &dyn Env, path: &Path, found: &mut Inspection) -> Result<()> {
     found.is("ledger file")?;
-    let check = ledger::verify(env, parent(path), None)?;
+    let check = ledger::verify(env, parent(path), None, None)?;
     found.say("leaves in all files", check.leaves);
     let root: String = check.root.iter().map(|byte| format!("{byte:02x}")).collect();
     found.say("Merkle root", root);

@@ -1,9 +1,10 @@
 //! Maintenance: do what other processes ask, settle full journal files, fold and compact the keyring, merge segments, within a budget.
 
+use crate::engine::scrub::Scrubbed;
 use crate::engine::{
     Engine, Writer, access, column, forget, housekeeping, lease, merge, request, scrub, settle, train,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::report::{Budget, Maintenance};
 use crate::sync::atomic::Ordering;
 
@@ -16,7 +17,7 @@ pub fn maintain(engine: &Engine, budget: Budget) -> Result<Maintenance> {
     let writer = engine.writer()?;
     let began = engine.env.monotonic();
     let mut done = Maintenance::default();
-    keep_house(engine, writer, budget, writer.tuning.merge_at_least, &mut done)?;
+    keep_house(engine, writer, budget, writer.tuning.merge_at_least, &mut done).map_err(|failed| failed.error)?;
     let within = || engine.env.monotonic().saturating_sub(began) < budget.time;
     // Nobody is kept waiting for seconds of training.
     let stop = || writer.closing.load(Ordering::Relaxed) || !within();
@@ -27,7 +28,40 @@ pub fn maintain(engine: &Engine, budget: Budget) -> Result<Maintenance> {
     Ok(done)
 }
 
-/// Everything but training, one thread at a time. Partitions are merged that have `merge_at_least` small segments.
+/// A step that failed.
+pub struct Failed {
+    /// Why.
+    pub error: Error,
+    /// Whether the store cannot go on taking in records without it. All else can be done later, or by another opening.
+    pub is_vital: bool,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Failed { error, is_vital: false }
+    }
+}
+
+impl Failed {
+    fn vital(error: Error) -> Self {
+        Failed { error, is_vital: true }
+    }
+}
+
+/// Whether there is anything to do for [`keep_house`]: asks clocks, counts and lists, and reads no file.
+pub fn is_due(engine: &Engine, writer: &Writer, merge_at_least: usize) -> bool {
+    !housekeeping::waiting(engine).is_empty()
+        || housekeeping::fold_is_due(engine, writer)
+        || engine.keyring.needs_compaction()
+        || forget::is_due(engine)
+        || scrub::is_due(engine)
+        || engine.trim_due.load(Ordering::Relaxed)
+        || engine.catalog.can_sweep()
+        || merge::candidate(engine, writer, merge_at_least).is_some()
+}
+
+/// Everything but training, one thread at a time, until nothing is due, `budget` is used up, or the store is being closed.
+/// Partitions are merged that have `merge_at_least` small segments.
 ///
 /// # Errors
 /// As [`maintain`].
@@ -37,40 +71,44 @@ pub fn keep_house(
     budget: Budget,
     merge_at_least: usize,
     done: &mut Maintenance,
-) -> Result<()> {
+) -> Result<(), Failed> {
     let _one_at_a_time = writer.housekeep_beside_settling()?;
     let began = engine.env.monotonic();
     let settling = writer.settle_alone()?;
     request::serve(engine, writer)?;
     drop(settling);
     while step(engine, writer, merge_at_least, done)? {
-        if engine.env.monotonic().saturating_sub(began) >= budget.time {
+        // A close settles what there is, and leaves the rest to the next opening.
+        let is_over = engine.env.monotonic().saturating_sub(began) >= budget.time;
+        if is_over || writer.closing.load(Ordering::Relaxed) {
             done.more = true;
             break;
         }
     }
     lease::record_fenced(engine, writer)?;
     access::tell_ledger_in_passing(engine)?;
-    engine.catalog.sweep().map(drop)
+    engine.catalog.sweep()?;
+    done.damage = writer.trouble.damaged();
+    Ok(())
 }
 
 /// Does the most urgent thing there is; `false` where nothing is due. Others may settle while it folds or merges, which
 /// can take long.
-fn step(engine: &Engine, writer: &Writer, merge_at_least: usize, done: &mut Maintenance) -> Result<bool> {
+fn step(engine: &Engine, writer: &Writer, merge_at_least: usize, done: &mut Maintenance) -> Result<bool, Failed> {
     let settling = writer.settle_alone()?;
     if let Some(file) = housekeeping::waiting(engine).into_iter().next() {
-        settle::settle(engine, &file, done)?;
+        settle::settle(engine, &file, done).map_err(Failed::vital)?;
         // Whoever waits for a commit need not wait for the next settling as well.
         writer.committer.commit_waiting(&engine.tools(writer));
         return Ok(true);
     }
     drop(settling);
     if housekeeping::fold_is_due(engine, writer) {
-        done.entries_folded += housekeeping::fold(engine)?;
+        done.entries_folded += housekeeping::fold(engine).map_err(Failed::vital)?;
         return Ok(true);
     }
     if engine.keyring.needs_compaction() {
-        housekeeping::compact(engine)?;
+        housekeeping::compact(engine).map_err(Failed::vital)?;
         done.keyring_compacted = true;
         return Ok(true);
     }
@@ -81,15 +119,18 @@ fn step(engine: &Engine, writer: &Writer, merge_at_least: usize, done: &mut Main
     }
     if scrub::is_due(engine) {
         let _settling = writer.settle_alone()?;
-        scrub::scrub(engine, done)?;
+        scrub::scrub(engine, done)?; // Damage is noted, and it is not due again before that has gone.
         return Ok(true);
     }
     if engine.trim_due.load(Ordering::Relaxed) {
         column::trim(engine, done)?;
         return Ok(true);
     }
-    match merge::candidate(engine, merge_at_least) {
-        Some((partition, slots)) => merge::merge(engine, partition, slots, done).map(|()| true),
+    match merge::candidate(engine, writer, merge_at_least) {
+        Some((partition, slots)) => {
+            let _ = merge::attempt(engine, partition, slots, done)?; // Damage is noted, and passed over from now on.
+            Ok(true)
+        }
         None => Ok(false),
     }
 }
@@ -102,15 +143,21 @@ pub fn settle(engine: &Engine) -> Result<Maintenance> {
     housekeeping::settle_all(engine)
 }
 
-/// Drops every dead frame there is, in the journal as well as in segments.
+/// Drops every dead frame there is, in the journal as well as in segments. There is `more` to do where somebody still reads
+/// what it stands in: it goes on by itself after.
 ///
 /// # Errors
-/// The first step that fails; doing it again goes on from there.
+/// The first step that fails; doing it again goes on from there. Damage is told after all else was done.
 pub fn scrub(engine: &Engine) -> Result<Maintenance> {
     let _one_at_a_time = engine.writer()?.housekeep()?;
     let mut done = Maintenance::default();
-    scrub::scrub(engine, &mut done)?;
-    column::trim(engine, &mut done)?;
+    let scrubbed = scrub::scrub(engine, &mut done)?;
+    let damage = column::trim(engine, &mut done)?;
     engine.catalog.sweep()?;
+    match (scrubbed, damage) {
+        (Scrubbed::Damaged(error), _) | (_, Some(error)) => return Err(error),
+        (Scrubbed::Read, None) => done.more = true,
+        (Scrubbed::All, None) => {}
+    }
     Ok(done)
 }

@@ -19,6 +19,7 @@ use crate::engine::fence::{Fences, follow_acts};
 use crate::engine::partitions::Partitions;
 use crate::engine::scrub::Scrub;
 use crate::engine::time::TrustedTime;
+use crate::engine::trouble::Trouble;
 use crate::engine::{Engine, Tuning, Writer, access, acts, hold, lease, replay, request, restore, settle, sweep};
 use crate::env::{Env, Lock, random, read_file};
 use crate::error::{Error, ErrorKind, Result};
@@ -209,9 +210,11 @@ fn writer(
         settling: Mutex::default(),
         longest_pause: AtomicU64::new(0),
         closed: AtomicBool::default(),
+        close_failure: Mutex::default(),
         has_worker: wish.has_worker,
         fencing: lease::Fencing::default(),
         looked: request::Looked::default(),
+        trouble: Trouble::default(),
         trained: Mutex::default(),
         training: Mutex::default(),
         closing: AtomicBool::new(false),
@@ -327,7 +330,14 @@ fn register(wish: &Wish, store: StoreId) -> Result<u64> {
     if wish.take_over.is_some() {
         open_ledger(wish, store, &registration, ledger::Access::Read)?;
     }
-    register_opening(&*wish.env, &wish.keyring.dirs, &*wish.custodian, wish.take_over.as_deref())
+    let registered = register_opening(&*wish.env, &wish.keyring.dirs, &*wish.custodian, wish.take_over.as_deref());
+    registered.map_err(|error| {
+        let may_take_over = error.next_step().is_some_and(|step| step.contains("--take-over"));
+        match may_take_over && open_ledger(wish, store, &registration, ledger::Access::Read).is_err() {
+            true => error.hint("use the other copy: it has gone on writing, and this one is older than it has become"),
+            false => error,
+        }
+    })
 }
 
 /// The ledger, which must reach at least as far as the custodian remembers, and whether it does not and is let in

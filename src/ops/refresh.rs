@@ -8,15 +8,16 @@ use crate::sync::atomic::{AtomicBool, AtomicI64};
 use crate::sync::{Arc, Mutex, RwLock};
 use std::path::PathBuf;
 
-use crate::engine::catalog::{Catalog, JournalFile};
+use crate::engine::catalog::{Catalog, JournalFile, SegmentSlot};
 use crate::engine::fence::{Fences, follow_acts};
 use crate::engine::partitions::Partitions;
 use crate::engine::scrub::Scrub;
 use crate::engine::time::TrustedTime;
-use crate::engine::{Engine, access, hint, lease, replay};
+use crate::engine::{Engine, access, dictionaries, hint, lease, replay};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::group::GroupView;
+use crate::format::ledger::DictionaryFact;
 use crate::format::position::Position;
 use crate::journal::{self, Follower};
 use crate::keyring::{Access, Custodian, Floor, Keyring, KeyringOptions};
@@ -106,6 +107,37 @@ pub fn refresh(engine: &Engine) -> Result<()> {
         tries += 1;
         match follow(engine) {
             Err(error) if tries < TRIES && may_pass(&error) => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Whether `error` says no more than that a read-only opening looked for a segment or dictionary which the writer has
+/// merged away or let go of since. The opening is up to date then: what was read is to be read again, from a new snapshot.
+///
+/// # Errors
+/// As [`refresh`].
+pub fn has_moved(engine: &Engine, error: &Error) -> Result<bool> {
+    if engine.writer.is_some() || error.kind() != ErrorKind::NotFound {
+        return Ok(false);
+    }
+    refresh(engine)?;
+    let snapshot = engine.catalog.snapshot();
+    let segment = |slot: &Arc<SegmentSlot>| error.path() == Some(&slot.path);
+    let dictionary = |fact: &DictionaryFact| error.path() == Some(&dictionaries::path(&engine.root, fact));
+    let named = snapshot.view.segments.values().flatten().any(segment)
+        || engine.ledger().state().dictionaries.values().flatten().any(dictionary);
+    Ok(!named)
+}
+
+/// What `read` answers, once nothing that it looks for has moved while it looked.
+///
+/// # Errors
+/// Those of `read`; as [`refresh`].
+pub fn settled<T>(engine: &Engine, read: impl Fn() -> Result<T>) -> Result<T> {
+    loop {
+        match read() {
+            Err(error) if has_moved(engine, &error)? => {}
             outcome => return outcome,
         }
     }

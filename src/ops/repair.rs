@@ -38,7 +38,7 @@ pub fn repair(engine: &Engine, apply: bool) -> Result<Repair> {
         repair.plan.push(RepairStep {
             partition: slot.fact.id.clone(),
             damage: Damage { path, offset: error.offset(), what: error.to_string() },
-            records: slot.fact.records - slot.fact.chunks.min(slot.fact.records),
+            records: records(&slot.fact),
             remedy,
         });
     }
@@ -50,6 +50,11 @@ pub fn repair(engine: &Engine, apply: bool) -> Result<Repair> {
     drop(snapshot);
     engine.catalog.sweep()?;
     Ok(repair)
+}
+
+/// Of the frames of a segment, those that are no chunks of large bodies.
+fn records(fact: &SegmentFact) -> u64 {
+    fact.records.saturating_sub(fact.chunks)
 }
 
 fn contents(engine: &Engine, fact: &SegmentFact) -> Contents {
@@ -112,12 +117,13 @@ fn dictionary(
         env::create_dirs(&*engine.env, directory)
             .and_then(|()| env::publish_new(&*engine.env, &path, bytes))
             .map_err(|error| Error::io("write a dictionary", &path, error))?;
+        engine.catalog.dictionaries.look_again(fact.partition);
     }
     let place = error.path().unwrap_or(&path).to_path_buf();
     Ok(Some(RepairStep {
         partition: fact.id.clone(),
         damage: Damage { path: place, offset: error.offset(), what: error.to_string() },
-        records: snapshot.segments(fact.partition).iter().map(|slot| slot.fact.records).sum(),
+        records: snapshot.segments(fact.partition).iter().map(|slot| records(&slot.fact)).sum(),
         remedy: match again {
             Some(_) => Remedy::Rebuild,
             None => Remedy::Restore("no other partition of its stream has a copy of this dictionary".into()),

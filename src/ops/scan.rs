@@ -5,12 +5,14 @@ use crate::sync::{Arc, Mutex, side_by_side};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
+use crate::engine::catalog::Snapshot;
 use crate::engine::pass::{Filled, Pass, Piece};
 use crate::engine::read::{CellReader, Hit};
 use crate::engine::visible::Range;
 use crate::engine::{Engine, lease};
 use crate::error::Result;
 use crate::ident::{CustomerId, PartitionNumber, Stream, SubjectNumber};
+use crate::ops::refresh::has_moved;
 use crate::record::Stored;
 
 /// Every readable record of some streams and times.
@@ -50,11 +52,16 @@ impl Scan {
             }
             if let Some(piece) = &mut self.piece {
                 let reader = CellReader::new(&self.engine.catalog, &self.pass.snapshot, self.engine.store);
-                match self.pass.next(&self.engine, &reader, piece)? {
-                    Some(Filled { customer, subject, hits }) => {
+                match self.pass.next(&self.engine, &reader, piece) {
+                    Ok(Some(Filled { customer, subject, hits })) => {
                         (self.customer, self.hits) = (Some((customer, subject)), hits.into());
                     }
-                    None => self.piece = None,
+                    Ok(None) => self.piece = None,
+                    // It goes on with the same cell, from what there is now.
+                    Err(error) if has_moved(&self.engine, &error)? => {
+                        self.pass.snapshot = self.engine.catalog.snapshot();
+                    }
+                    Err(error) => return Err(error),
                 }
             } else if let Some(number) = self.ahead.next() {
                 self.piece = Some(self.pass.piece(&self.engine, number)?);
@@ -108,13 +115,13 @@ pub fn scan_parallel<B: Send>(
     let pass = Pass::new(engine, stream, range, threads);
     let (next, over, end) = (AtomicUsize::new(0), AtomicBool::new(false), Mutex::new(None));
     side_by_side(threads, &|| {
-        let reader = CellReader::new(&engine.catalog, &pass.snapshot, engine.store);
+        let mut snapshot = pass.snapshot.clone();
         while !over.load(Ordering::Acquire) {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number >= pass.pieces() {
                 break;
             }
-            if let Err(early) = visit_piece(engine, (&pass, number), &reader, &over, visit) {
+            if let Err(early) = visit_piece(engine, (&pass, number), &mut snapshot, &over, visit) {
                 over.store(true, Ordering::Release);
                 end.lock().expect("no holder of this lock panics").get_or_insert(early);
             }
@@ -127,15 +134,36 @@ pub fn scan_parallel<B: Send>(
     }
 }
 
+/// Visits what is in a piece; should the writer merge meanwhile in another process, from a newer `snapshot` in the end.
 fn visit_piece<B>(
     engine: &Engine,
     (pass, number): (&Pass, usize),
-    reader: &CellReader<'_>,
+    snapshot: &mut Snapshot,
     over: &AtomicBool,
     visit: &(dyn Fn(Stored) -> ControlFlow<B> + Sync),
 ) -> std::result::Result<(), End<B>> {
     let mut piece = pass.piece(engine, number).map_err(End::Failed)?;
-    while let Some(filled) = pass.next(engine, reader, &mut piece).map_err(End::Failed)? {
+    loop {
+        let reader = CellReader::new(&engine.catalog, snapshot, engine.store);
+        match visit_cells(engine, (pass, &mut piece), &reader, over, visit) {
+            Err(End::Failed(error)) => match has_moved(engine, &error) {
+                Ok(true) => *snapshot = engine.catalog.snapshot(),
+                Ok(false) => return Err(End::Failed(error)),
+                Err(error) => return Err(End::Failed(error)),
+            },
+            outcome => return outcome,
+        }
+    }
+}
+
+fn visit_cells<B>(
+    engine: &Engine,
+    (pass, piece): (&Pass, &mut Piece),
+    reader: &CellReader<'_>,
+    over: &AtomicBool,
+    visit: &(dyn Fn(Stored) -> ControlFlow<B> + Sync),
+) -> std::result::Result<(), End<B>> {
+    while let Some(filled) = pass.next(engine, reader, piece).map_err(End::Failed)? {
         for hit in filled.hits {
             if over.load(Ordering::Acquire) {
                 return Ok(());

@@ -8,17 +8,20 @@ use regex::bytes::Regex;
 use crate::engine::partitions::Partition;
 use crate::engine::read::{CellReader, Hit, order};
 use crate::engine::row::{Probe, Row};
-use crate::engine::visible::{Range, covered_or_held, shown};
+use crate::engine::visible::{Range, covered_or_held, covers, shown};
 use crate::engine::{Engine, hold, lease};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::Origin;
 use crate::ident::{CustomerId, PartitionNumber, RecordId, SubjectNumber};
 use crate::keyring::{CustomerEntry, CustomerState};
+use crate::ops::body;
+use crate::ops::refresh::settled;
 use crate::policy::HoldScope;
 use crate::record::Stored;
 use crate::window::Timestamp;
 
-/// One customer's records, in the order of events. Bodies are decompressed one at a time.
+/// One customer's records, in the order of events. Bodies are decompressed one at a time. After an error it is over, as a
+/// scan is: it never goes on past a gap.
 pub struct Timeline {
     engine: Arc<Engine>,
     customer: CustomerId,
@@ -54,6 +57,18 @@ impl Timeline {
         check(&self.engine, &self.subject, hit.partition.number, self.held)?;
         fences.check_part(&self.subject, self.since)
     }
+
+    /// The record, if it is to be shown and nothing has been closed off.
+    fn show(&self, hit: Hit) -> Result<Option<Stored>> {
+        self.check(&hit)?;
+        let stored = hit.into_record(&self.customer)?;
+        let shown = match &self.pattern {
+            None => true,
+            Some(pattern) if stored.large.is_none() => pattern.is_match(&stored.body),
+            Some(pattern) => body::matches(&self.engine, &stored, self.held, pattern)?,
+        };
+        Ok(shown.then_some(stored))
+    }
 }
 
 impl Iterator for Timeline {
@@ -62,14 +77,13 @@ impl Iterator for Timeline {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let hit = self.hits.pop_front()?;
-            if let Err(erased) = self.check(&hit) {
-                self.hits.clear();
-                return Some(Err(erased));
-            }
-            let record = hit.into_record(&self.customer);
-            match (&record, &self.pattern) {
-                (Ok(stored), Some(pattern)) if !pattern.is_match(&stored.body) => {}
-                _ => return Some(record),
+            match self.show(hit) {
+                Ok(None) => {}
+                Ok(Some(stored)) => return Some(Ok(stored)),
+                Err(error) => {
+                    self.hits.clear();
+                    return Some(Err(error));
+                }
             }
         }
     }
@@ -81,7 +95,7 @@ impl Iterator for Timeline {
 /// [`ErrorKind::Corrupt`] where a part of it cannot be read: a gap is never passed over.
 pub fn timeline(engine: &Arc<Engine>, customer: &CustomerId, range: Range) -> Result<Timeline> {
     let since = engine.fences.parted();
-    let Found { subject, passed, hits } = hits(engine, customer, range, None)?;
+    let Found { subject, passed, hits } = settled(engine, || hits(engine, customer, range, None))?;
     let (engine, customer) = (engine.clone(), customer.clone());
     Ok(Timeline { engine, customer, subject, since, passed, hits: hits.into(), pattern: None, held: false })
 }
@@ -93,12 +107,13 @@ pub fn timeline(engine: &Arc<Engine>, customer: &CustomerId, range: Range) -> Re
 /// As [`timeline`].
 pub fn held(engine: &Arc<Engine>, customer: &CustomerId) -> Result<Timeline> {
     let since = engine.fences.parted();
-    let Found { subject, passed, hits } = held_hits(engine, customer, None)?;
+    let Found { subject, passed, hits } = settled(engine, || held_hits(engine, customer, None))?;
     let (engine, customer) = (engine.clone(), customer.clone());
     Ok(Timeline { engine, customer, subject, since, passed, hits: hits.into(), pattern: None, held: true })
 }
 
-/// The records of a timeline whose body matches `pattern`, a regular expression over bytes.
+/// The records of a timeline whose body matches `pattern`, a regular expression over bytes. A large body is searched in
+/// pieces, see [`body::matches`].
 ///
 /// # Errors
 /// As [`timeline`]; [`ErrorKind::Invalid`] for a pattern that is none.
@@ -172,10 +187,10 @@ impl Wanted {
 fn by_id(engine: &Engine, customer: &CustomerId, id: RecordId, held: bool) -> Result<(SubjectNumber, Option<Hit>)> {
     let one = |origin| {
         let wanted = Wanted { id, origin };
-        let found = match held {
-            true => held_hits(engine, customer, Some(&wanted))?,
-            false => hits(engine, customer, Range::new(..), Some(&wanted))?,
-        };
+        let found = settled(engine, || match held {
+            true => held_hits(engine, customer, Some(&wanted)),
+            false => hits(engine, customer, Range::new(..), Some(&wanted)),
+        })?;
         Ok((found.subject, found.hits.into_iter().next()))
     };
     if let Some((opening, sequence)) = id.spelled() {
@@ -234,6 +249,9 @@ fn held_hits(engine: &Engine, customer: &CustomerId, wanted: Option<&Wanted>) ->
 /// What there is in a view, or only the record `wanted`: then partitions are gone through in the order of time.
 fn read(engine: &Engine, customer: &CustomerId, view: &View<'_>, wanted: Option<&Wanted>) -> Result<Found> {
     let since = engine.fences.parted();
+    // Before the entry: a column that explodes in between is found as it was, with its key. The other way round the entry
+    // might lack a held cell's key, and the column its own.
+    let columns = if view.held { engine.partitions.all() } else { Vec::new() };
     let Some(found) = engine.keyring.customer(customer)? else { return Ok(Found::default()) };
     let subject = found.entry.subject;
     if found.entry.state == CustomerState::Living && engine.fences.has_subject(&subject) {
@@ -243,7 +261,10 @@ fn read(engine: &Engine, customer: &CustomerId, view: &View<'_>, wanted: Option<
     let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
     let mut row = Row::new(&engine.store, &found.entry);
     let mut hits = Vec::new();
-    let mut partitions = covered_or_held(engine, &found.entry);
+    let mut partitions = match view.held {
+        true => columns.into_iter().filter(|partition| covers(&found.entry, partition)).collect(),
+        false => covered_or_held(engine, &found.entry),
+    };
     partitions.retain(|partition| (view.partitions)(partition));
     if wanted.is_some() {
         partitions.sort_by_key(|partition| partition.id.window.start());

@@ -91,6 +91,11 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Its place among the rules of the file, from zero: what a [`super::Duty`] or [`super::Limit`] names.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
     /// The line of the file that it begins in.
     pub fn line(&self) -> usize {
         self.line

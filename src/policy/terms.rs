@@ -4,7 +4,7 @@
 //! Where a rule for the class and a rule for the jurisdiction are the best there are, both bind: the longest minimum and
 //! the shortest maximum, compared as deadlines of the record in question and never as periods.
 
-use super::{AnchorKind, Rule};
+use super::Rule;
 use crate::window::{Period, Timestamp, Window, WindowLength};
 
 /// What is known of a customer that periods may run from. Facts, never deadlines.
@@ -162,10 +162,5 @@ impl<'a> Terms<'a> {
     /// hidden. None is never, or not by column.
     pub fn partition_deadline(&self, window: &Window) -> Option<Timestamp> {
         self.limit(Happened::Within(*window), &Facts::NONE).map(|limit| limit.at)
-    }
-
-    /// The facts about the customer that its periods wait for.
-    pub fn anchors(&self) -> impl Iterator<Item = AnchorKind> + use<'a> {
-        self.rules().map(|rule| rule.anchor).filter(|anchor| anchor.is_of_customer())
     }
 }

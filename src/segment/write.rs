@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::crypto::{Digest, Hasher};
-use crate::env::{self, Env, File, OpenMode};
+use crate::env::{self, BLOCK, Blocks, Env, File, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::{FrameKey, FrameKind, FrameView};
 use crate::format::segment::{
@@ -14,8 +14,10 @@ use crate::format::segment::{
 };
 use crate::window::Day;
 
-/// Bytes are written out in pieces of this many.
+/// Bytes are written out in pieces of this many, or of the whole blocks in somewhat more.
 const PIECE: usize = 1 << 20;
+/// Room for the frame that completes a piece, mostly.
+const ROOM: usize = PIECE + (64 << 10);
 
 /// What was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +48,9 @@ pub struct SegmentWriter {
     /// Where it goes; none where only its hash is asked for.
     target: Option<Target>,
     head: SegmentHead,
-    buffer: Vec<u8>,
+    buffer: Blocks,
+    /// How much of the buffer has been hashed.
+    hashed: usize,
     /// Where the buffer goes in the file.
     flushed: u64,
     hasher: Hasher,
@@ -63,22 +67,38 @@ impl SegmentWriter {
     /// # Errors
     /// The system's; [`ErrorKind::Invalid`] where the salts are not ascending by opening.
     pub fn create(env: Arc<dyn Env>, path: &Path, head: SegmentHead) -> Result<Self> {
+        SegmentWriter::begin(env, path, head, OpenMode::CreateNew)
+    }
+
+    /// The same past the page cache: the kernel copies nothing and gives no memory to what is written. Who reads it first
+    /// reads it from the disk.
+    ///
+    /// # Errors
+    /// As [`SegmentWriter::create`].
+    pub fn create_direct(env: Arc<dyn Env>, path: &Path, head: SegmentHead) -> Result<Self> {
+        SegmentWriter::begin(env, path, head, OpenMode::CreateDirect)
+    }
+
+    fn begin(env: Arc<dyn Env>, path: &Path, head: SegmentHead, mode: OpenMode) -> Result<Self> {
         if head.salts.len() > SALTS_LIMIT || !head.salts.is_sorted_by(|a, b| a.0 < b.0) {
             return Err(Error::new(ErrorKind::Invalid, "the salts of a segment ascend by opening").in_file(path));
         }
         let failed = |error| Error::io("create a segment", path, error);
         env::create_dirs(&*env, env::parent(path)).map_err(failed)?;
         let temporary = env::temporary_name(&*env, path).map_err(failed)?;
-        let file = env.open(&temporary, OpenMode::CreateNew).map_err(failed)?;
+        let file = env.open(&temporary, mode).map_err(failed)?;
         let target = Target { env, file, temporary, path: path.to_path_buf() };
         Ok(SegmentWriter { target: Some(target), ..SegmentWriter::measure(head) })
     }
 
     /// Begins a segment that is written nowhere, to know its hash.
     pub fn measure(head: SegmentHead) -> Self {
+        let mut buffer = Blocks::with_room(ROOM);
+        buffer.extend_from_slice(&head.encode());
         SegmentWriter {
             target: None,
-            buffer: head.encode(),
+            buffer,
+            hashed: 0,
             head,
             flushed: 0,
             hasher: Hasher::new(),
@@ -139,7 +159,7 @@ impl SegmentWriter {
         self.records += 1;
         self.chunks += u64::from(frame.head().kind == FrameKind::Chunk);
         if self.buffer.len() >= PIECE {
-            self.flush()?;
+            self.flush(self.buffer.len() / BLOCK * BLOCK)?;
         }
         Ok(true)
     }
@@ -149,14 +169,21 @@ impl SegmentWriter {
         self.flushed + self.buffer.len() as u64
     }
 
-    fn flush(&mut self) -> Result<()> {
-        self.hasher.update(&self.buffer);
+    fn hash(&mut self, end: usize) {
+        self.hasher.update(&self.buffer[self.hashed..end]);
+        self.hashed = end;
+    }
+
+    /// Writes out the first `count` bytes of the buffer.
+    fn flush(&mut self, count: usize) -> Result<()> {
+        self.hash(count);
         if let Some(target) = &self.target {
-            let written = env::write_all_at(&*target.file, &self.buffer, self.flushed);
+            let written = env::write_all_at(&*target.file, &self.buffer[..count], self.flushed);
             written.map_err(|error| Error::io("write a segment", &target.path, error))?;
         }
-        self.flushed += self.buffer.len() as u64;
-        self.buffer.clear();
+        self.flushed += count as u64;
+        self.buffer.take_front(count);
+        self.hashed = 0;
         Ok(())
     }
 
@@ -206,18 +233,20 @@ impl SegmentWriter {
             salts: self.head.salts.clone(),
         };
         let mut firsts = Vec::with_capacity(self.entries.len().div_ceil(BLOCK_ENTRIES));
+        let mut footer = Vec::new();
         for block in self.entries.chunks(BLOCK_ENTRIES) {
             firsts.push(block[0].handle);
-            encode_block(block, &mut self.buffer);
+            encode_block(block, &mut footer);
         }
-        encode_sparse(&firsts, &mut self.buffer);
-        summary.encode(&mut self.buffer);
-        self.flush()?;
+        encode_sparse(&firsts, &mut footer);
+        summary.encode(&mut footer);
+        self.buffer.extend_from_slice(&footer);
+        self.hash(self.buffer.len());
         let hash = self.hasher.clone().finish();
         let trailer =
             Trailer { summary_offset: summary.offset(), summary_length: summary.length() as u32, digest: hash };
         self.buffer.extend_from_slice(&trailer.encode());
-        self.flush()?;
+        self.flush(self.buffer.len())?;
         let (records, chunks) = (self.records, self.chunks);
         Ok(SegmentSummary { hash, bytes: self.flushed, records, chunks, first_day, last_day })
     }

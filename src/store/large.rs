@@ -25,7 +25,7 @@ impl Store {
     /// ```
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Refused`] where the record may not come in; [`crate::ErrorKind::Invalid`] where it has a
+    /// [`crate::ErrorKind::Refused`] where the record may not come in (nothing gives it a class while its body is to come); [`crate::ErrorKind::Invalid`] where it has a
     /// body already.
     pub fn upload(&self, record: Record) -> Result<Upload> {
         Ok(Upload { store: self.clone(), source: None, inner: ops::upload::upload(&self.0.engine, record)? })

@@ -12,6 +12,7 @@ mod tests;
 mod worker;
 
 use crate::sync::Arc;
+use std::borrow::Cow;
 use std::ops::{ControlFlow, RangeBounds};
 
 pub use commit::Commit;
@@ -23,10 +24,10 @@ use crate::engine::visible::Range;
 use crate::error::Result;
 use crate::ident::{CustomerId, RecordId, Stream};
 use crate::ops;
-use crate::record::{Batch, Hold, Record, Stored};
+use crate::record::{Batch, Classifier, Hold, Record, Stored};
 use crate::report::{
-    Budget, Expiry, HoldReport, Maintenance, Progress, Receipt, Recovery, Repair, Stats, Training, Verification,
-    VerifyOptions,
+    Budget, CustomerLaw, Expiry, HoldReport, Maintenance, PolicyCheck, Progress, Receipt, Recovery, Repair, Stats,
+    StreamLaw, Training, Verification, VerifyOptions,
 };
 use crate::rights::Authorizer;
 use crate::window::Timestamp;
@@ -74,6 +75,7 @@ struct Shared {
     authorizer: Arc<dyn Authorizer>,
     recovery: Recovery,
     worker: Option<Worker>,
+    classifier: Option<Arc<dyn Classifier>>,
 }
 
 /// An open store. Clones share it; the last one dropped lets go of it as a crash would, so call [`Store::close`].
@@ -86,10 +88,16 @@ impl Store {
         Options::new(path.into())
     }
 
-    fn start(engine: Engine, recovery: Recovery, worker: bool, authorizer: Arc<dyn Authorizer>) -> Self {
+    fn start(
+        engine: Engine,
+        recovery: Recovery,
+        worker: bool,
+        authorizer: Arc<dyn Authorizer>,
+        classifier: Option<Arc<dyn Classifier>>,
+    ) -> Self {
         let engine = Arc::new(engine);
         let worker = worker.then(|| Worker::start(&engine));
-        Store(Arc::new(Shared { engine, authorizer, recovery, worker }))
+        Store(Arc::new(Shared { engine, authorizer, recovery, worker, classifier }))
     }
 
     /// What keeps the access log, and who decides what is allowed.
@@ -113,7 +121,9 @@ impl Store {
     /// commit may be (40 MiB encoded), or the store was opened for reading only or is closed by now. [`crate::ErrorKind::Poisoned`] after
     /// a failed write or sync.
     pub fn append(&self, batch: impl Into<Batch>) -> Result<Commit> {
-        Ok(self.queued(ops::append::append(&self.0.engine, &batch.into())?))
+        let mut batch = batch.into();
+        ops::classify::classify(&self.0.engine, &mut batch.records, self.0.classifier.as_deref());
+        Ok(self.queued(ops::append::append(&self.0.engine, &batch)?))
     }
 
     /// What was just queued, for the worker to commit where there is one.
@@ -185,12 +195,28 @@ impl Store {
         ops::stats::stats(self.current()?)
     }
 
-    /// Checks every checksum, and with `deep` decrypts every record. Repairs nothing; damage is in the answer.
+    /// Checks every checksum, and with `deep` decrypts every record. Repairs nothing; damage is in the answer. The store
+    /// may be at work meanwhile: what comes in or moves is never taken for damage.
     ///
     /// # Errors
     /// Only what keeps the verification itself from going on.
-    pub fn verify(&self, options: VerifyOptions, progress: &mut dyn FnMut(Progress)) -> Result<Verification> {
-        ops::verify::verify(self.current()?, options, progress)
+    pub fn verify(&self, options: VerifyOptions, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Verification> {
+        self.verify_parallel(options, 1, progress)
+    }
+
+    /// The same on `threads` threads, this one being the first of them; what it finds is the same on any number. Memory
+    /// stays bounded, however many customers and records there are. `progress` is called from all of them, by one at a
+    /// time.
+    ///
+    /// # Errors
+    /// As [`Store::verify`].
+    pub fn verify_parallel(
+        &self,
+        options: VerifyOptions,
+        threads: usize,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Verification> {
+        ops::verify::verify(self.current()?, options, threads, progress)
     }
 
     /// Checks every segment and dictionary. A dictionary is made anew from another partition's copy of it. Where the head, the index or the end of one is damaged while every frame is whole and
@@ -219,7 +245,11 @@ impl Store {
     /// # Errors
     /// What the operating system, the keyring or the ledger answers. That a stream got no dictionary is no error.
     pub fn train(&self, records: &[Record]) -> Result<Vec<Training>> {
-        ops::train::train(&self.0.engine, records)
+        let mut records = Cow::Borrowed(records);
+        if records.iter().any(|record| !record.stream.is_classed()) {
+            ops::classify::classify(&self.0.engine, records.to_mut(), self.0.classifier.as_deref());
+        }
+        ops::train::train(&self.0.engine, &records)
     }
 
     /// Destroys the keys of partitions whose window and maximum are over, all together, and removes their files. Expired
@@ -331,12 +361,50 @@ impl Store {
         PolicyInForce { version, text }
     }
 
-    /// Puts a policy file in force and returns its version. It applies to what is already stored.
+    /// Puts a policy file in force and returns its version. It applies to what is already stored, but for the windows
+    /// of partitions that are there.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Invalid`] naming the line that is wrong; the policy in force stays.
+    /// [`crate::ErrorKind::Invalid`] naming the line that is wrong; [`crate::ErrorKind::Refused`] where the policy shortens
+    /// a period of anything stored: that is for [`Store::set_policy_confirmed`]. The policy in force stays.
     pub fn set_policy(&self, text: &str) -> Result<u32> {
-        ops::policy::set(&self.0.engine, text)
+        ops::policy::set(&self.0.engine, text, None)
+    }
+
+    /// The same for a policy that may shorten periods: an earlier maximum, a shorter minimum. `reason` says why, in 1 to
+    /// 4,096 bytes. It is for whoever reads the code or the command: it is kept nowhere, since the ledger holds no free
+    /// text.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] naming the line that is wrong, or for want of a reason.
+    pub fn set_policy_confirmed(&self, text: &str, reason: &str) -> Result<u32> {
+        ops::policy::set(&self.0.engine, text, Some(reason))
+    }
+
+    /// Compares a policy file with the one in force: which partitions it would make due, overdue or protected, which
+    /// streams it would keep shorter, and how long its windows make records outlive their maximum. Changes nothing.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] naming the line that is wrong.
+    pub fn check_policy(&self, text: &str) -> Result<PolicyCheck> {
+        ops::policy::check(self.current()?, text)
+    }
+
+    /// What the law says of a stream, and of each of its partitions whoever its customers are.
+    ///
+    /// # Errors
+    /// Damage in what is read anew.
+    pub fn explain_stream(&self, stream: &Stream) -> Result<StreamLaw> {
+        Ok(ops::policy_explain::stream(self.current()?, stream))
+    }
+
+    /// What the law says of a customer: every partition where records of the customer may be, the duty to keep them, the
+    /// maximum, the holds. `None` where nobody knows the customer.
+    ///
+    /// # Errors
+    /// Damage in the keyring.
+    pub fn explain_customer(&self, customer: &str) -> Result<Option<CustomerLaw>> {
+        ops::policy_explain::customer(self.current()?, &CustomerId::new(customer)?)
     }
 
     /// How far the source `name` has been taken in, as its latest batch said; none for a source nobody knows.

@@ -9,6 +9,7 @@ use crate::env::{Env, disk::Disk};
 use crate::error::Result;
 use crate::keyring::{Custodian, FileCustodian, KeyringOptions};
 use crate::ops;
+use crate::record::Classifier;
 use crate::report::Recovery;
 use crate::rights::{Authorizer, RoleTable};
 
@@ -27,6 +28,7 @@ pub struct Options {
     trust_clock: bool,
     policy: Option<String>,
     accept_weak_erasure: bool,
+    classifier: Option<Arc<dyn Classifier>>,
     tuning: Tuning,
     authorizer: Arc<dyn Authorizer>,
 }
@@ -55,6 +57,7 @@ impl Options {
             trust_clock: false,
             policy: None,
             accept_weak_erasure: false,
+            classifier: None,
             tuning: Tuning::default(),
             authorizer: Arc::new(RoleTable),
         }
@@ -115,6 +118,12 @@ impl Options {
     /// store that exists takes no notice of it.
     pub fn policy(mut self, text: impl Into<String>) -> Self {
         self.policy = Some(text.into());
+        self
+    }
+
+    /// Who tells the class of records that arrive without one and that no rule of the policy tells.
+    pub fn classifier(mut self, classifier: impl Classifier + 'static) -> Self {
+        self.classifier = Some(Arc::new(classifier));
         self
     }
 
@@ -207,7 +216,7 @@ impl Options {
             tuning: self.tuning,
         };
         let (engine, recovery) = ops::recover::recover(wish)?;
-        Ok(Store::start(engine, recovery, self.worker, self.authorizer))
+        Ok(Store::start(engine, recovery, self.worker, self.authorizer, self.classifier))
     }
 
     /// Opens the store for reading, beside a writer or alone. Every call sees what was durable when it began.
@@ -217,7 +226,7 @@ impl Options {
     pub fn open_read_only(self) -> Result<Store> {
         let (keyring, custodian) = (self.keyring_options(), self.custodian_or_default());
         let engine = ops::refresh::open(&self.env, self.path.clone(), keyring, custodian)?;
-        Ok(Store::start(engine, Recovery::default(), false, self.authorizer))
+        Ok(Store::start(engine, Recovery::default(), false, self.authorizer, None))
     }
 
     fn keyring_options(&self) -> KeyringOptions {

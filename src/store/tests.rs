@@ -1,9 +1,10 @@
 //! What goes on inside an opening that its users cannot time: an act in the middle of a training.
 
 use super::*;
-use crate::engine::train;
+use crate::engine::{acts, housekeeping, train};
 use crate::env::sim::Sim;
-use crate::keyring::FileCustodian;
+use crate::format::ledger::Act;
+use crate::keyring::{Changes, CustomerEntry, FileCustodian};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 const SAID: [&str; 8] = [
@@ -69,4 +70,117 @@ fn a_policy_that_forbids_it_comes_in_time() {
     let policy = "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\ndictionary = false\n";
     assert!(!train(&store, 61, || assert_eq!(store.set_policy(policy).unwrap(), 2)));
     assert!(train::due(&store.0.engine, true).is_none());
+}
+
+/// Records of so many customers that are not in the store yet, in a stream of their own.
+fn strangers(customers: u64, each: u64) -> Vec<Record> {
+    let at: Timestamp = "2025-07-01T00:00:00Z".parse().unwrap();
+    let record = |number: u64| {
+        let said: Vec<&str> = (0..6).map(|turn| SAID[((number * 7 + turn * (number % 5 + 1)) % 8) as usize]).collect();
+        let customer = format!("c-{}", number % customers);
+        Record::new(&customer, "call", "EU", at.plus_seconds(number as i64 * 70), said.join(" ")).unwrap()
+    };
+    (0..customers * each).map(record).collect()
+}
+
+#[test]
+fn who_is_erased_while_records_are_looked_at_that_are_to_be_appended_is_in_no_dictionary() {
+    let records = strangers(60, 5);
+    for number in [0, 1, 150, 299, 300] {
+        let store = store(&Sim::new(1));
+        let asked = AtomicU64::new(0);
+        let stop = || {
+            if asked.fetch_add(1, Ordering::Relaxed) == number {
+                store.erase(&["c-3"]).unwrap().unwrap();
+            }
+            false
+        };
+        assert_eq!(train::train_from(&store.0.engine, &records, &stop).unwrap(), [], "erased at question {number}");
+        assert!(asked.load(Ordering::Relaxed) > number);
+        assert_eq!(train::train_from(&store.0.engine, &records, &|| false).unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn nothing_is_trained_while_an_act_is_under_way_that_readers_may_not_know_of() {
+    let store = store(&Sim::new(1));
+    let engine = &store.0.engine;
+    let due = train::due(engine, true).unwrap();
+    let customer = engine.keyring.customer(&CustomerId::new("c-3").unwrap()).unwrap().unwrap();
+    let act = Act::Erase { subjects: vec![customer.entry.subject], at: engine.now() };
+    let number = acts::intend(engine, act).unwrap();
+    assert_eq!(train::train(engine, &due, &|| false).unwrap(), None);
+    assert_eq!(train::train_from(engine, &strangers(60, 5), &|| false).unwrap(), []);
+    assert!(train::due(engine, true).is_none());
+    acts::perform(engine, number, None).unwrap();
+    assert!(train::train(engine, &due, &|| false).unwrap().is_some());
+}
+
+#[test]
+fn one_training_at_a_time_and_of_what_was_trained_meanwhile_none() {
+    let store = store(&Sim::new(1));
+    let (engine, records) = (&store.0.engine, strangers(60, 5));
+    let training = &engine.writer().unwrap().training;
+    let stop = || {
+        assert!(training.try_lock().is_err(), "somebody else could train");
+        false
+    };
+    assert_eq!(train::train_from(engine, &records, &stop).unwrap().len(), 1);
+    assert_eq!(train::train_from(engine, &records, &stop).unwrap(), []);
+}
+
+#[test]
+fn a_customer_with_much_is_sampled_in_part_and_whoever_is_restricted_not_at_all() {
+    let store = store(&Sim::new(1));
+    let engine = &store.0.engine;
+    let mut records = strangers(24, 10);
+    let body = SAID.join(" ").repeat(3);
+    let at = records[0].at;
+    records.extend((0..400).map(|_| Record::new("c-0", "call", "EU", at, body.clone()).unwrap()));
+    let id = CustomerId::new("c-5").unwrap();
+    let mut restricted = engine.keyring.customer(&id).unwrap().unwrap().entry.duplicate();
+    restricted.secrets[0].restricted = true;
+    let change = |entry: &CustomerEntry| {
+        let changes = Changes::from([(engine.keyring.customer_key(&id), entry.encode())]);
+        engine.keyring.shred(&changes, housekeeping::position(engine)).unwrap();
+    };
+    change(&restricted);
+    assert_eq!(train::train_from(engine, &records, &|| false).unwrap(), [], "23 customers are too few");
+    assert!(engine.partitions.all().iter().all(|partition| partition.id.stream.class() != "call"));
+    restricted.secrets[0].restricted = false;
+    change(&restricted);
+    let trained = train::train_from(engine, &records, &|| false).unwrap();
+    assert_eq!((trained.len(), trained[0].customers), (1, 24));
+    assert!(trained[0].records < 264, "{} records of a customer who has 410, and of 23 others", trained[0].records);
+}
+
+#[test]
+fn a_new_dictionary_must_be_better_for_those_it_was_not_trained_on() {
+    let sim = Sim::new(1);
+    let store = store(&sim);
+    assert!(train(&store, 0, || {}), "nothing is trained");
+    let engine = &store.0.engine;
+    // Those who are held out say what everybody said before, all others something new.
+    let is_held_out = |customer: &str| {
+        let found = engine.keyring.customer(&CustomerId::new(customer).unwrap()).unwrap().unwrap();
+        let [a, b, c, d, e, f, g, h, ..] = *found.entry.subject.as_bytes();
+        let customer = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        crate::compress::measure(&[crate::compress::Sample { customer, body: SAID[0].as_bytes() }], None) > 0
+    };
+    let at: Timestamp = "2025-08-01T00:00:00Z".parse().unwrap();
+    let new = SAID.map(str::to_uppercase);
+    let mut held_out = 0;
+    let records = (0..600_usize).map(|number| {
+        let customer = format!("c-{}", number % 60);
+        let old = is_held_out(&customer);
+        held_out += usize::from(old);
+        let turn = |turn: usize| (number * 7 + turn * (number % 5 + 1)) % 8;
+        let said: Vec<&str> = (0..6).map(|at| if old { SAID[turn(at)] } else { new[turn(at)].as_str() }).collect();
+        Record::new(&customer, "chat", "EU", at.plus_seconds(number as i64 * 3_000), said.join(" ")).unwrap()
+    });
+    let records: Vec<Record> = records.collect();
+    assert!((20..200).contains(&held_out), "{held_out} records of customers who are held out");
+    store.append(records).unwrap().wait().unwrap();
+    sim.advance(std::time::Duration::from_secs(86_400 * 20));
+    assert!(!train(&store, 0, || {}), "it is better for its own customers only");
 }

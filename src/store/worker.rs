@@ -15,6 +15,8 @@ const LOOK: Duration = Duration::from_millis(200);
 const QUIET: Duration = Duration::from_secs(1);
 /// Entries of the access log wait no longer than this: well within a second.
 const LOG_PATIENCE: Duration = Duration::from_millis(400);
+/// How often it looks, while nothing wakes it, whether time or a verb has made anything due.
+const ROUND: Duration = Duration::from_secs(30);
 /// How long it tidies up before it looks again whether anything comes in.
 const TURN: Budget = Budget { time: Duration::from_millis(50) };
 /// While records come in, a partition may have so many times as many small segments before they are merged.
@@ -77,8 +79,8 @@ impl Drop for Worker {
 
 fn work(signal: &Signal, engine: &Weak<Engine>) {
     let mut apprentice = Apprentice::default();
-    // When it last had to settle, if merging was put off for that.
-    let mut settled = None;
+    // Until when it puts off what can wait.
+    let mut rest = None;
     loop {
         let mut stop = signal.stop.lock().expect("no holder of this lock panics");
         if !signal.woken.load(Ordering::Acquire) && !*stop {
@@ -103,25 +105,40 @@ fn work(signal: &Signal, engine: &Weak<Engine>) {
             let _ = writer.committer.flush(&engine.tools(writer));
         }
         let merge_at_least = writer.tuning.merge_at_least;
-        let due = !housekeeping::waiting(&engine).is_empty() || housekeeping::fold_is_due(&engine, writer);
-        if woken && due {
+        let urgent = !housekeeping::waiting(&engine).is_empty() || housekeeping::fold_is_due(&engine, writer);
+        let now = engine.env.monotonic();
+        let until = *rest.get_or_insert(now + QUIET);
+        if woken && urgent {
             keep_house(&engine, writer, Budget::ALL, merge_at_least * PATIENCE);
-            settled = Some(engine.env.monotonic());
-        } else if settled.is_some_and(|last| engine.env.monotonic().saturating_sub(last) >= QUIET) {
-            let more = keep_house(&engine, writer, TURN, merge_at_least);
-            settled = settled.filter(|_| more);
+            rest = Some(engine.env.monotonic() + QUIET);
+        } else if now >= until {
+            let more = keep_order(&engine, writer, merge_at_least);
+            rest = Some(if more { now } else { engine.env.monotonic() + ROUND });
         }
     }
+}
+
+/// One turn at what time or a verb has made due. Whether there is more of it.
+fn keep_order(engine: &Engine, writer: &Writer, merge_at_least: usize) -> bool {
+    let is_well = writer.committer.check().is_ok();
+    is_well && ops::maintain::is_due(engine, writer, merge_at_least) && keep_house(engine, writer, TURN, merge_at_least)
 }
 
 /// Whether something is left to do.
 fn keep_house(engine: &Engine, writer: &Writer, budget: Budget, merge_at_least: usize) -> bool {
     let mut done = Maintenance::default();
-    if let Err(error) = ops::maintain::keep_house(engine, writer, budget, merge_at_least, &mut done) {
-        // Nobody waits for this thread, so the next appender is told instead.
-        writer.committer.poison(&error);
+    let outcome = ops::maintain::keep_house(engine, writer, budget, merge_at_least, &mut done);
+    writer.trouble.failed(outcome.as_ref().err().map(|failed| &failed.error), &engine.root);
+    match outcome {
+        Ok(()) => done.more,
+        Err(failed) => {
+            if failed.is_vital {
+                // Nobody waits for this thread, so the next appender is told instead.
+                writer.committer.poison(&failed.error);
+            }
+            false
+        }
     }
-    done.more
 }
 
 /// A second thread, there only while a dictionary is trained: that takes seconds, and the worker has commits to lead.
@@ -145,8 +162,9 @@ impl Apprentice {
         let spawned = builder.spawn(move || {
             if let Ok(writer) = engine.writer() {
                 let stop = || writer.closing.load(Ordering::Relaxed);
+                // Records come in without a dictionary as well; a keyring or ledger that failed says so itself.
                 if let Err(error) = train::train(&engine, &due, &stop) {
-                    writer.committer.poison(&error);
+                    writer.trouble.failed(Some(&error), &engine.root);
                 }
             }
             // Before anybody is told that it is done: the last handle of an engine closes its files.

@@ -9,7 +9,7 @@ use tenure::env::{Env, sim::Sim};
 use tenure::report::AccessUse;
 use tenure::{
     AccessFilter, AccessRequest, Acting, Actor, Authorizer, Batch, CustomerId, ErrorKind, ExpireOptions, Hold, RIGHTS,
-    ROLES, Record, RecordId, Right, Role, ScanFilter, Store, Timestamp, verify_proof,
+    ROLES, Record, RecordId, Right, Role, ScanFilter, Store, Stream, Timestamp, verify_proof,
 };
 
 use crate::scene::options;
@@ -89,6 +89,8 @@ fn kind<T>(answer: tenure::Result<T>) -> Option<ErrorKind> {
     answer.err().map(|error| error.kind())
 }
 
+const KEEP: &str = "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\n";
+
 /// Every call, in an order in which each has something to do.
 fn calls(acting: &Acting) -> Vec<(Right, Option<ErrorKind>)> {
     let id = RecordId::from_bytes([1; 16]);
@@ -122,6 +124,10 @@ fn calls(acting: &Acting) -> Vec<(Right, Option<ErrorKind>)> {
         (Right::Repair, kind(acting.repair(false))),
         (Right::ReadPolicy, kind(acting.policy())),
         (Right::SetPolicy, kind(acting.policy().and_then(|policy| acting.set_policy(&policy.text)))),
+        (Right::SetPolicy, kind(acting.set_policy_confirmed(KEEP, "because"))),
+        (Right::ReadPolicy, kind(acting.check_policy(KEEP))),
+        (Right::ReadPolicy, kind(acting.explain_stream(&Stream::new("chat", "EU").unwrap()))),
+        (Right::Explain, kind(acting.explain_customer("c-ana"))),
         (Right::Receipts, kind(acting.receipts())),
         (Right::Receipts, kind(acting.prove_receipt(1))),
         (Right::AccessLog, kind(acting.access_log(&AccessFilter::default()))),
@@ -149,7 +155,7 @@ fn every_call_asks_for_the_right_it_needs() {
             assert_eq!(one.outcome == "refused", !one.right.usual_roles().contains(&role), "{role} {}", one.right);
         }
         // The policy is read before it is set.
-        assert_eq!(uses.len(), 36, "{role}");
+        assert_eq!(uses.len(), 40, "{role}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tenure::env::Env;
@@ -138,7 +138,7 @@ fn a_part_that_is_erased_ends_what_is_being_read_of_it() {
     // So does an expiry.
     let mut there = reader.timeline("canary-bo", ..).unwrap();
     assert!(there.next().unwrap().is_ok());
-    writer.set_policy(POLICY).unwrap();
+    writer.set_policy_confirmed(POLICY, "a test").unwrap();
     writer.expire(ExpireOptions::default()).unwrap().receipt.unwrap();
     seconds(&sim, 1);
     assert_eq!(there.next().unwrap().unwrap_err().kind(), ErrorKind::Erased);
@@ -206,7 +206,7 @@ fn requests_are_carried_out_by_the_writer() {
     };
     let receipt = served(&writer, part).unwrap().unwrap();
     assert_eq!((receipt.verb, count(&reader, "canary-bo")), (Verb::ErasePart, 5));
-    writer.set_policy(POLICY).unwrap();
+    writer.set_policy_confirmed(POLICY, "a test").unwrap();
     let dry = ExpireOptions { dry_run: true, ..ExpireOptions::default() };
     let due = reader.request_expire(dry, PATIENCE).unwrap();
     assert_eq!((due.partitions.len(), due.receipt), (3, None));
@@ -405,7 +405,7 @@ fn a_service_goes_on_while_another_opener_has_it_erase_and_expire() {
     let options = || Store::options(dir.path().join("calls")).accept_weak_erasure();
     let service = options().worker().create().unwrap();
     service.append(vec![note("ana", 1, "x"), note("bo", 11, "x")]).unwrap().wait().unwrap();
-    service.set_policy(&POLICY.replace("P3M", "P50Y")).unwrap();
+    service.set_policy_confirmed(&POLICY.replace("P3M", "P50Y"), "a test").unwrap();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -431,4 +431,58 @@ fn a_service_goes_on_while_another_opener_has_it_erase_and_expire() {
     assert_eq!((receipt.subjects.len(), count(&opener, "c1")), (2, 0));
     assert!(count(&opener, "c3") > 0);
     service.close().unwrap();
+}
+
+/// What a reader looks for may have been merged away since its scan began: it goes on from where that is now.
+#[test]
+fn a_scan_goes_on_when_the_writer_merges() {
+    for threads in [1, 3] {
+        let sim = Sim::new(9);
+        let vault = Vault::default();
+        let writer = options(&sim, &vault).merge_at_least(2).create().unwrap();
+        for month in 1..=6 {
+            for part in 0..2 {
+                let customers = (0..6).map(|number| format!("canary-{number}"));
+                let records = customers.map(|customer| note(&customer, month, &format!("part {part}")));
+                writer.append(records.collect::<Vec<_>>()).unwrap().wait().unwrap();
+                writer.settle().unwrap();
+            }
+        }
+        let reader = options(&sim, &vault).open_read_only().unwrap();
+        let merge = || assert!(writer.maintain(Budget::ALL).unwrap().segments_merged >= 12);
+        let count = match threads {
+            1 => {
+                let mut scan = reader.scan(ScanFilter::default()).unwrap();
+                assert!(scan.next().unwrap().is_ok());
+                merge();
+                1 + scan.map(Result::unwrap).count()
+            }
+            threads => {
+                let (seen, once) = (AtomicUsize::new(0), AtomicBool::new(false));
+                let scanned = reader.scan_parallel(ScanFilter::default(), threads, |_| {
+                    if !once.swap(true, Ordering::AcqRel) {
+                        merge();
+                    }
+                    seen.fetch_add(1, Ordering::AcqRel);
+                    std::ops::ControlFlow::<()>::Continue(())
+                });
+                assert!(scanned.unwrap().is_continue());
+                seen.into_inner()
+            }
+        };
+        assert_eq!(count, 72);
+    }
+}
+
+/// A segment that the ledger still names and that is not there is damage, and no reason to look for ever.
+#[test]
+fn a_segment_that_is_lost_is_told() {
+    let (sim, _, writer, reader) = scene(10);
+    writer.settle().unwrap();
+    let lost = files(&sim, ".seg").remove(0);
+    sim.remove_file(&lost).unwrap();
+    let error = reader.timeline("canary-ana", ..).unwrap_err();
+    assert_eq!((error.kind(), error.path()), (ErrorKind::NotFound, Some(lost.as_path())));
+    let error = reader.scan(ScanFilter::default()).unwrap().find_map(Result::err).unwrap();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
 }

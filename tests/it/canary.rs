@@ -199,16 +199,31 @@ const COMMANDS: &[&[&str]] = &[
     &["ingest", "lines"],
     &["ingest", "nonsense"],
     &["timeline", "ana-4711"],
+    &["timeline", "ana-4711", "--held"],
     &["get", "ana-4711", ID],
+    &["get", "ana-4711", ID, "--body"],
+    &["put", "ana-4711", "lines", "--jurisdiction", "EU", "--at", "2025-01-06"],
+    &["put", "ana-4711", "nowhere", "--jurisdiction", "EU", "--at", "2025-01-06"],
     &["grep", "ana-4711", "zeb(ra"],
     &["grep", "ana-4711", "zebra"],
     &["scan"],
+    &["scan", "--threads", "2"],
+    &["hold", "place", "bo-0815", "--matter", "zebra", "--reason", "zebra"],
+    &["hold", "place", "nobody-0815", "--matter", "zebra", "--reason", "zebra"],
+    &["hold", "list"],
+    &["timeline", "bo-0815", "--held"],
+    &["erase", "bo-0815", "--confirm", "bo-0815"],
+    &["hold", "release", "1"],
+    &["hold", "release", "2"],
     &["stats"],
     &["verify", "--deep"],
+    &["verify", "--deep", "--threads", "2"],
     &["doctor"],
     &["maintain"],
     &["repair"],
     &["policy", "show"],
+    &["policy", "check", "policy"],
+    &["policy", "explain", "--customer", "ana-4711"],
     &["policy", "set", "policy"],
     &["policy", "set", "nonsense"],
     &["redact", "ana-4711", ID],
@@ -303,7 +318,9 @@ fn no_command_prints_a_key_and_no_file_holds_one() {
         for text in [out, err].map(|text| String::from_utf8_lossy(text)) {
             assert!(!needles.stands_in_text(&text), "{command} printed a key: {text}");
         }
-        let asked_for = ["[\"timeline", "[\"get", "[\"grep", "[\"scan"].iter().any(|verb| command.starts_with(verb));
+        let asked_for = ["[\"timeline", "[\"get", "[\"grep", "[\"scan", "[\"hold\", \"list"]
+            .iter()
+            .any(|verb| command.starts_with(verb));
         for text in [(!asked_for).then_some(out), Some(err)].into_iter().flatten() {
             let text = String::from_utf8_lossy(text);
             // No digits alone: a time or a hash has any four of them now and then.

@@ -3,13 +3,13 @@
 //! tested: with a sync left out it must fail.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tenure::env::sim::{Faults, Plant, Sim};
 use tenure::report::{Budget, VerifyOptions};
 use tenure::simulation::seals;
 use tenure::{Options, Record, Store};
 
+use crate::life::every_seed;
 use crate::scene::{self, Dice, Model};
 
 /// A bug to plant under the engine.
@@ -135,31 +135,7 @@ fn one_cut(seed: u64, cut: u64, bug: Bug) -> bool {
 
 /// Every cut of every seed, on all cores. Returns how many lives were lived.
 fn every_cut(seeds: std::ops::Range<u64>, bug: Bug) -> u64 {
-    let next = AtomicU64::new(seeds.start);
-    let lives = AtomicU64::new(0);
-    let work = || {
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end {
-                return;
-            }
-            let mut cut = 0;
-            while one_cut(seed, cut, bug) {
-                cut += 1;
-            }
-            lives.fetch_add(cut, Ordering::Relaxed);
-        }
-    };
-    std::thread::scope(|scope| {
-        let threads = std::thread::available_parallelism().map_or(2, usize::from);
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        for worker in workers {
-            if let Err(panic) = worker.join() {
-                std::panic::resume_unwind(panic);
-            }
-        }
-    });
-    lives.into_inner()
+    every_seed(seeds, &|seed| (0..).take_while(|cut| one_cut(seed, *cut, bug)).count() as u64)
 }
 
 #[test]

@@ -137,6 +137,10 @@ fn what_is_trained_makes_records_smaller_and_dies_with_its_column() {
     assert_eq!(dictionaries(&sim).len(), 1);
 }
 
+fn october() -> Timestamp {
+    "2025-10-01T00:00:00Z".parse().unwrap()
+}
+
 fn expire(store: &Store) {
     let now = "2026-10-02T00:00:00Z".parse().unwrap();
     store.expire(ExpireOptions { now: Some(now), confirmed: true, ..ExpireOptions::default() }).unwrap();
@@ -288,14 +292,38 @@ fn every_flipped_bit_of_a_dictionary_is_found_and_nothing_is_silently_wrong() {
 
 #[test]
 fn a_damaged_or_lost_dictionary_is_made_anew_from_the_copy_of_another_window() {
-    let (sim, all) = trained_store();
+    let (sim, mut all) = trained_store();
     let before = dictionaries(&sim);
+    let store = options(&sim).open().unwrap();
+    let september = "2025-09-20T00:00:00Z".parse().unwrap();
+    let large = Record::new("c-1", "chat", "EU", september, Vec::new()).unwrap();
+    let mut upload = store.upload(large.clone()).unwrap();
+    upload.add(&vec![7; 3 << 20]).unwrap();
+    upload.finish().unwrap().1.wait().unwrap();
+    all.push(large);
+    store.close().unwrap();
     sim.flip(&before[0].0, 500, 1);
     let store = options(&sim).open().unwrap();
     let plan = store.repair(false).unwrap().plan;
     assert_eq!((plan.len(), &plan[0].remedy), (1, &Remedy::Rebuild));
+    assert_eq!(plan[0].records, all.iter().filter(|record| record.at < october()).count() as u64, "chunks are none");
+    // Appends go on without it while it cannot be read, and with it as soon as it can.
+    let more = |day: i64| {
+        let mut more = records(9, 9, 40, 40);
+        more.iter_mut().for_each(|record| record.at = record.at.plus_seconds(day * 86_400));
+        append(&store, &more);
+        store.settle().unwrap();
+        more
+    };
+    let stored = || store.stats().unwrap().partitions[0].stored_bytes;
+    let at_first = stored();
+    all.extend(more(0));
+    let without = stored() - at_first;
     assert!(store.repair(true).unwrap().applied);
     assert_eq!(dictionaries(&sim), before);
+    all.extend(more(3));
+    let with = stored() - at_first - without;
+    assert!(with * 100 < without * 85, "{without} bytes without, {with} with");
     check(&store, &all);
     store.close().unwrap();
     sim.remove(&before[1].0);

@@ -203,7 +203,10 @@ fn a_part_and_an_expiry_reach_large_bodies() {
     upload.finish().unwrap().1.wait().unwrap();
     let mut open = store.body("bo", id(5)).unwrap().unwrap();
     store
-        .set_policy("[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nwindow = \"month\"\nkeep_at_most = \"P1M\"\n")
+        .set_policy_confirmed(
+            "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nwindow = \"month\"\nkeep_at_most = \"P1M\"\n",
+            "a test",
+        )
         .unwrap();
     sim.advance(std::time::Duration::from_secs(40 * 86_400));
     assert_eq!(store.expire(ExpireOptions::default()).unwrap().partitions.len(), 1);
@@ -282,4 +285,53 @@ fn no_power_cut_loses_or_invents_a_large_body() {
     }
     println!("{cuts} power cuts survived");
     assert!(cuts > 60, "{cuts}");
+}
+
+/// A pattern is looked for in the whole of a large body, also where it lies across pieces; the places where it is cut are
+/// neither its beginning nor its end.
+#[test]
+fn a_large_body_is_searched() {
+    let sim = Sim::new(8);
+    let store = scene::options(&sim).create().unwrap();
+    let mut body = vec![b'.'; 20 * MIB];
+    // 8 MiB are searched at once; of these the last one again with what follows.
+    for place in [0, 7 * MIB, 8 * MIB - 3, 15 * MIB, body.len() - 6] {
+        body[place..place + 6].copy_from_slice(b"needle");
+    }
+    body[3 * MIB..3 * MIB + 3].copy_from_slice(b"hay");
+    upload(&store, 1, &body).unwrap();
+    scene::append(&store, vec![note(2, "a needle"), note(3, "nothing")]).unwrap();
+    let found = |pattern: &str| -> Vec<u8> {
+        let all = store.grep("ana", pattern, ..).unwrap();
+        all.map(|stored| stored.unwrap().id.to_string().as_bytes()[1] - b'0').collect()
+    };
+    assert_eq!(found("needle"), [1, 2]);
+    assert_eq!(found("hay"), [1]);
+    assert_eq!(found("^needle"), [1]);
+    assert_eq!(found(r"needle$"), [1, 2]);
+    assert_eq!(found("nothing|straw"), [3]);
+    let mut other = vec![b'.'; 20 * MIB];
+    for (place, word) in [(7 * MIB, "start"), (8 * MIB - 3, "end"), (15 * MIB - 3, "across")] {
+        other[place..place + word.len()].copy_from_slice(word.as_bytes());
+    }
+    upload(&store, 4, &other).unwrap();
+    assert_eq!([found("across"), found("start"), found("end")], [[4], [4], [4]]);
+    assert_eq!(found("^start"), [] as [u8; 0], "the second piece begins there, and not the body");
+    assert_eq!(found("end$"), [] as [u8; 0], "the first piece ends there, and not the body");
+}
+
+#[test]
+fn a_timeline_is_over_after_damage() {
+    let sim = Sim::new(9);
+    let store = scene::options(&sim).create().unwrap();
+    scene::append(&store, vec![note(1, "one"), note(2, "two")]).unwrap();
+    upload(&store, 3, &vec![7; 3 * MIB]).unwrap();
+    store.settle().unwrap();
+    let mut found = store.grep("ana", "one", ..).unwrap();
+    let segment = sim.files().into_iter().map(|(path, _)| path).find(|path| path.to_str().unwrap().ends_with(".seg"));
+    let segment = segment.unwrap();
+    let length = sim.files().into_iter().find(|(path, _)| *path == segment).unwrap().1.len() as u64;
+    (0..length).step_by(64).for_each(|offset| sim.flip(&segment, offset, 1));
+    assert_eq!(found.next().unwrap().unwrap_err().kind(), ErrorKind::Corrupt, "its large body cannot be searched");
+    assert!(found.next().is_none(), "it went on past a gap");
 }

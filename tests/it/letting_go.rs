@@ -69,7 +69,7 @@ fn exactly_the_partitions_past_their_maximum_go() {
     fill(&store);
     store.settle().unwrap();
     let before = sim.snapshot();
-    store.set_policy(POLICY).unwrap();
+    store.set_policy_confirmed(POLICY, "a test").unwrap();
     // On January 1st, the months up to September are past their end and three months.
     let dry = store.expire(ExpireOptions { dry_run: true, confirmed: true, ..ExpireOptions::default() }).unwrap();
     assert_eq!((dry.partitions.len(), dry.receipt), (6, None));
@@ -102,7 +102,10 @@ fn a_clock_that_jumped_ahead_destroys_nothing_until_somebody_vouches_for_it() {
     let (sim, vault, store) = scene(2);
     fill(&store);
     store
-        .set_policy("[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nwindow = \"month\"\nkeep_at_most = \"P9M\"\n")
+        .set_policy_confirmed(
+            "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nwindow = \"month\"\nkeep_at_most = \"P9M\"\n",
+            "a test",
+        )
         .unwrap();
     sim.set_now(at("2036-01-01T00:00:00Z"));
     assert!(store.expire(ExpireOptions::default()).unwrap().partitions.is_empty(), "the clock moved while it was open");
@@ -307,7 +310,7 @@ fn entries_that_serve_nothing_disappear() {
     store.append(Batch::from(old()).backfill()).unwrap().wait().unwrap();
     assert_eq!(bodies(&store, "cy"), ["from before"]);
     // Customers of whom no partition is left go after an expiry.
-    store.set_policy(POLICY).unwrap();
+    store.set_policy_confirmed(POLICY, "a test").unwrap();
     append(&store, vec![note("ana", "chat", "2026-02-01T00:00:00Z", "this year")]);
     let spring = Some(at("2026-04-30T00:00:00Z"));
     store.expire(ExpireOptions { now: spring, confirmed: true, ..ExpireOptions::default() }).unwrap();

@@ -27,6 +27,7 @@ mod dictionary;
 mod holding;
 #[cfg(feature = "simulation")]
 mod large;
+mod law;
 #[cfg(feature = "simulation")]
 mod letting_go;
 #[cfg(feature = "simulation")]
@@ -49,5 +50,7 @@ mod threads;
 mod vault;
 #[cfg(feature = "simulation")]
 mod verbs;
+#[cfg(feature = "simulation")]
+mod verifying;
 #[cfg(feature = "simulation")]
 mod watched;

@@ -11,5 +11,6 @@
 mod commit;
 mod erase;
 mod expire;
+mod hold;
 mod keys;
 mod scene;

@@ -216,7 +216,7 @@ pub fn train_shared<'a>(records: impl Iterator<Item = (&'a str, &'a [u8])>) -> R
             tenure::bare::Sample { customer: *customers.entry(name).or_insert(next), body }
         })
         .collect();
-    let training = tenure::bare::Training { k: 20, size: 64 << 10, level: LEVEL };
+    let training = tenure::bare::Training { k: 20, size: 64 << 10 };
     let trained = tenure::bare::train(&samples, &training, &|| false).ok_or("nothing is shared by 20 customers")?;
     Ok(trained.dictionary.bytes().to_vec())
 }

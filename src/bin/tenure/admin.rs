@@ -1,7 +1,6 @@
-//! The small commands: init, inspect, maintain, policy, completions, man.
+//! The small commands: init, inspect, maintain, completions, man.
 
-use std::io::{self, Read, Write};
-use std::path::Path;
+use std::io::{self, Write};
 
 use clap::CommandFactory;
 use serde_json::json;
@@ -9,16 +8,14 @@ use tenure::ErrorKind;
 use tenure::env::disk::Disk;
 use tenure::report::Budget;
 
-use crate::cli::{Cli, Format, Global, InitArgs, InspectArgs, MaintainArgs, PolicyCommand};
+use crate::cli::{Cli, Format, Global, InitArgs, InspectArgs, MaintainArgs};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::opening::recovery_as_json;
 use crate::output::Output;
+use crate::policy::read_policy;
 use crate::receipt::needs_scrub;
 use crate::verify::{damage_as_json, print_damage};
 use crate::words::{bytes, count, counted};
-
-/// A policy longer than this is no policy.
-const POLICY_LIMIT: u64 = 1 << 20;
 
 pub fn init(global: &Global, args: &InitArgs, output: &mut Output) -> Outcome {
     let path = global.path()?;
@@ -68,45 +65,6 @@ fn is_taken(global: &Global, error: &tenure::Error) -> bool {
     error.kind() == ErrorKind::Invalid && global.open_read_only().is_ok()
 }
 
-fn read_policy(file: &Path) -> Result<String, Failure> {
-    let failed = |error: io::Error| Failure::file("read the policy", file, &error);
-    let mut text = String::new();
-    let read = match file == Path::new("-") {
-        true => io::stdin().take(POLICY_LIMIT).read_to_string(&mut text),
-        false => std::fs::File::open(file).and_then(|open| open.take(POLICY_LIMIT).read_to_string(&mut text)),
-    };
-    match read.map_err(failed)? as u64 {
-        POLICY_LIMIT => Err(Failure::usage(format!("{} is too long for a policy", file.display()))),
-        _ => Ok(text),
-    }
-}
-
-pub fn policy(global: &Global, command: &PolicyCommand, output: &mut Output) -> Outcome {
-    match command {
-        PolicyCommand::Show => {
-            let policy = global.open_read_only()?.policy()?;
-            match output.format() {
-                Format::Table => output.line(policy.text.trim_end())?,
-                _ => output.facts(&[], json!({ "version": policy.version, "text": policy.text }))?,
-            }
-        }
-        PolicyCommand::Set { file } => {
-            let text = read_policy(file)?;
-            let store = global.open(output)?;
-            let version = store.set_policy(&text)?;
-            let overdue = store.stats()?.partitions.iter().filter(|partition| partition.overdue).count() as u64;
-            store.close()?;
-            let people = [("policy", format!("version {version} is in force"))];
-            output.facts(&people, json!({ "version": version, "overdue": overdue }))?;
-            if overdue > 0 {
-                let partitions = counted(overdue, "partition");
-                output.say(format_args!("{partitions} overdue by it: `tenure expire --dry-run` shows what"));
-            }
-        }
-    }
-    Ok(Exit::Done)
-}
-
 pub fn maintain(global: &Global, args: &MaintainArgs, output: &mut Output) -> Outcome {
     let store = global.open(output)?;
     let recovery = recovery_as_json(store.recovery());
@@ -118,6 +76,7 @@ pub fn maintain(global: &Global, args: &MaintainArgs, output: &mut Output) -> Ou
         done.segments_merged += scrubbed.segments_merged;
         done.bytes_written += scrubbed.bytes_written;
         done.entries_folded += scrubbed.entries_folded;
+        done.more |= scrubbed.more;
     }
     let waiting = store.receipts()?.iter().filter(|receipt| needs_scrub(receipt)).count() as u64;
     store.close()?;
@@ -159,10 +118,14 @@ pub fn maintain(global: &Global, args: &MaintainArgs, output: &mut Output) -> Ou
         "customers_forgotten": done.customers_forgotten,
         "waiting_for_scrub": waiting,
         "more": done.more,
+        "damage": damage_as_json(&done.damage),
         "recovery": recovery,
     });
     output.facts(&people, document)?;
-    Ok(Exit::Done)
+    if output.format() == Format::Table {
+        print_damage(&done.damage, output)?;
+    }
+    Ok(if done.damage.is_empty() { Exit::Done } else { Exit::Findings })
 }
 
 pub fn inspect(args: &InspectArgs, output: &mut Output) -> Outcome {

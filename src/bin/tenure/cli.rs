@@ -324,6 +324,9 @@ pub struct VerifyArgs {
     /// Check only this share of the segments, drawn anew each time (5%).
     #[arg(long, value_name = "SHARE", value_parser = parse_share)]
     pub subset: Option<f64>,
+    /// Check on so many threads (0: one per core).
+    #[arg(long, value_name = "COUNT", default_value_t = 1, hide_default_value = true)]
+    pub threads: usize,
 }
 
 #[derive(Args)]
@@ -470,10 +473,36 @@ pub enum PolicyCommand {
     /// Print the policy in force.
     Show,
     /// Put another policy in force; - reads it from standard input.
-    Set {
-        /// The policy (TOML).
+    Set(SetArgs),
+    /// Compare a policy with the one in force: what it would make due, overdue or protected. Changes nothing.
+    Check {
+        /// The policy (TOML); - reads it from standard input.
         file: PathBuf,
     },
+    /// Say what the law is for a stream, or for every place where a customer's records may be, and by which rule.
+    Explain(ExplainArgs),
+}
+
+#[derive(Args)]
+pub struct SetArgs {
+    /// The policy (TOML).
+    pub file: PathBuf,
+    /// Confirm that periods of what is stored become shorter.
+    #[arg(long, requires = "reason")]
+    pub confirm: bool,
+    /// Why they do.
+    #[arg(long, value_name = "TEXT", requires = "confirm")]
+    pub reason: Option<String>,
+}
+
+#[derive(Args)]
+pub struct ExplainArgs {
+    /// The stream.
+    #[arg(value_name = "CLASS/JURISDICTION", value_parser = parse_stream, required_unless_present = "customer")]
+    pub stream: Option<Stream>,
+    /// The customer.
+    #[arg(long, conflicts_with = "stream")]
+    pub customer: Option<String>,
 }
 
 fn said(error: &tenure::Error) -> String {

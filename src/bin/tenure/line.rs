@@ -6,9 +6,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io::{self, Read};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tenure::{BodyKind, CustomerId, Record, RecordId, Stored, Stream, Timestamp};
@@ -125,10 +127,13 @@ pub fn parse(line: &[u8]) -> Result<Record, Fault> {
     let complaint = |field: &'static str| move |error: tenure::Error| Fault::of(field, error.to_string());
 
     let customer = CustomerId::new(text("customer", fields.customer)?).map_err(complaint("customer"))?;
-    let class = text("class", fields.class)?;
+    let class = fields.class.map(|class| text("class", Some(class))).transpose()?;
     let jurisdiction = text("jurisdiction", fields.jurisdiction)?;
-    Stream::new(&class, "EU").map_err(complaint("class"))?;
-    let stream = Stream::new(&class, &jurisdiction).map_err(complaint("jurisdiction"))?;
+    let unclassed = Stream::unclassed(&jurisdiction).map_err(complaint("jurisdiction"))?;
+    let stream = match class {
+        Some(class) => Stream::new(&class, &jurisdiction).map_err(complaint("class"))?,
+        None => unclassed, // The store may know what it is.
+    };
     let at: Timestamp = text("at", fields.at)?.parse().map_err(complaint("at"))?;
     let (kind, body) = body(&fields)?;
     let id = match fields.id {
@@ -141,16 +146,6 @@ pub fn parse(line: &[u8]) -> Result<Record, Fault> {
 /// Appends a stored record as one line, its line end included.
 pub fn print(out: &mut Vec<u8>, stored: &Stored) {
     write(out, stored.customer.expose(), &stored.stream, stored.at, (stored.kind, &stored.body), Some(stored.id));
-}
-
-/// The line of a record whose body is bytes too many to be held: what stands before their base64, and after it.
-pub fn around(stored: &Stored) -> (Vec<u8>, Vec<u8>) {
-    let mut line = Vec::new();
-    let empty = (BodyKind::Bytes, &[][..]);
-    write(&mut line, stored.customer.expose(), &stored.stream, stored.at, empty, Some(stored.id));
-    let id = format!("\",\"id\":\"{}\"}}\n", stored.id);
-    let tail = line.split_off(line.len() - id.len());
-    (line, tail)
 }
 
 /// Appends a record that was not stored, as one line.
@@ -166,28 +161,177 @@ fn write(
     (kind, body): (BodyKind, &[u8]),
     id: Option<RecordId>,
 ) {
+    match (kind, std::str::from_utf8(body)) {
+        (BodyKind::Json, Ok(json)) if reads_back(json) => {
+            head(out, customer, stream, at, Form::Json);
+            out.extend_from_slice(body);
+            tail(out, Form::Json, id);
+        }
+        (BodyKind::Text, Ok(text)) => {
+            head(out, customer, stream, at, Form::Text);
+            // It brings its own quotes.
+            out.pop();
+            quote(out, text);
+            out.pop();
+            tail(out, Form::Text, id);
+        }
+        _ => {
+            head(out, customer, stream, at, Form::Base64);
+            out.extend_from_slice(STANDARD.encode(body).as_bytes());
+            tail(out, Form::Base64, id);
+        }
+    }
+}
+
+/// How a body stands in a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As it is.
+    Json,
+    /// As a string.
+    Text,
+    /// Bytes, and what an embedding service called JSON or text although it is not: the bytes matter most.
+    Base64,
+}
+
+impl Form {
+    /// The form of a body that is too long to be held, which is read once for that unless it is bytes.
+    pub fn of(kind: BodyKind, body: impl Read) -> io::Result<Form> {
+        let mut look = Look::new(body);
+        let fits = match kind {
+            BodyKind::Bytes => return Ok(Form::Base64),
+            BodyKind::Text => io::copy(&mut look, &mut io::sink()).map(|_| look.is_text())?,
+            BodyKind::Json => {
+                let parsed = {
+                    let mut json = serde_json::Deserializer::from_reader(io::BufReader::new(&mut look));
+                    IgnoredAny::deserialize(&mut json).and_then(|_| json.end())
+                };
+                match parsed {
+                    Err(error) if error.is_io() => return Err(error.into()),
+                    parsed => parsed.is_ok() && look.is_text() && look.is_one_line_of_json(),
+                }
+            }
+        };
+        Ok(match kind {
+            BodyKind::Json if fits => Form::Json,
+            BodyKind::Text if fits => Form::Text,
+            _ => Form::Base64,
+        })
+    }
+
+    /// A piece of a body as it stands in the line. `rest` is what was left over of the pieces before, and then of this one;
+    /// nothing after the last.
+    pub fn piece(self, piece: &[u8], rest: &mut Vec<u8>) -> Vec<u8> {
+        rest.extend_from_slice(piece);
+        let (printed, length) = match self {
+            Form::Json => (rest.clone(), rest.len()),
+            Form::Text => {
+                let text = match std::str::from_utf8(rest) {
+                    Ok(text) => text,
+                    Err(error) => std::str::from_utf8(&rest[..error.valid_up_to()]).unwrap_or_default(),
+                };
+                (quoted(text), text.len())
+            }
+            Form::Base64 => {
+                let whole = rest.len() - rest.len() % 3;
+                (STANDARD.encode(&rest[..whole]).into_bytes(), whole)
+            }
+        };
+        rest.drain(..length);
+        printed
+    }
+
+    /// What is left over after the last piece.
+    pub fn last(self, rest: &[u8]) -> Vec<u8> {
+        if self == Form::Base64 { STANDARD.encode(rest).into_bytes() } else { Vec::new() }
+    }
+}
+
+/// The line of a record whose body is too long to be held: what stands before it, and after it.
+pub fn around(stored: &Stored, form: Form) -> (Vec<u8>, Vec<u8>) {
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    head(&mut before, stored.customer.expose(), &stored.stream, stored.at, form);
+    tail(&mut after, form, Some(stored.id));
+    (before, after)
+}
+
+fn head(out: &mut Vec<u8>, customer: &str, stream: &Stream, at: Timestamp, form: Form) {
     out.extend_from_slice(b"{\"customer\":");
     quote(out, customer);
     // Labels, times and ids have no character that JSON escapes.
-    let (class, jurisdiction) = (stream.class(), stream.jurisdiction());
-    let head = format!(",\"class\":\"{class}\",\"jurisdiction\":\"{jurisdiction}\",\"at\":\"{at}\"");
-    out.extend_from_slice(head.as_bytes());
-    match (kind, std::str::from_utf8(body)) {
-        (BodyKind::Json, Ok(json)) if reads_back(json) => {
-            out.extend_from_slice(b",\"body\":");
-            out.extend_from_slice(body);
-        }
-        (BodyKind::Text, Ok(text)) => {
-            out.extend_from_slice(b",\"body\":");
-            quote(out, text);
-        }
-        // Bytes, and what an embedding service called JSON or text although it is not: the bytes matter most.
-        _ => out.extend_from_slice(format!(",\"body_base64\":\"{}\"", STANDARD.encode(body)).as_bytes()),
+    if stream.is_classed() {
+        out.extend_from_slice(format!(",\"class\":\"{}\"", stream.class()).as_bytes());
+    }
+    out.extend_from_slice(format!(",\"jurisdiction\":\"{}\",\"at\":\"{at}\"", stream.jurisdiction()).as_bytes());
+    out.extend_from_slice(match form {
+        Form::Json => b",\"body\":",
+        Form::Text => b",\"body\":\"",
+        Form::Base64 => b",\"body_base64\":\"",
+    });
+}
+
+fn tail(out: &mut Vec<u8>, form: Form, id: Option<RecordId>) {
+    if form != Form::Json {
+        out.push(b'"');
     }
     if let Some(id) = id {
         out.extend_from_slice(format!(",\"id\":\"{id}\"").as_bytes());
     }
     out.extend_from_slice(b"}\n");
+}
+
+/// Notes of what is read through it whether it is UTF-8, and what stands at its ends.
+struct Look<R> {
+    inner: R,
+    /// The beginning of a character that is not whole yet.
+    rest: Vec<u8>,
+    broken: bool,
+    line_ends: bool,
+    first: Option<u8>,
+    last: u8,
+}
+
+impl<R: Read> Look<R> {
+    fn new(inner: R) -> Self {
+        Look { inner, rest: Vec::new(), broken: false, line_ends: false, first: None, last: 0 }
+    }
+
+    fn is_text(&self) -> bool {
+        !self.broken && self.rest.is_empty()
+    }
+
+    /// Of what was parsed as JSON: whether it is read back from a line as the same bytes of the same kind.
+    fn is_one_line_of_json(&self) -> bool {
+        let space = |byte: u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        !self.line_ends && !space(self.last) && self.first.is_some_and(|first| first != b'"' && !space(first))
+    }
+}
+
+impl<R: Read> Read for Look<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(into)?;
+        let Some(bytes) = into.get(..count).filter(|bytes| !bytes.is_empty()) else { return Ok(count) };
+        self.first = self.first.or(bytes.first().copied());
+        self.last = bytes[count - 1];
+        self.line_ends |= bytes.contains(&b'\n');
+        self.rest.extend_from_slice(bytes);
+        if let Err(error) = std::str::from_utf8(&self.rest) {
+            self.broken |= error.error_len().is_some();
+            self.rest.drain(..error.valid_up_to());
+        } else {
+            self.rest.clear();
+        }
+        if self.broken {
+            self.rest.clear();
+        }
+        Ok(count)
+    }
+}
+
+fn quoted(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + 2);
+    quote(&mut out, text);
+    out.drain(1..out.len() - 1).collect()
 }
 
 fn quote(out: &mut Vec<u8>, text: &str) {
@@ -287,10 +431,10 @@ mod tests {
             any::<Vec<u8>>().prop_map(|bytes| (BodyKind::Bytes, bytes)),
         ];
         let customer = any::<String>().prop_filter("1 to 256 bytes", |id| (1..=256).contains(&id.len()));
-        (customer, "[A-Za-z0-9-]{1,32}", any::<i64>(), body, any::<Option<[u8; 16]>>()).prop_map(
+        (customer, "[A-Za-z0-9-]{0,32}", any::<i64>(), body, any::<Option<[u8; 16]>>()).prop_map(
             |(customer, class, micros, (kind, body), id)| Record {
                 customer: CustomerId::new(customer).unwrap(),
-                stream: Stream::new(&class, "US-CA").unwrap(),
+                stream: Stream::new(&class, "US-CA").or_else(|_| Stream::unclassed("US-CA")).unwrap(),
                 at: Timestamp::from_micros(micros),
                 kind,
                 body: body.into(),
@@ -309,6 +453,22 @@ mod tests {
             let honest = read.kind == record.kind;
             prop_assert!(honest || read.kind == BodyKind::Bytes);
             prop_assert_eq!(Record { kind: record.kind, ..read }, record);
+        }
+
+        #[test]
+        fn what_is_printed_in_pieces_is_the_same(record in any_record(), size in 1_usize..9) {
+            let id = record.id.unwrap_or(RecordId::from_bytes([7; 16]));
+            let Record { customer, stream, at, kind, body, .. } = record.clone();
+            let stored = Stored { customer, stream, at, kind, body, id, large: None };
+            let mut whole = Vec::new();
+            print(&mut whole, &stored);
+            let form = Form::of(kind, &record.body[..]).unwrap();
+            let (mut line, after) = around(&stored, form);
+            let mut rest = Vec::new();
+            record.body.chunks(size).for_each(|piece| line.extend(form.piece(piece, &mut rest)));
+            line.extend(form.last(&rest));
+            line.extend(after);
+            prop_assert_eq!(String::from_utf8_lossy(&line), String::from_utf8_lossy(&whole));
         }
 
         #[test]

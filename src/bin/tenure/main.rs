@@ -17,6 +17,7 @@ mod keeper;
 mod line;
 mod opening;
 mod output;
+mod policy;
 mod progress;
 mod put;
 mod read;
@@ -78,7 +79,7 @@ fn run(cli: &Cli, output: &mut Output) -> Outcome {
         Command::Hold(command) => hold::hold(global, command, output),
         Command::Receipt(command) => receipt::receipt(global, command, output),
         Command::Audit(command) => audit::audit(global, command, output),
-        Command::Policy(command) => admin::policy(global, command, output),
+        Command::Policy(command) => policy::policy(global, command, output),
         Command::Completions { shell } => admin::completions(*shell, output),
         Command::Man => admin::man(output),
         Command::Keeper(args) => keeper::keeper(args, output),

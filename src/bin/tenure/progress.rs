@@ -39,10 +39,9 @@ impl<'a> Voice<'a> {
         self.bar.set_message(words);
     }
 
-    /// How far it has come, of how much.
-    pub fn progress(&self, position: u64, total: u64) {
-        self.bar.set_length(total);
-        self.bar.set_position(position);
+    /// The bar alone, which any thread may move.
+    pub fn bar(&self) -> Bar {
+        Bar(self.bar.clone())
     }
 
     /// A message for people.
@@ -53,5 +52,24 @@ impl<'a> Voice<'a> {
     /// Takes the bar away.
     pub fn end(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// The bar of a [`Voice`].
+pub struct Bar(ProgressBar);
+
+impl Bar {
+    /// How far it has come, of how much.
+    pub fn progress(&self, position: u64, total: u64) {
+        self.0.set_length(total);
+        self.0.set_position(position);
+    }
+}
+
+/// How many threads `--threads` asks for: zero is one per core.
+pub fn threads(asked: usize) -> usize {
+    match asked {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+        asked => asked,
     }
 }

@@ -57,7 +57,7 @@ fn take_in(
     output: &Output,
 ) -> Result<(tenure::RecordId, u64), Failure> {
     let voice = Voice::new("storing", length, output);
-    let mut upload = store.upload(record)?;
+    let (bar, mut upload) = (voice.bar(), store.upload(record)?);
     let mut buffer = vec![0; PIECE];
     loop {
         let count = match input.read(&mut buffer) {
@@ -70,7 +70,7 @@ fn take_in(
             }
         };
         upload.add(&buffer[..count])?;
-        voice.progress(upload.length(), length.unwrap_or(upload.length()));
+        bar.progress(upload.length(), length.unwrap_or(upload.length()));
     }
     let size = upload.length();
     let (id, commit) = upload.finish()?;

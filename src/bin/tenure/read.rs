@@ -3,22 +3,23 @@
 //! They open the store for reading only, and print each record as it comes, so that a long answer needs no memory.
 
 use std::collections::BTreeSet;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::ops::{Bound, ControlFlow, Range};
 use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tenure::{Acting, BodyKind, ErrorKind, ScanFilter, Stored, Stream, Timestamp};
+use tenure::{Acting, BodyKind, Recording, ScanFilter, Stored, Stream, Timestamp};
 
 use crate::cli::{Between, Format, GetArgs, Global, GrepArgs, ScanArgs, TimelineArgs};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::line;
 use crate::output::{Output, SCHEMA_VERSION};
+use crate::progress::threads;
 use crate::words::{bytes, harmless, preview};
 
-/// Bytes of a large body that are printed at once: a multiple of three, so that base64 has no gaps.
-const PIECE: usize = 3 << 20;
+/// Bytes of a large body that are printed at once.
+const PIECE: usize = 1 << 20;
 /// Characters of the body in a table row.
 const PREVIEW: usize = 64;
 const COLUMNS: [&str; 7] = ["at", "class", "jurisdiction", "customer", "id", "kind", "body"];
@@ -38,16 +39,16 @@ impl Between {
 pub fn timeline(global: &Global, args: &TimelineArgs, output: &mut Output) -> Outcome {
     let range = args.between.range()?;
     let store = global.open_read_only()?;
-    if args.held {
-        return print_all(&store, store.held(&args.customer)?, false, output);
-    }
-    print_all(&store, store.timeline(&args.customer, range)?, false, output)
+    let bodies = Bodies { store: &store, held: args.held };
+    let records = if args.held { store.held(&args.customer)? } else { store.timeline(&args.customer, range)? };
+    print_all(bodies, records, false, output)
 }
 
 pub fn grep(global: &Global, args: &GrepArgs, output: &mut Output) -> Outcome {
     let range = args.between.range()?;
     let store = global.open_read_only()?;
-    print_all(&store, store.grep(&args.customer, &args.pattern, range)?, false, output)
+    let bodies = Bodies { store: &store, held: false };
+    print_all(bodies, store.grep(&args.customer, &args.pattern, range)?, false, output)
 }
 
 pub fn scan(global: &Global, args: &ScanArgs, output: &mut Output) -> Outcome {
@@ -58,13 +59,11 @@ pub fn scan(global: &Global, args: &ScanArgs, output: &mut Output) -> Outcome {
         (None, None) => vec![filter(None)],
         _ => matching_streams(&store, args)?.into_iter().map(|stream| filter(Some(stream))).collect(),
     };
-    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    match args.threads {
+    match threads(args.threads) {
         1 => {
             let scans: tenure::Result<Vec<_>> = filters.into_iter().map(|filter| store.scan(filter)).collect();
-            print_all(&store, scans?.into_iter().flatten(), true, output)
+            print_all(Bodies { store: &store, held: false }, scans?.into_iter().flatten(), true, output)
         }
-        0 => print_scans(&store, filters, cores(), output),
         threads => print_scans(&store, filters, threads, output),
     }
 }
@@ -83,6 +82,7 @@ fn matching_streams(store: &Acting, args: &ScanArgs) -> Result<BTreeSet<Stream>,
 
 pub fn get(global: &Global, args: &GetArgs, output: &mut Output) -> Outcome {
     let store = global.open_read_only()?;
+    let bodies = Bodies { store: &store, held: false };
     let Some(stored) = store.get(&args.customer, args.id)? else {
         let hint = "`tenure timeline CUSTOMER` lists the ids of a customer's records";
         return Err(Failure::failed("there is no such record of this customer").hint(hint));
@@ -97,11 +97,11 @@ pub fn get(global: &Global, args: &GetArgs, output: &mut Output) -> Outcome {
             let length = stored.length();
             return Err(Failure::usage(format!("--range begins beyond the body, which is {length} bytes long")));
         }
-        print_body(&store, &stored, range, output)?;
+        bodies.stream(&stored, range, &mut |piece| output.bytes(piece))?;
     } else if output.record_format() == Format::Table {
         print_one(&stored, output)?;
     } else {
-        print_all(&store, [Ok(stored)].into_iter(), false, output)?;
+        print_all(bodies, [Ok(stored)].into_iter(), false, output)?;
     }
     Ok(Exit::Done)
 }
@@ -131,64 +131,71 @@ fn print_lines(text: &str, output: &mut Output) -> Result<(), Failure> {
     text.lines().try_for_each(|text| output.line(harmless(text)))
 }
 
-/// The bytes of a body that lie in `range`, a piece at a time.
-fn print_body(store: &Acting, stored: &Stored, range: Range<u64>, output: &mut Output) -> Result<(), Failure> {
-    stream_body(store, stored, range, &mut |piece| output.bytes(piece))
+/// Where the bodies of printed records are read from.
+#[derive(Clone, Copy)]
+struct Bodies<'a> {
+    store: &'a Acting,
+    /// Whether those are asked for that a hold keeps, whatever has expired.
+    held: bool,
 }
 
-fn stream_body(
-    store: &Acting,
-    stored: &Stored,
-    range: Range<u64>,
-    take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let gone = || Failure::failed("the record was let go of meanwhile");
-    let (customer, id) = (stored.customer.expose(), stored.id);
-    let shown = store.body(customer, id)?;
-    // Whoever may not see what is only held has nothing left to see.
-    let held = match shown.is_none().then(|| store.held_body(customer, id)) {
-        Some(Err(error)) if error.kind() == ErrorKind::Forbidden => return Err(gone()),
-        held => held.transpose()?.flatten(),
-    };
-    let mut body = shown.or(held).ok_or_else(gone)?;
-    let mut buffer = vec![0; PIECE];
-    let mut offset = range.start;
-    while offset < range.end {
-        // Whole pieces but for the last, so that their base64 can be put together.
-        let wanted = (range.end - offset).min(PIECE as u64) as usize;
-        let mut filled = 0;
-        while filled < wanted {
-            match body.read_at(offset + filled as u64, &mut buffer[filled..wanted])? {
+impl Bodies<'_> {
+    fn open(&self, stored: &Stored) -> Result<Recording, Failure> {
+        let (customer, id) = (stored.customer.expose(), stored.id);
+        let body = if self.held { self.store.held_body(customer, id) } else { self.store.body(customer, id) };
+        body?.ok_or_else(gone)
+    }
+
+    /// Hands on what lies in `range` of a body, a piece at a time.
+    fn stream(
+        &self,
+        stored: &Stored,
+        range: Range<u64>,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut body = self.open(stored)?;
+        let mut buffer = vec![0; PIECE.min(usize::try_from(range.end - range.start).unwrap_or(PIECE))];
+        let mut offset = range.start;
+        while offset < range.end {
+            let wanted = (range.end - offset).min(buffer.len() as u64) as usize;
+            match body.read_at(offset, &mut buffer[..wanted])? {
                 0 => return Err(gone()),
-                count => filled += count,
+                count => {
+                    take(&buffer[..count])?;
+                    offset += count as u64;
+                }
             }
         }
-        take(&buffer[..wanted])?;
-        offset += wanted as u64;
+        Ok(())
     }
-    Ok(())
+
+    /// A record whose body did not come with it, as a line, passed on piece by piece.
+    fn print(&self, stored: &Stored, output: &mut Output) -> Result<(), Failure> {
+        let form = line::Form::of(stored.kind, self.open(stored)?).map_err(unread)?;
+        let (head, tail) = line::around(stored, form);
+        output.bytes(&head)?;
+        let mut rest = Vec::new();
+        self.stream(stored, 0..stored.length(), &mut |piece| output.bytes(&form.piece(piece, &mut rest)))?;
+        output.bytes(&form.last(&rest))?;
+        output.bytes(&tail)
+    }
 }
 
-/// A record whose body did not come with it, as a line: bytes are passed on piece by piece.
-fn print_large(store: &Acting, stored: &Stored, output: &mut Output) -> Result<(), Failure> {
-    if stored.kind == BodyKind::Bytes {
-        let (head, tail) = line::around(stored);
-        output.bytes(&head)?;
-        stream_body(store, stored, 0..stored.length(), &mut |piece| output.bytes(STANDARD.encode(piece).as_bytes()))?;
-        return output.bytes(&tail);
+fn gone() -> Failure {
+    Failure::failed("the record was let go of meanwhile")
+}
+
+/// Errors of reading a body carry the store's inside.
+fn unread(error: io::Error) -> Failure {
+    let said = error.to_string();
+    match error.into_inner().and_then(|inner| inner.downcast::<tenure::Error>().ok()) {
+        Some(inner) => Failure::from(*inner),
+        None => Failure::failed(said),
     }
-    let mut body = Vec::new();
-    stream_body(store, stored, 0..stored.length(), &mut |piece| {
-        body.extend_from_slice(piece);
-        Ok(())
-    })?;
-    let mut whole = Vec::new();
-    line::print(&mut whole, &Stored { body: body.into(), ..stored.clone() });
-    output.bytes(&whole)
 }
 
 fn print_all(
-    store: &Acting,
+    bodies: Bodies<'_>,
     records: impl Iterator<Item = tenure::Result<Stored>>,
     with_customer: bool,
     output: &mut Output,
@@ -199,20 +206,21 @@ fn print_all(
         let stored = stored.inspect_err(|_| drop(list.output.flush()))?;
         buffer.clear();
         print_record(list.form, with_customer, &stored, &mut buffer)?;
-        list.add(store, &stored, &buffer)?;
+        list.add(bodies, &stored, &buffer)?;
     }
     list.close()
 }
 
 /// Scans on many threads, each of which makes its records ready to print.
 fn print_scans(store: &Acting, filters: Vec<ScanFilter>, threads: usize, output: &mut Output) -> Outcome {
+    let bodies = Bodies { store, held: false };
     let list = Mutex::new(List::open(true, output)?);
     let form = list.lock().unwrap_or_else(PoisonError::into_inner).form;
     for filter in filters {
         let scanned = store.scan_parallel(filter, threads, |stored| {
             let mut buffer = Vec::new();
             let printed = print_record(form, true, &stored, &mut buffer)
-                .and_then(|()| list.lock().unwrap_or_else(PoisonError::into_inner).add(store, &stored, &buffer));
+                .and_then(|()| list.lock().unwrap_or_else(PoisonError::into_inner).add(bodies, &stored, &buffer));
             printed.map_or_else(ControlFlow::Break, ControlFlow::Continue)
         });
         if let ControlFlow::Break(failure) =
@@ -239,13 +247,13 @@ impl<'a> List<'a> {
     }
 
     /// A record made ready to print; large bodies are fetched only here.
-    fn add(&mut self, store: &Acting, stored: &Stored, printed: &[u8]) -> Result<(), Failure> {
+    fn add(&mut self, bodies: Bodies<'_>, stored: &Stored, printed: &[u8]) -> Result<(), Failure> {
         if self.form == Format::Json {
             self.output.bytes(if self.printed == 0 { b"\n    " } else { b",\n    " })?;
         }
         self.printed += 1;
         match (self.form, stored.large) {
-            (Format::Json | Format::Jsonl, Some(_)) => print_large(store, stored, self.output),
+            (Format::Json | Format::Jsonl, Some(_)) => bodies.print(stored, self.output),
             _ => self.output.bytes(printed),
         }
     }

@@ -10,14 +10,15 @@ use tenure::{ErrorKind, Store};
 use crate::cli::{Format, Global, VerifyArgs};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{Output, Sheet};
-use crate::progress::Voice;
+use crate::progress::{Voice, threads};
 use crate::words::{bytes, count, counted, duration, harmless, rate};
 
 pub fn verify(global: &Global, args: &VerifyArgs, output: &mut Output) -> Outcome {
     let options = VerifyOptions { deep: args.deep, subset: args.subset.unwrap_or(1.0) };
     let voice = Voice::new("verifying", Some(0), output);
-    let mut tick = |progress: Progress| voice.progress(progress.done, progress.total);
-    let checked = check(global, options, &mut tick, &voice);
+    let bar = voice.bar();
+    let mut tick = |progress: Progress| bar.progress(progress.done, progress.total);
+    let checked = check(global, (options, threads(args.threads)), &mut tick, &voice);
     voice.end();
     let found = checked?;
     print(&found, args.deep, output)?;
@@ -27,14 +28,14 @@ pub fn verify(global: &Global, args: &VerifyArgs, output: &mut Output) -> Outcom
 /// Checksums need no key, so a store whose keys are missing, or too damaged to open, is still checked.
 fn check(
     global: &Global,
-    options: VerifyOptions,
-    tick: &mut dyn FnMut(Progress),
+    (options, threads): (VerifyOptions, usize),
+    tick: &mut (dyn FnMut(Progress) + Send),
     voice: &Voice<'_>,
 ) -> Result<Verification, Failure> {
     let path = global.path()?;
     let opened: tenure::Result<Store> = global.options()?.open_read_only();
     match opened {
-        Ok(store) => Ok(global.acting(&store).verify(options, tick)?),
+        Ok(store) => Ok(global.acting(&store).verify_parallel(options, threads, tick)?),
         Err(error) => match (error.kind(), options.deep) {
             (ErrorKind::Corrupt, _) | (ErrorKind::KeyUnavailable, false) => {
                 voice.say(format_args!("checking without keys, because the store does not open: {error}"));

@@ -9,7 +9,7 @@ mod shared;
 mod tests;
 mod text;
 
-use super::codec::compress_into;
+use super::codec::stored_length;
 use super::dictionary::Dictionary;
 use choose::choose;
 use header::header;
@@ -36,8 +36,6 @@ pub struct Training {
     pub k: usize,
     /// The most bytes the dictionary may have.
     pub size: usize,
-    /// The level that frames are going to be compressed at.
-    pub level: i32,
 }
 
 /// A dictionary, and what it gains.
@@ -57,12 +55,11 @@ const HELD_OUT: u64 = 8;
 /// Trains a dictionary on `samples`: the same ones give the same bytes. Nothing where `stop` says so, where too few
 /// customers share anything, or where the proof fails. It needs about 15 times as much memory as the samples.
 pub fn train(samples: &[Sample<'_>], training: &Training, stop: &dyn Fn() -> bool) -> Option<Trained> {
-    let (held_out, taken): (Vec<&Sample>, Vec<&Sample>) =
-        samples.iter().partition(|sample| is_held_out(sample.customer));
-    let bytes = make(&Text::of(taken.into_iter())?, training, stop)?;
+    let taken = samples.iter().filter(|sample| !is_held_out(sample.customer));
+    let bytes = make(&Text::of(taken)?, training, stop)?;
     prove(&bytes, samples, training.k).ok()?;
-    let dictionary = Dictionary::at_level(bytes, training.level).ok()?;
-    let (plain_bytes, with_bytes) = measure(&held_out, &dictionary);
+    let dictionary = Dictionary::new(bytes).ok()?;
+    let (plain_bytes, with_bytes) = (measure(samples, None), measure(samples, Some(&dictionary)));
     Some(Trained { dictionary, plain_bytes, with_bytes })
 }
 
@@ -82,18 +79,13 @@ fn make(text: &Text, training: &Training, stop: &dyn Fn() -> bool) -> Option<Vec
     (!content.is_empty()).then_some(bytes)
 }
 
-fn is_held_out(customer: u64) -> bool {
-    (customer.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32).is_multiple_of(HELD_OUT)
+/// What the records of those customers of whom no training takes anything compress to: of `samples`, whatever the
+/// dictionary was trained on.
+pub fn measure(samples: &[Sample<'_>], dictionary: Option<&Dictionary>) -> u64 {
+    let held_out = samples.iter().filter(|sample| is_held_out(sample.customer));
+    held_out.map(|sample| stored_length(sample.body, dictionary) as u64).sum()
 }
 
-/// What the samples compress to, without and with a dictionary.
-fn measure(samples: &[&Sample<'_>], dictionary: &Dictionary) -> (u64, u64) {
-    let mut out = Vec::new();
-    let mut length = |body: &[u8], dictionary: Option<&Dictionary>| {
-        out.clear();
-        if compress_into(body, dictionary, &mut out) { out.len() as u64 } else { body.len() as u64 }
-    };
-    samples.iter().fold((0, 0), |(plain, with), sample| {
-        (plain + length(sample.body, None), with + length(sample.body, Some(dictionary)))
-    })
+fn is_held_out(customer: u64) -> bool {
+    (customer.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32).is_multiple_of(HELD_OUT)
 }

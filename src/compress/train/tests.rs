@@ -8,9 +8,9 @@ use proptest::prelude::*;
 use super::header::header_length;
 use super::text::{SEPARATOR, masked};
 use super::*;
-use crate::compress::{LEVEL, decompress};
+use crate::compress::{compress_into, decompress};
 
-const TRAINING: Training = Training { k: 20, size: 16 << 10, level: LEVEL };
+const TRAINING: Training = Training { k: 20, size: 16 << 10 };
 
 /// A repeatable generator of numbers (splitmix64).
 struct Numbers(u64);
@@ -266,7 +266,7 @@ proptest! {
     ) {
         let records: Vec<(u64, String)> = bodies;
         let samples = samples(&records);
-        let Some(trained) = train(&samples, &Training { k, size: 4_096, level: LEVEL }, &|| false) else { return Ok(()) };
+        let Some(trained) = train(&samples, &Training { k, size: 4_096 }, &|| false) else { return Ok(()) };
         let sharers = sharers(&records);
         let bytes = trained.dictionary.bytes();
         prop_assert!(bytes.len() <= 4_096);

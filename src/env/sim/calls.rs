@@ -15,7 +15,7 @@ const AROUND: u64 = 256;
 impl World {
     pub(super) fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<u64> {
         let name = name_of(path)?;
-        let node = if mode == OpenMode::CreateNew {
+        let node = if matches!(mode, OpenMode::CreateNew | OpenMode::CreateDirect) {
             let failed = self.attempt(Op::Create, About::Name(&name), 0, 0)?;
             self.names.is_free(&name)?;
             self.note_name(&name);

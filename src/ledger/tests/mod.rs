@@ -38,7 +38,7 @@ fn open(sim: &Sim, access: Access, expect: Option<(u64, Digest)>) -> Result<(Led
 }
 
 fn check(sim: &Sim, expect: Option<(u64, Digest)>) -> Result<LedgerCheck> {
-    verify(&*sim.env(), Path::new(DIR), expect)
+    verify(&*sim.env(), Path::new(DIR), expect, None)
 }
 
 fn segment(partition: u64, number: u64) -> SegmentFact {

@@ -125,7 +125,10 @@ fn time() -> impl Strategy<Value = i64> {
     prop_oneof![turn, any]
 }
 
-fn history() -> impl Strategy<Value = (Vec<Clause>, usize, usize, i64, [Option<i64>; 3], i64, Option<i64>, bool)> {
+/// Law, stream, event, facts, time of judgement, request for erasure, hold.
+type History = (Vec<Clause>, usize, usize, i64, [Option<i64>; 3], i64, Option<i64>, bool);
+
+fn history() -> impl Strategy<Value = History> {
     let fact = || prop_oneof![Just(None), time().prop_map(Some)];
     (
         clauses(),

@@ -201,3 +201,30 @@ fn dictionaries_are_on_unless_a_rule_says_no() {
     let error = Policy::parse("[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\ndictionary = \"no\"\n").unwrap_err();
     assert!(error.to_string().contains("line 4"), "{error}");
 }
+
+#[test]
+fn the_example_schedule_is_a_policy_with_its_citations() {
+    let text = include_str!("../../../examples/schedule.toml");
+    assert!(text.starts_with("# AN EXAMPLE, AND NOT LEGAL ADVICE."));
+    let policy = Policy::parse(text).unwrap();
+    assert!(policy.rules().iter().all(|rule| rule.basis().is_some_and(|basis| basis.len() > 6)));
+    let terms = |class, jurisdiction| policy.terms(&stream(class, jurisdiction));
+    let event = at("2026-03-10T12:00:00Z");
+    let letters = stream("business-letter", "DE");
+    let letter = policy.terms(&letters).unwrap();
+    assert_eq!(letter.duty_until(event), Some(at("2032-12-31T23:00:00Z")));
+    assert_eq!(terms("call-quality", "FR").unwrap().deadline_of(event), Some(at("2026-09-10T12:00:00Z")));
+    assert!(terms("call-quality", "DE").is_none(), "what nobody thought of is refused, not kept");
+    let surveys = stream("survey", "IN");
+    let survey = policy.terms(&surveys).unwrap();
+    assert_eq!(survey.rules().count(), 2);
+    assert_eq!(survey.duty_until(event), Some(at("2027-03-10T12:00:00Z")));
+    assert_eq!(survey.deadline_of(event), Some(at("2028-03-10T12:00:00Z")));
+    assert!(terms("profile", "EU").unwrap().latest() && terms("profile", "EU").unwrap().ends_by_row());
+    assert_eq!(terms("card-authentication", "US").unwrap().deadline_of(event), Some(event));
+    let alone = "class = \"card-authentication\"\njurisdiction = \"IN\"";
+    let without = text.replace(alone, "class = \"card-other\"\njurisdiction = \"IN\"");
+    let error = Policy::parse(&without).unwrap_err().to_string();
+    assert!(error.contains("both bind card-authentication/IN"), "{error}");
+    assert_eq!(policy.class_of_json(br#"{"complaint":true}"#), Some("complaint"));
+}

@@ -39,6 +39,7 @@ cases!(
     round_trip,
     reading,
     put,
+    classify,
     json,
     usage,
     policy,
@@ -245,7 +246,7 @@ fn no_word_of_an_erased_customer_is_left() {
     run(0, &["erase", "--list", "input/list", "--confirm", "1", "--json"]);
     run(3, &["ingest", "input/lines", "--from-start"]);
     run(3, &["ingest", "input/lines", "--from-start", "--json"]);
-    run(0, &["policy", "set", "input/policy"]);
+    run(0, &["policy", "set", "input/policy", "--confirm", "--reason", "a test"]);
     run(0, &["expire", "--now", "2075-02-01", "--confirm"]);
     for args in [&["receipt", "list"][..], &["receipt", "show", "2"], &["stats"], &["verify", "--deep"], &["doctor"]] {
         run(0, args);

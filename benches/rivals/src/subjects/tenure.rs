@@ -108,7 +108,7 @@ impl Subject for Tenure {
     }
 
     fn will_expire(&self) -> Result<()> {
-        self.0.set_policy(&policy("month", "keep_at_most = \"P1D\"\n"))?;
+        self.0.set_policy_confirmed(&policy("month", "keep_at_most = \"P1D\"\n"), "the measurement")?;
         Ok(())
     }
 

@@ -33,7 +33,7 @@ const FRESH: u64 = 300;
 pub fn expire(stage: &Stage, copies: &Copies, story: &mut Story<'_>) -> Result<(), Failure> {
     story.step("Let go of the months that are over")?;
     let store = stage.options().worker().open()?;
-    store.set_policy(POLICY)?;
+    store.set_policy_confirmed(POLICY, "the demonstration")?;
     story.tell("`tenure policy set`: everything is kept for twelve months, and then no longer.")?;
     let before = stored_records(&store)?;
     let began = Instant::now();

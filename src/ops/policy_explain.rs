@@ -1,0 +1,92 @@
+//! Explaining: what the law says of a stream or of a customer, place by place, with the rules that say so.
+
+use crate::engine::Engine;
+use crate::engine::facts::facts;
+use crate::engine::hold;
+use crate::engine::partitions::Partition;
+use crate::engine::visible::covered_or_held;
+use crate::error::Result;
+use crate::format::ledger::Holds;
+use crate::ident::{CustomerId, Stream, SubjectNumber};
+use crate::keyring::CustomerState;
+use crate::policy::{Facts, Happened, Policy, Question, Rule, Terms, verdict};
+use crate::report::{CustomerLaw, Place, Provision, StreamLaw};
+use crate::sync::Arc;
+use crate::window::Timestamp;
+
+/// Whose law is asked for.
+struct Whose {
+    facts: Facts,
+    /// None for everybody.
+    subject: Option<SubjectNumber>,
+}
+
+/// What the law says of `stream` and of each of its partitions, whoever its customers are.
+pub fn stream(engine: &Engine, stream: &Stream) -> StreamLaw {
+    let whose = Whose { facts: Facts::NONE, subject: None };
+    law(engine, &engine.policy(), stream, &engine.partitions.of_stream(stream), &whose)
+}
+
+/// What the law says of a customer: of every partition where records may be. None where nobody knows the customer.
+///
+/// # Errors
+/// Damage in the keyring.
+pub fn customer(engine: &Engine, customer: &CustomerId) -> Result<Option<CustomerLaw>> {
+    let Some(found) = engine.keyring.customer(customer)? else { return Ok(None) };
+    if found.entry.state != CustomerState::Living {
+        return Ok(None);
+    }
+    let (policy, subject) = (engine.policy(), found.entry.subject);
+    let whose = Whose { facts: facts(&found.entry), subject: Some(subject) };
+    let mut places = covered_or_held(engine, &found.entry);
+    places.retain(|partition| partition.key.is_some() || partition.holds(&subject));
+    places.sort_by(|a, b| a.id.cmp(&b.id));
+    let streams = places.chunk_by(|a, b| a.id.stream == b.id.stream);
+    let streams = streams.map(|places| law(engine, &policy, &places[0].id.stream, places, &whose)).collect();
+    Ok(Some(CustomerLaw { subject: subject.to_string(), facts: whose.facts, streams }))
+}
+
+fn law(engine: &Engine, policy: &Policy, stream: &Stream, places: &[Arc<Partition>], whose: &Whose) -> StreamLaw {
+    let terms = policy.terms(stream);
+    let (holds, now) = (hold::standing(engine), engine.trusted.now(&*engine.env));
+    StreamLaw {
+        stream: stream.clone(),
+        provisions: terms.iter().flat_map(Terms::rules).map(provision).collect(),
+        window: terms.map(|terms| terms.window_length()),
+        latest: terms.is_some_and(|terms| terms.latest()),
+        ends_by_row: terms.is_some_and(|terms| terms.ends_by_row()),
+        places: places.iter().map(|partition| place(terms, partition, &holds, whose, now)).collect(),
+    }
+}
+
+fn provision(rule: &Rule) -> Provision {
+    let text = |text: Option<&str>| text.map(str::to_owned);
+    Provision {
+        rule: rule.index(),
+        line: rule.line(),
+        class: text(rule.class()),
+        jurisdiction: text(rule.jurisdiction()),
+        anchor: rule.anchor(),
+        zone: text(rule.zone().map(|zone| zone.name())),
+        keep_at_least: rule.keep_at_least(),
+        keep_at_most: rule.keep_at_most(),
+        notice: rule.notice(),
+        basis: text(rule.basis()),
+    }
+}
+
+fn place(terms: Option<Terms<'_>>, partition: &Partition, holds: &Holds, whose: &Whose, now: Timestamp) -> Place {
+    let over =
+        holds.over(&partition.id).filter(|(_, hold)| whose.subject.is_none_or(|subject| hold.subject == subject));
+    let holds: Vec<u64> = over.map(|(number, _)| number).collect();
+    let (happened, facts) = (Happened::Within(partition.id.window), whose.facts);
+    let question = Question { happened, facts, held: !holds.is_empty(), erasure: None, now };
+    Place {
+        partition: partition.id.clone(),
+        verdict: verdict(terms, &question),
+        duty: terms.and_then(|terms| terms.duty(happened, &facts)),
+        limit: terms.and_then(|terms| terms.limit(happened, &facts)),
+        holds,
+        expired: partition.key.is_none(),
+    }
+}
