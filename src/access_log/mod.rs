@@ -183,10 +183,8 @@ impl AccessLog {
     pub fn sync_older_than(&self, patience: Duration) -> Result<()> {
         let now = self.env.monotonic();
         let old = |open: &Open| !open.waiting.is_empty() && now.saturating_sub(open.since) >= patience;
-        match self.state().open.as_ref().is_some_and(old) {
-            true => self.sync(),
-            false => Ok(()),
-        }
+        let is_old = self.state().open.as_ref().is_some_and(old);
+        if is_old { self.sync() } else { Ok(()) }
     }
 
     /// Writes out what waits, as one commit, and makes it durable. `writing` is held.
@@ -203,14 +201,17 @@ impl AccessLog {
                 .ok_or_else(|| Error::new(ErrorKind::Invalid, "an entry is larger than an access log takes"))?;
             (commit, open.file.clone(), open.path.clone(), open.end, (open.tree.length(), open.tree.head()))
         };
-        self.poisoned.store(true, Ordering::Release); // Until all of it has succeeded.
-        env::write_all_at(&*file, &commit, at).map_err(|error| Error::io("write to the access log", &path, error))?;
-        file.sync_data().map_err(|error| Error::io("sync the access log", &path, error))?;
+        let written = env::write_all_at(&*file, &commit, at)
+            .map_err(|error| Error::io("write to the access log", &path, error))
+            .and_then(|()| file.sync_data().map_err(|error| Error::io("sync the access log", &path, error)));
+        if written.is_err() {
+            self.poisoned.store(true, Ordering::Release);
+            return written;
+        }
         if let Some(open) = self.state().open.as_mut() {
             open.end += commit.len() as u64;
             open.durable = (head.0, open.end, head.1);
         }
-        self.poisoned.store(false, Ordering::Release);
         Ok(())
     }
 

@@ -79,16 +79,20 @@ fn a_second_is_waited_for_at_most_and_a_month_has_a_file_of_its_own() {
     assert_eq!(read(&sim).unwrap().0, []);
     log.sync_older_than(PATIENCE).unwrap();
     assert_eq!(read(&sim).unwrap().0, [], "it has not waited for a second");
-    sim.advance(PATIENCE);
+    sim.advance(PATIENCE / 2);
+    log.sync_older_than(PATIENCE / 2).unwrap();
+    assert_eq!(read(&sim).unwrap().0, [1].map(entry));
     note(&log, 2).unwrap();
-    assert_eq!(read(&sim).unwrap().0, [1, 2].map(entry));
+    sim.advance(PATIENCE);
+    note(&log, 4).unwrap();
+    assert_eq!(read(&sim).unwrap().0, [1, 2, 4].map(entry));
     let later = "2026-12-01T00:00:00Z".parse().unwrap();
     log.ready(later, &key).unwrap();
     log.note(later, &entry(3)).unwrap();
     log.sync().unwrap();
-    assert_eq!(read(&sim).unwrap().0, [1, 2, 3].map(entry));
+    assert_eq!(read(&sim).unwrap().0, [1, 2, 4, 3].map(entry));
     let names: Vec<String> = log.marks().iter().map(|mark| format!("{} {}", mark.month, mark.length)).collect();
-    assert_eq!(names, ["2026-11 2", "2026-12 1"]);
+    assert_eq!(names, ["2026-11 3", "2026-12 1"]);
     assert_eq!(log.ready(later, &|_| Ok(None)).map_err(|error| error.kind()), Ok(()), "it has a file already");
     let other = AccessLog::new(Arc::new(sim.clone()), "/else".into(), STORE);
     assert_eq!(other.ready(later, &|_| Ok(None)).unwrap_err().kind(), ErrorKind::KeyUnavailable);
@@ -177,6 +181,34 @@ fn every_flipped_bit_and_every_cut_is_seen() {
     sim.write(&path, &bytes);
     sim.flip(&path, crate::format::access::HEAD_BYTES as u64 + 30, 1);
     assert_eq!(look().unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+/// Many note while one makes durable: nobody is told that anything failed, and every entry is there once.
+#[test]
+fn many_note_while_others_make_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = env::disk::Disk::new();
+    let log = AccessLog::new(Arc::new(env::disk::Disk::new()), dir.path().into(), STORE);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let log = &log;
+            scope.spawn(move || {
+                for number in 0..500 {
+                    log.ready(now(), &key).unwrap();
+                    log.note(now(), &entry(thread * 500 + number)).unwrap();
+                    if number % 100 == thread * 7 {
+                        log.sync_older_than(Duration::ZERO).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    log.sync().unwrap();
+    let mark = log.marks()[0];
+    let logs = files(&disk, dir.path()).unwrap();
+    let scanned = scan(&disk, &logs[0], &STORE, &mut |_, _| Ok(true)).unwrap();
+    assert_eq!((logs.len(), scanned.tree.length(), scanned.unfinished), (1, 2000, 0));
+    assert_eq!((mark.length, mark.bytes, mark.head), (2000, scanned.end, scanned.tree.head()));
 }
 
 fn golden() -> (Head, Vec<u8>) {
