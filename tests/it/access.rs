@@ -311,12 +311,12 @@ fn access_logs_end_by_their_own_rule_and_by_no_other() {
     let sim = sim(10);
     let store = lived(&sim);
     acting(&store, Role::Agent).timeline("c-bo", ..).unwrap();
-    store.set_policy(ALL).unwrap();
+    store.set_policy_confirmed(ALL, "it is a test").unwrap();
     let now: Timestamp = "2027-12-02T00:00:00Z".parse().unwrap();
     let confirmed = ExpireOptions { now: Some(now), confirmed: true, ..ExpireOptions::default() };
     store.expire(confirmed).unwrap();
     assert_eq!(all(&store).len(), 1);
-    store.set_policy(&format!("{ALL}{LOGS}")).unwrap();
+    store.set_policy_confirmed(&format!("{ALL}{LOGS}"), "it is a test").unwrap();
     store.expire(ExpireOptions { now: Some("2027-11-30T00:00:00Z".parse().unwrap()), ..confirmed }).unwrap();
     assert_eq!(all(&store).len(), 1);
     let before = sim.snapshot();
@@ -362,7 +362,7 @@ fn a_checkpoint_kept_elsewhere_catches_whatever_was_changed_since() {
     assert_eq!((audit.access_logs, audit.access_entries, audit.access_vouched, audit.against), (1, 6, 6, None));
     let whole = sim.snapshot();
     let (log, ledger) = (access_files(&sim).remove(0), PathBuf::from("/calls/ledger/0000000001.ledger"));
-    let (log_bytes, ledger_bytes) = (sim.read(&log).unwrap(), sim.read(&ledger).unwrap());
+    let log_bytes = sim.read(&log).unwrap();
     let spoil = |name: &str, spoil: &dyn Fn()| {
         spoil();
         assert!(!wrong(&sim, &note, &key).is_empty(), "{name}");
@@ -395,7 +395,6 @@ fn a_checkpoint_kept_elsewhere_catches_whatever_was_changed_since() {
         lived(&other).close().unwrap();
         sim.write(&ledger, &other.read(&ledger).unwrap());
     });
-    assert!(ledger_bytes.len() > 1000);
     let foreign = key.replace('+', "x+");
     assert!(tenure::audit(&env(&sim), Path::new("/calls"), Some((&note, &foreign))).is_err());
 }
