@@ -71,7 +71,7 @@ impl<'a> Row<'a> {
         let reaches = match &secret.scope {
             SecretScope::Whole => true,
             SecretScope::Stream(one) => one == stream,
-            SecretScope::Year(one, year) => one == stream && *year == partition.id.window.year(),
+            SecretScope::Year(one, year) => one == stream && *year == partition.year,
             SecretScope::Window(one) => *one == number,
             SecretScope::Cell(one, handle) => {
                 let held = || Probe { handle: *handle, half: Half::Held(secret.key.duplicate()) };
@@ -81,7 +81,7 @@ impl<'a> Row<'a> {
         let column = partition.key.as_ref().filter(|_| reaches)?;
         let half = match &secret.scope {
             SecretScope::Window(_) => CellSecret::from_key(&secret.key),
-            _ => self.year(index, secret, stream, partition.id.window.year()).cell_secret(number),
+            _ => self.year(index, secret, stream, partition.year).cell_secret(number),
         };
         Some(Probe { handle: column.handle(&half), half: Half::Row(half) })
     }

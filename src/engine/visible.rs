@@ -39,8 +39,7 @@ impl Range {
 
     /// Whether any instant of the partition's window lies in it.
     pub fn meets(&self, partition: &Partition) -> bool {
-        let window = &partition.id.window;
-        window.start().as_micros() < self.until && self.from < window.end().as_micros()
+        partition.id.window.start().as_micros() < self.until && self.from < partition.end.as_micros()
     }
 }
 
@@ -75,8 +74,8 @@ pub fn covers(customer: &CustomerEntry, partition: &Partition) -> bool {
 /// Whether a window of the stream lies within what was used of it.
 fn within(used: &StreamUse, partition: &Partition) -> bool {
     let window = &partition.id.window;
-    let begun = window.first_day() >= used.first_day || window.end() > used.first_day.start();
-    begun && window.year() <= used.last_year
+    let begun = window.first_day() >= used.first_day || partition.end > used.first_day.start();
+    begun && partition.year <= used.last_year
 }
 
 /// Which event times of a partition are still shown: those whose anchor plus the maximum lies ahead of `now`.
