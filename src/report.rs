@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::ident::{CustomerId, PartitionId, Stream};
 use crate::record::Hold;
+use crate::rights::{Right, Role};
 use crate::window::{Day, Timestamp};
 
 pub use kept::{Duty, Home, Kept, Lapsed};
@@ -417,4 +418,70 @@ impl Receipt {
             Receipt { .. } => "cleared",
         }
     }
+}
+
+/// One use of a store, as its access log has it. `Debug` shows neither who nor why.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessUse {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: String,
+    /// In which role.
+    pub role: Role,
+    /// Whether the role was taken by somebody who holds the keys, rather than given.
+    pub role_taken: bool,
+    /// What for; empty where nothing was said.
+    pub purpose: String,
+    /// What was done.
+    pub right: Right,
+    /// How it ended: `done`, `nothing` (there was nothing), `refused` (by the role), `declined` (by a hold, the policy or
+    /// for want of a confirmation) or `failed`.
+    pub outcome: &'static str,
+    /// The customers it was about, by subject number in hexadecimal; empty where it was about none, or about all.
+    pub subjects: Vec<String>,
+    /// Whether it was about all customers.
+    pub everybody: bool,
+}
+
+impl std::fmt::Debug for AccessUse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AccessUse({} as {}: {})", self.right, self.role, self.outcome)
+    }
+}
+
+/// What an access log says of what was asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessReport {
+    /// The uses, oldest first.
+    pub uses: Vec<AccessUse>,
+    /// Whether older ones were left out because there were too many.
+    pub more: bool,
+    /// Logs whose month's key is gone: nobody reads them any more.
+    pub closed: u64,
+    /// Bytes of appends that never finished, or are under way.
+    pub unfinished_bytes: u64,
+    /// Logs that are damaged; the others were read.
+    pub damage: Vec<Damage>,
+}
+
+/// What checking ledger and access logs has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// Leaves of the ledger.
+    pub ledger_leaves: u64,
+    /// Its Merkle root (RFC 6962), in hexadecimal.
+    pub ledger_root: String,
+    /// Access logs that were checked.
+    pub access_logs: u64,
+    /// Their entries.
+    pub access_entries: u64,
+    /// Entries that the ledger vouches for.
+    pub access_vouched: u64,
+    /// Bytes of appends that never finished, or are under way.
+    pub unfinished_bytes: u64,
+    /// How long the ledger was by the checkpoint that was compared with; none where none was.
+    pub against: Option<u64>,
+    /// Everything that is wrong.
+    pub damage: Vec<Damage>,
 }

@@ -1,7 +1,7 @@
 //! What is due: partitions whose window and maximum are over, and the time that this may be judged by.
 
 use super::schedule::{self, AT_ONCE, DueRow};
-use super::{Engine, Writer, acts, hold};
+use super::{Engine, Writer, access, acts, hold};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::{Act, HeldCells};
 use crate::ident::PartitionNumber;
@@ -38,6 +38,7 @@ pub struct Expired {
 /// # Errors
 /// The first step that fails. Once an intent is on record it will be done: the next opening finishes it.
 pub fn expire(engine: &Engine, writer: &Writer, now: Timestamp) -> Result<Expired> {
+    access::expire(engine, now)?;
     let mut due = due(engine, now);
     let rows = schedule::due(engine, now, AT_ONCE)?;
     let shut = engine.fences.shut();

@@ -3,6 +3,7 @@
 //! It wires the file rooms together and knows no verb. Locks are taken in this order and none is held across a sync but
 //! the ledger's own: housekeeping, settling, writing (inside the committer), ledger, catalog.
 
+pub mod access;
 pub mod acts;
 pub mod admit;
 pub mod ballast;
@@ -256,6 +257,8 @@ pub struct Engine {
     pub trusted: TrustedTime,
     /// The time of the latest fact, in microseconds: no verb takes it to be earlier.
     pub watermark: AtomicI64,
+    /// Who did what.
+    pub access: access::Access,
 }
 
 impl Engine {

@@ -8,7 +8,7 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Engine, Writer, due, erase, lease};
+use super::{Engine, Writer, access, due, erase, lease};
 use crate::env::{create_dirs, publish_new, read_file};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::request::{ANSWER_BYTES, Answer, Named, Outcome, REQUEST_LIMIT, Request, SealedRequest};
@@ -180,7 +180,7 @@ fn is_ours(name: &str, extension: &str) -> bool {
 /// What the operating system answers.
 pub fn sweep(engine: &Engine, thorough: bool) -> Result<()> {
     if thorough {
-        for name in [DIRECTORY, lease::DIRECTORY] {
+        for name in [DIRECTORY, lease::DIRECTORY, access::DIRECTORY] {
             let dir = engine.root.join(name);
             create_dirs(&*engine.env, &dir)
                 .map_err(|error| Error::io("create a directory of the store", &dir, error))?;

@@ -7,6 +7,7 @@
 //! the ledger position that the root names. It decides nothing about periods, and never writes a customer's id outside
 //! an encrypted entry.
 
+mod access;
 mod cache;
 mod create;
 pub mod custodian;

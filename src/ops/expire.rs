@@ -1,7 +1,7 @@
 //! Expire: partitions whose window and maximum are over lose their keys, together in one rewrite, and then their files.
 
 use crate::engine::schedule::{self, DueRow};
-use crate::engine::{Engine, due, hold};
+use crate::engine::{Engine, access, due, hold};
 use crate::error::Result;
 use crate::ops::receipt::{lapsed_of, receipt};
 use crate::report::{Expiry, Lapsed};
@@ -32,7 +32,8 @@ pub fn expire(engine: &Engine, options: ExpireOptions) -> Result<Expiry> {
         let partitions = due.into_iter().map(|(_, expiring)| expiring).collect();
         return Ok(Expiry { now, partitions, rows: lapsed(&rows), receipt: None, further: Vec::new() });
     }
-    if due::due(engine, now).is_empty() && schedule::due(engine, now, 1)?.is_empty() {
+    let is_over = access::over(engine, now)?.is_some();
+    if !is_over && due::due(engine, now).is_empty() && schedule::due(engine, now, 1)?.is_empty() {
         return Ok(Expiry { now, ..Expiry::default() });
     }
     let writer = engine.writer()?;

@@ -2,6 +2,8 @@
 //! none calls another to do its work.
 
 pub mod append;
+pub mod audit;
+pub mod audit_proof;
 pub mod body;
 pub mod classify;
 pub mod close;

@@ -3,9 +3,10 @@
 use crate::engine::forget::FENCE_DAYS;
 use crate::engine::{Engine, lease};
 use crate::error::Result;
-use crate::format::ledger::{Act, ActState, Going, GoingRows, Kept, KeptDuty};
+use crate::format::ledger::{Act, ActState, Effect, Fact, Going, GoingRows, Kept, KeptDuty};
 use crate::ident::SubjectNumber;
 use crate::report::{self, Receipt, Verb};
+use crate::window::Timestamp;
 
 /// The account of act `number`; none where there is no such act.
 pub fn receipt(engine: &Engine, number: u64) -> Option<Receipt> {
@@ -25,6 +26,37 @@ pub fn receipts(engine: &Engine) -> Result<Vec<Receipt>> {
     }
     let ledger = engine.ledger();
     Ok(ledger.state().acts.by_number.iter().map(|(number, state)| tell(*number, state)).collect())
+}
+
+/// The account that `facts`, which were proved, add up to; none where they are not all of act `number`, in order.
+pub fn from_facts(number: u64, facts: &[(Timestamp, Fact)]) -> Option<Receipt> {
+    let mut facts = facts.iter();
+    let Some((intended, Fact::Intended { number: first, act })) = facts.next() else { return None };
+    let mut state = ActState {
+        act: act.clone(),
+        intended: *intended,
+        fenced: None,
+        shredded: None,
+        is_final: false,
+        evidence: String::new(),
+        scrubbed: None,
+        done: None,
+    };
+    for (at, fact) in facts {
+        match fact {
+            Fact::Effected { number: other, effect } if *other == number => match effect {
+                Effect::Fenced => drop(state.fenced.get_or_insert(*at)),
+                Effect::Scrubbed => drop(state.scrubbed.get_or_insert(*at)),
+                Effect::Shredded { epoch, is_final, evidence } => {
+                    state.shredded = Some((*at, *epoch));
+                    (state.is_final, state.evidence) = (*is_final, evidence.clone());
+                }
+            },
+            Fact::Done { number: other } if *other == number => drop(state.done.get_or_insert(*at)),
+            _ => return None,
+        }
+    }
+    (*first == number).then(|| tell(number, &state))
 }
 
 fn tell(number: u64, state: &ActState) -> Receipt {

@@ -14,7 +14,7 @@ use crate::engine::partitions::Partitions;
 use crate::engine::schedule::Schedule;
 use crate::engine::scrub::Scrub;
 use crate::engine::time::TrustedTime;
-use crate::engine::{Engine, dictionaries, hint, lease, replay};
+use crate::engine::{Engine, access, dictionaries, hint, lease, replay};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::group::GroupView;
@@ -72,6 +72,7 @@ fn try_open(
     let engine = Engine {
         env: env.clone(),
         catalog: Catalog::new(env.clone(), &root, store),
+        access: access::Access::new(env, &root, store),
         root,
         store,
         keyring_dirs: dirs,

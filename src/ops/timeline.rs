@@ -42,6 +42,11 @@ impl std::fmt::Debug for Timeline {
 }
 
 impl Timeline {
+    /// Whether there was nothing to hand out.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hits.is_empty()
+    }
+
     /// Refuses what has been closed off meanwhile.
     fn check(&self, hit: &Hit) -> Result<()> {
         lease::look(&self.engine)?;

@@ -1,5 +1,6 @@
 //! The store as its users meet it: wires the rooms, decides nothing.
 
+mod audit;
 mod commit;
 #[cfg(all(test, feature = "simulation"))]
 mod failures;
@@ -29,8 +30,10 @@ use crate::report::{
     Budget, CustomerLaw, Expiry, HoldReport, Home, Maintenance, PolicyCheck, Progress, Receipt, Recovery, Repair,
     Stats, StreamLaw, Training, Verification, VerifyOptions,
 };
+use crate::rights::Authorizer;
 use crate::window::Timestamp;
 
+pub use crate::ops::audit_proof::{Proved, verify_proof};
 pub use crate::ops::body::Body;
 pub use crate::ops::expire::ExpireOptions;
 pub use crate::ops::scan::Scan;
@@ -70,6 +73,7 @@ impl ScanFilter {
 
 struct Shared {
     engine: Arc<Engine>,
+    authorizer: Arc<dyn Authorizer>,
     recovery: Recovery,
     worker: Option<Worker>,
     classifier: Option<Arc<dyn Classifier>>,
@@ -85,10 +89,21 @@ impl Store {
         Options::new(path.into())
     }
 
-    fn start(engine: Engine, recovery: Recovery, worker: bool, classifier: Option<Arc<dyn Classifier>>) -> Self {
+    fn start(
+        engine: Engine,
+        recovery: Recovery,
+        worker: bool,
+        authorizer: Arc<dyn Authorizer>,
+        classifier: Option<Arc<dyn Classifier>>,
+    ) -> Self {
         let engine = Arc::new(engine);
         let worker = worker.then(|| Worker::start(&engine));
-        Store(Arc::new(Shared { engine, recovery, worker, classifier }))
+        Store(Arc::new(Shared { engine, authorizer, recovery, worker, classifier }))
+    }
+
+    /// What keeps the access log, and who decides what is allowed.
+    pub(crate) fn watch(&self) -> (&Engine, &dyn Authorizer) {
+        (&self.0.engine, &*self.0.authorizer)
     }
 
     /// The engine, brought up to date where this is a read-only opening.

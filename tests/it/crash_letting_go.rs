@@ -218,7 +218,7 @@ fn a_custodian_that_does_not_answer_brings_nothing_back_and_loses_nothing() {
 fn empty(sim: &Sim) {
     let files = sim.files().into_iter().map(|(path, _)| path);
     files.filter(|path| path.starts_with(STORE)).for_each(|path| sim.remove(path));
-    for name in ["journal", "ledger", "segments", "readers", "requests"] {
+    for name in ["journal", "ledger", "segments", "readers", "requests", "access"] {
         let _ = sim.remove_dir(&Path::new(STORE).join(name)); // It may not be there yet.
     }
 }

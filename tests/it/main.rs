@@ -4,6 +4,8 @@
 //! (`cargo test --all-features` has both).
 
 #[cfg(feature = "simulation")]
+mod access;
+#[cfg(feature = "simulation")]
 mod aftermath;
 #[cfg(feature = "simulation")]
 mod attacker;

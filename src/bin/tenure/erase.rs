@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tenure::report::Receipt;
-use tenure::{PartitionId, Store, Stored};
+use tenure::{Acting, PartitionId, Stored};
 
 use crate::cli::{EraseArgs, Format, Global};
 use crate::failure::{Exit, Failure, Outcome};
@@ -91,7 +91,7 @@ fn confirm(args: &EraseArgs, customers: usize) -> Result<(), Failure> {
     }
 }
 
-fn let_go(store: &Store, customers: &[String], args: &EraseArgs, beside: bool) -> Result<Option<Receipt>, Failure> {
+fn let_go(store: &Acting, customers: &[String], args: &EraseArgs, beside: bool) -> Result<Option<Receipt>, Failure> {
     let receipt = match (customers, &args.stream, args.until) {
         (_, None, None) => store.request_erase(&customers.iter().map(String::as_str).collect::<Vec<_>>(), WAIT)?,
         ([customer], stream, until) => store.request_erase_part(customer, stream.clone(), until, WAIT)?,
@@ -105,7 +105,7 @@ fn let_go(store: &Store, customers: &[String], args: &EraseArgs, beside: bool) -
 }
 
 /// The receipt as it stands now: later steps may have added a stage.
-pub fn latest(store: &Store, receipt: Option<Receipt>) -> Result<Option<Receipt>, Failure> {
+pub fn latest(store: &Acting, receipt: Option<Receipt>) -> Result<Option<Receipt>, Failure> {
     let Some(receipt) = receipt else { return Ok(None) };
     let now = store.receipts()?.into_iter().find(|later| later.number == receipt.number);
     Ok(Some(now.unwrap_or(receipt)))
@@ -149,7 +149,7 @@ struct Homes {
     known: u64,
 }
 
-fn homes(store: &Store, customers: &[String], args: &EraseArgs) -> Result<Homes, Failure> {
+fn homes(store: &Acting, customers: &[String], args: &EraseArgs) -> Result<Homes, Failure> {
     let partitions: Vec<PartitionId> = store.stats()?.partitions.into_iter().map(|stats| stats.partition).collect();
     let home_of = |stored: &Stored| {
         partitions.iter().find(|id| id.stream == stored.stream && id.window.contains(stored.at)).cloned()

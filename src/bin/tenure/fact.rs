@@ -1,9 +1,34 @@
 //! `tenure fact`: what the embedding service knows of a customer, and periods of the policy run from.
 
+use clap::{Args, ValueEnum};
 use serde_json::json;
+use tenure::Timestamp;
 use tenure::env::{Env, disk::Disk};
 
-use crate::cli::{FactArgs, FactKind, Global};
+#[derive(Args)]
+pub struct FactArgs {
+    /// About whom.
+    pub customer: String,
+    /// What.
+    #[arg(value_enum)]
+    pub fact: FactKind,
+    /// When that was [default: now].
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub at: Option<Timestamp>,
+}
+
+/// Facts about customers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FactKind {
+    /// The relationship ended.
+    RelationshipEnded,
+    /// It did not end, or has begun again.
+    RelationshipResumed,
+    /// A request was closed; the latest counts.
+    RequestClosed,
+}
+
+use crate::cli::{Global, parse_time};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::Output;
 

@@ -3,16 +3,48 @@
 //!
 //! No message here holds a customer id or a matter: those are printed only where somebody asks for the list.
 
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tenure::report::HoldReport;
-use tenure::{Hold, Store};
+use tenure::{Acting, Hold, Stream};
 
-use crate::cli::{Format, Global, HoldCommand, PlaceArgs};
+use crate::cli::{Between, Format, Global, parse_stream};
 use crate::erase::latest;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{Output, Sheet};
 use crate::receipt;
 use crate::words::{count, counted, harmless};
+
+#[derive(Subcommand)]
+pub enum HoldCommand {
+    /// Place a hold on a customer, or on everybody's records of a stream or a time: what it covers outlives erasure and expiry,
+    /// until it is released.
+    Place(PlaceArgs),
+    /// Lift a hold; what it alone has kept of expired months is gone at once.
+    Release {
+        /// Its number in the list.
+        number: u64,
+    },
+    /// Those that stand, oldest first: on whom, for what matter and why.
+    List,
+}
+
+#[derive(Args)]
+pub struct PlaceArgs {
+    /// On whom; without one, on everybody, and then it names a stream or a time.
+    pub customer: Option<String>,
+    /// The matter that it is for: a case, a request.
+    #[arg(long, value_name = "MATTER")]
+    pub matter: String,
+    /// Why.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// Only this stream.
+    #[arg(long, value_name = "CLASS/JURISDICTION", value_parser = parse_stream)]
+    pub stream: Option<Stream>,
+    #[command(flatten)]
+    pub between: Between,
+}
 
 const COLUMNS: [&str; 10] =
     ["number", "customer", "matter", "reason", "class", "jurisdiction", "from", "until", "placed", "kept"];
@@ -62,7 +94,7 @@ fn place(global: &Global, args: &PlaceArgs, output: &mut Output) -> Outcome {
 }
 
 /// The receipts of what came before a hold.
-fn after(store: &Store, number: u64) -> Result<Vec<u64>, tenure::Error> {
+fn after(store: &Acting, number: u64) -> Result<Vec<u64>, tenure::Error> {
     let holds = store.holds()?;
     Ok(holds.into_iter().find(|hold| hold.number == number).map(|hold| hold.after).unwrap_or_default())
 }

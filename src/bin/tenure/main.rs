@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod admin;
+mod audit;
 mod cli;
 mod demo;
 mod doctor;
@@ -79,6 +80,7 @@ fn run(cli: &Cli, output: &mut Output) -> Outcome {
         Command::Hold(command) => hold::hold(global, command, output),
         Command::Fact(args) => fact::fact(global, args, output),
         Command::Receipt(command) => receipt::receipt(global, command, output),
+        Command::Audit(command) => audit::audit(global, command, output),
         Command::Policy(command) => policy::policy(global, command, output),
         Command::Completions { shell } => admin::completions(*shell, output),
         Command::Man => admin::man(output),

@@ -1,7 +1,9 @@
 //! What a leaf says.
 
+use super::super::access::Month;
 use super::super::bytes::{Malformed, Reader, Writer};
 use super::super::position::Known;
+use super::access::AccessMark;
 use super::act::{Act, Effect, put_time, take_subject, take_time};
 use super::dictionary::DictionaryFact;
 use super::gap::Gap;
@@ -119,6 +121,16 @@ pub enum Fact {
     },
     /// A partition has a dictionary more: from here on frames may name it, and new ones do.
     Dictionary(DictionaryFact),
+    /// Access logs had come so far.
+    AccessNoted {
+        /// Those that have grown since the last note.
+        logs: Vec<AccessMark>,
+    },
+    /// The access logs of all months up to this one are over: their keys are destroyed, and their files go.
+    AccessDropped {
+        /// The last of them.
+        month: Month,
+    },
     /// A new file began with this snapshot. Written by the ledger itself, as the first leaf of every file but the
     /// first: so the tree vouches for the state that openings start from.
     SnapshotTaken {
@@ -195,6 +207,8 @@ impl Fact {
             Fact::HoldReleased { .. } => 26,
             Fact::ClockTrusted { .. } => 25,
             Fact::Dictionary(_) => 27,
+            Fact::AccessNoted { .. } => 40,
+            Fact::AccessDropped { .. } => 41,
         }
     }
 
@@ -252,6 +266,8 @@ impl Fact {
             }
             Fact::Gap(gap) => gap.encode(out),
             Fact::Dictionary(dictionary) => dictionary.encode(out),
+            Fact::AccessNoted { logs } => put_many(out, logs, |out, log| log.encode(out)),
+            Fact::AccessDropped { month } => out.put_i32(month.number()),
             Fact::FenceLapsed { erased: at } | Fact::ClockTrusted { clock: at } => out.put_i64(at.as_micros()),
             Fact::SnapshotTaken { file, hash } => {
                 out.put_u64(*file);
@@ -303,6 +319,8 @@ impl Fact {
             25 => Fact::ClockTrusted { clock: super::time(from.i64()?)? },
             26 => Fact::HoldReleased { number: from.u64()? },
             27 => Fact::Dictionary(DictionaryFact::decode(&mut from)?),
+            40 => Fact::AccessNoted { logs: take_many(&mut from, AccessMark::decode)? },
+            41 => Fact::AccessDropped { month: Month::from_number(from.i32()?)? },
             _ => return Ok(None),
         };
         from.finish()?;
