@@ -21,6 +21,8 @@ pub enum ErrorKind {
     /// Policy, a fence or a missing confirmation forbids it; [`Error::refusals`] names each refused record.
     /// Nothing was written.
     Refused,
+    /// The role does not allow it: act in another role, or ask somebody who may. Nothing was done, and it was put on record.
+    Forbidden,
     /// A legal hold stands against it: release that first. Nothing was done.
     Held,
     /// There is no store (or no such record or file) where one was named.

@@ -6,6 +6,7 @@
 use zeroize::Zeroizing;
 
 use crate::crypto::{Key, Sealer};
+use crate::format::access;
 use crate::format::bytes::Malformed;
 use crate::format::dictionary::DictionaryView;
 use crate::format::frame::{FRAME_OVERHEAD, FrameView, Frames, Plain, Prefix};
@@ -22,6 +23,7 @@ use crate::format::lease::Lease;
 use crate::format::ledger::{Commit, Fact, Header, Snapshot};
 use crate::format::manifest::{CHUNK_BYTES, Manifest};
 use crate::format::mark::Mark;
+use crate::format::note::{Checkpoint, Proof, PublicKey};
 use crate::format::request::{Answer, Request, RequestHead, SealedRequest};
 use crate::format::segment::{
     Block, SEGMENT_HEAD_BYTES, SEGMENT_MAGIC, SegmentHead, Summary, TRAILER_BYTES, Trailer, decode_sparse,
@@ -359,4 +361,33 @@ fn request(plain: &[u8]) {
     let sealed = request.seal(&head, &sealer, &[0; 12]);
     let parsed = SealedRequest::parse(&sealed).expect("what was sealed is read");
     assert_eq!((parsed.head, parsed.open(&sealer)), (head, Ok(request)));
+}
+
+/// The head and the entries of an access log, the key of a month, and the texts that are shown to others.
+pub fn access(data: &[u8]) {
+    let Some((mut bytes, mend)) = choose(data) else { return };
+    if let Ok(entry) = access::Entry::decode(&bytes) {
+        assert_eq!(*entry.encode(), bytes);
+    }
+    if let Ok(key) = access::MonthKey::decode(&bytes) {
+        assert_eq!(key.encode()[..], bytes[..]);
+    }
+    if let Ok(text) = std::str::from_utf8(&bytes) {
+        if let Ok(proof) = Proof::parse(text) {
+            assert_eq!(proof.encode(), text);
+        }
+        if let Ok(key) = PublicKey::parse(text) {
+            assert_eq!(key.to_string(), text);
+        }
+        let key = PublicKey::of(&StoreId::from_bytes([7; 16]), [1; 32]);
+        assert!(Checkpoint::open(text, &key).is_err(), "no fuzzer signs");
+    }
+    bytes.truncate(access::HEAD_BYTES);
+    if mend {
+        put(&mut bytes, 0, &access::MAGIC);
+        crc_at_end(&mut bytes);
+    }
+    if let Ok(head) = access::Head::decode(&bytes) {
+        assert_eq!(head.encode(), bytes);
+    }
 }

@@ -6,13 +6,16 @@
 //! | layer | rooms |
 //! |---|---|
 //! | L0 | `error`, `sync`, `window`, `ident` |
-//! | L1 | `record`, `crowd`, `env`, `crypto`, `compress`, `policy` |
+//! | L1 | `record`, `rights`, `crowd`, `env`, `crypto`, `compress`, `policy` |
 //! | L2 | `report`, `format` |
-//! | L3 | `journal`, `segment`, `keyring`, `ledger` |
+//! | L3 | `journal`, `segment`, `keyring`, `ledger`, `access_log` |
 //! | L4 | `engine` |
 //! | L5 | `ops` |
 //! | L6 | `store` |
+//! | L7 | `access` |
 
+mod access;
+mod access_log;
 mod compress;
 mod crowd;
 mod crypto;
@@ -30,6 +33,7 @@ mod ops;
 mod policy;
 mod record;
 pub mod report;
+mod rights;
 mod segment;
 mod store;
 mod sync;
@@ -51,14 +55,21 @@ pub mod simulation {
     pub use crate::crypto::{keys, seals};
 }
 
+pub use access::{Acting, Recording, Records};
 pub use error::{Error, ErrorKind, Refusal, RefusalReason, Result};
 pub use ident::{CUSTOMER_ID_LIMIT, CustomerId, PartitionId, RecordId, StoreId, Stream};
 pub use keyring::{CommandCustodian, Custodian, Evidence, FileCustodian, OpeningToken, Registration};
+pub use ops::audit::AccessFilter;
+pub use ops::audit_proof::audit;
 pub use ops::inspect::inspect;
 pub use ops::verify::verify_keyless;
 pub use policy::{AnchorKind, Duty, Facts, Limit, Overhang, Shortening, Verdict, Why};
 pub use record::{BODY_LIMIT, Batch, BodyKind, Classifier, Hold, Record, SourceOffset, Stored};
-pub use store::{Body, Commit, ExpireOptions, Options, PolicyInForce, Scan, ScanFilter, Store, Timeline, Upload};
+pub use rights::{AccessRequest, Actor, Authorizer, RIGHTS, ROLES, Right, Role, RoleTable};
+pub use store::{
+    Body, Commit, ExpireOptions, Options, PolicyInForce, Proved, Scan, ScanFilter, Store, Timeline, Upload,
+    verify_proof,
+};
 pub use window::{Day, Period, Timestamp, Window, WindowLength};
 
 /// The program in the README, which compiles and runs.

@@ -1,6 +1,7 @@
 //! What verbs tell: plain data, no behaviour beyond sums. Nothing in it names a customer, but for a hold, which does not show it.
 
 mod aggregate;
+mod kept;
 mod law;
 mod overview;
 
@@ -9,11 +10,16 @@ use std::time::Duration;
 
 use crate::ident::{CustomerId, PartitionId, Stream};
 use crate::record::Hold;
+use crate::rights::{Right, Role};
 use crate::window::{Day, Timestamp};
 
 pub use aggregate::{Aggregate, AggregateRow, Facet, Tally};
+pub use kept::{Duty, Home, Kept, Lapsed};
 pub use law::{CustomerLaw, Effect, PartitionChange, Place, PolicyCheck, Provision, StreamLaw};
-pub use overview::{ActsReport, Age, Due, Holding, Overdue, Report, ReportOptions, Slice, StreamGrowth, Times, Volume};
+pub use overview::{
+    AccessByRole, ActsReport, Age, Due, Holding, Overdue, Report, ReportOptions, Restriction, RoleUses, Slice,
+    StreamGrowth, Times, Volume,
+};
 
 /// What an opening found and mended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -332,8 +338,12 @@ pub struct Expiry {
     pub now: Timestamp,
     /// What was due, by stream and window.
     pub partitions: Vec<Expiring>,
+    /// What was due of single customers.
+    pub rows: Vec<Lapsed>,
     /// The account of it; none where nothing was due, or nothing was to be done yet.
     pub receipt: Option<Receipt>,
+    /// Further accounts, where more customers were concerned than one act takes in.
+    pub further: Vec<Receipt>,
 }
 
 /// How far a destructive verb reaches.
@@ -356,14 +366,16 @@ pub enum Verb {
 pub struct HoldReport {
     /// Its number.
     pub number: u64,
-    /// On whom.
-    pub customer: CustomerId,
+    /// On whom; none is on everybody.
+    pub customer: Option<CustomerId>,
     /// The customer's random number, by which receipts and ledger name it, in hexadecimal.
-    pub subject: String,
+    pub subject: Option<String>,
     /// What is held and why.
     pub hold: Hold,
     /// When it was placed.
     pub placed: Timestamp,
+    /// The numbers of the receipts of what came before it, and is not held: it had been let go of.
+    pub after: Vec<u64>,
     /// Expired partitions of which it keeps records.
     pub kept: u64,
 }
@@ -375,8 +387,12 @@ pub struct Receipt {
     pub number: u64,
     /// What was done.
     pub verb: Verb,
-    /// Whom it concerned, by subject number in hexadecimal; empty for an expiry.
+    /// Whom it concerned, by subject number in hexadecimal; empty for an expiry of whole partitions.
     pub subjects: Vec<String>,
+    /// What it left, and why.
+    pub kept: Vec<Kept>,
+    /// What it took of single customers whose time had come.
+    pub lapsed: Vec<Lapsed>,
     /// How many partitions lost their keys; of a lifted hold, in how many of them nothing is held for the customer any more.
     pub partitions: u64,
     /// When it was written down to be done; from here on it was done, crash or not.
@@ -409,4 +425,70 @@ impl Receipt {
             Receipt { .. } => "cleared",
         }
     }
+}
+
+/// One use of a store, as its access log has it. `Debug` shows neither who nor why.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessUse {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: String,
+    /// In which role.
+    pub role: Role,
+    /// Whether the role was taken by somebody who holds the keys, rather than given.
+    pub role_taken: bool,
+    /// What for; empty where nothing was said.
+    pub purpose: String,
+    /// What was done.
+    pub right: Right,
+    /// How it ended: `done`, `nothing` (there was nothing), `refused` (by the role), `declined` (by a hold, the policy or
+    /// for want of a confirmation) or `failed`.
+    pub outcome: &'static str,
+    /// The customers it was about, by subject number in hexadecimal; empty where it was about none, or about all.
+    pub subjects: Vec<String>,
+    /// Whether it was about all customers.
+    pub everybody: bool,
+}
+
+impl std::fmt::Debug for AccessUse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AccessUse({} as {}: {})", self.right, self.role, self.outcome)
+    }
+}
+
+/// What an access log says of what was asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessReport {
+    /// The uses, oldest first.
+    pub uses: Vec<AccessUse>,
+    /// Whether older ones were left out because there were too many.
+    pub more: bool,
+    /// Logs whose month's key is gone: nobody reads them any more.
+    pub closed: u64,
+    /// Bytes of appends that never finished, or are under way.
+    pub unfinished_bytes: u64,
+    /// Logs that are damaged; the others were read.
+    pub damage: Vec<Damage>,
+}
+
+/// What checking ledger and access logs has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// Leaves of the ledger.
+    pub ledger_leaves: u64,
+    /// Its Merkle root (RFC 6962), in hexadecimal.
+    pub ledger_root: String,
+    /// Access logs that were checked.
+    pub access_logs: u64,
+    /// Their entries.
+    pub access_entries: u64,
+    /// Entries that the ledger vouches for.
+    pub access_vouched: u64,
+    /// Bytes of appends that never finished, or are under way.
+    pub unfinished_bytes: u64,
+    /// How long the ledger was by the checkpoint that was compared with; none where none was.
+    pub against: Option<u64>,
+    /// Everything that is wrong.
+    pub damage: Vec<Damage>,
 }

@@ -17,6 +17,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("hmac", &["crypto"]),
     ("sha2", &["crypto"]),
     ("ct_merkle", &["crypto", "ledger"]),
+    ("ed25519_dalek", &["crypto"]),
     ("zstd", &["compress", "bin"]), // The program reads compressed input.
     ("crc32fast", &["format"]),
     ("toml", &["policy"]),

@@ -249,6 +249,16 @@ pub fn request_key(store: &StoreId, route: &Key) -> Key {
     hkdf(store, route, "tenure/v1/request", &[])
 }
 
+/// The key of one access log of a month, from the key of that month.
+pub fn access_key(store: &StoreId, month: &Key, log: &[u8; 16]) -> Key {
+    hkdf(store, month, "tenure/v1/access", log)
+}
+
+/// The seed of the key that checkpoints are signed with: the same for the life of the store.
+pub fn signing_seed(store: &StoreId, lookup: &Key) -> Key {
+    hkdf(store, lookup, "tenure/v1/sign", &[])
+}
+
 /// Where the keyring keeps a partition.
 pub fn partition_tag(lookup: &Key, id: &PartitionId) -> [u8; 16] {
     let start = id.window.first_day().number().to_le_bytes();

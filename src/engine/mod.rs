@@ -3,6 +3,7 @@
 //! It wires the file rooms together and knows no verb. Locks are taken in this order and none is held across a sync but
 //! the ledger's own: housekeeping, settling, writing (inside the committer), ledger, catalog.
 
+pub mod access;
 pub mod acts;
 pub mod admit;
 pub mod ballast;
@@ -12,14 +13,16 @@ pub mod column;
 pub mod committer;
 pub mod dictionaries;
 pub mod due;
+pub mod duty;
 pub mod encode;
+pub mod erase;
 pub mod explode;
-pub mod facts;
 pub mod fence;
 pub mod forget;
 pub mod hint;
 pub mod hold;
 pub mod housekeeping;
+pub mod judge;
 pub mod large;
 pub mod lease;
 pub mod merge;
@@ -32,9 +35,11 @@ pub mod request;
 pub mod restore;
 pub mod row;
 mod sample;
+pub mod schedule;
 pub mod scrub;
 pub mod settle;
 pub mod spare;
+pub mod split;
 pub mod sweep;
 pub mod time;
 pub mod train;
@@ -242,6 +247,8 @@ pub struct Engine {
     pub fences: Fences,
     /// Dead cells whose frames may still lie around.
     pub scrub: Scrub,
+    /// When something falls due by row.
+    pub schedule: schedule::Schedule,
     /// Whether customers may be left of whom nothing is readable: set by an expiry.
     pub forget_due: AtomicBool,
     /// Whether frames may be left of expired partitions that are not held: set by an expiry and the end of a hold.
@@ -250,6 +257,8 @@ pub struct Engine {
     pub trusted: TrustedTime,
     /// The time of the latest fact, in microseconds: no verb takes it to be earlier.
     pub watermark: AtomicI64,
+    /// Who did what.
+    pub access: access::Access,
 }
 
 impl Engine {

@@ -45,6 +45,13 @@ impl Partition {
         Arc::new(Partition { number, id, key: None, remnant: Some(remnant), year, end, kept })
     }
 
+    /// A living one, for tests.
+    #[cfg(test)]
+    pub fn sample(number: PartitionNumber, id: PartitionId, key: Option<Arc<PartitionKey>>) -> Self {
+        let (year, end) = (id.window.year(), id.window.end());
+        Partition { number, id, key, remnant: None, year, end, kept: HashSet::new() }
+    }
+
     /// The key of its dictionary with this id: under its own key, or kept with what is held. None where neither is.
     pub fn dictionary_key(&self, id: u32) -> Option<DictionaryKey> {
         let kept = || {

@@ -10,15 +10,15 @@ use crate::sync::{Arc, Mutex};
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
-use super::Engine;
 use super::catalog::Snapshot;
 use super::partitions::Partition;
 use super::read::{CellReader, Hit, order};
 use super::row::{Probe, Row};
 use super::visible::{Range, covers, shown};
+use super::{Engine, duty};
 use crate::error::Result;
 use crate::ident::{CustomerId, Handle, Stream, SubjectNumber};
-use crate::policy::Policy;
+use crate::policy::{Facts, Policy};
 
 /// The most cells of a batch: with 64 bytes each, 64 MB.
 const CELLS: u64 = 1_000_000;
@@ -44,6 +44,8 @@ pub struct Drawer {
 /// Some customers in some partitions, their cells derived.
 pub struct Batch {
     policy: Arc<Policy>,
+    /// Whether any stream ends by row.
+    by_row: bool,
     drawers: Vec<Drawer>,
 }
 
@@ -150,7 +152,7 @@ impl Pass {
             let (mut row, customer) = (Row::new(&engine.store, entry), customers.len() as u32);
             let mut any = false;
             for (column, partition) in partitions.iter().enumerate().filter(|(_, one)| covers(entry, one)) {
-                let mut probes = row.probes(partition);
+                let mut probes = row.free(partition);
                 if let Some(probe) = probes.next() {
                     cells[self.unit_of(column, &probe.handle)].push(Cell { probe, part, customer });
                     any = true;
@@ -170,7 +172,8 @@ impl Pass {
 
     /// A batch of all its parts, in their order.
     pub fn batch(&self, engine: &Engine, drawers: Vec<Drawer>) -> Batch {
-        Batch { policy: engine.policy(), drawers }
+        let policy = engine.policy();
+        Batch { by_row: policy.ends_by_row(), policy, drawers }
     }
 
     /// Takes a unit out of a batch.
@@ -204,7 +207,7 @@ impl Pass {
                 false => drawer.more.get(&(unit.column, cell.customer)),
             };
             let probes = std::iter::once(&cell.probe).chain(more.into_iter().flatten());
-            let hits = self.read(engine, reader, (&batch.policy, &partitions[unit.column]), probes, subject)?;
+            let hits = self.read(engine, reader, (batch, &partitions[unit.column]), probes, (customer, subject))?;
             // Not where it could not be read: it may be tried again.
             unit.next += 1;
             if !hits.is_empty() {
@@ -218,9 +221,9 @@ impl Pass {
         &self,
         engine: &Engine,
         reader: &CellReader<'_>,
-        (policy, partition): (&Policy, &Arc<Partition>),
+        (batch, partition): (&Batch, &Arc<Partition>),
         probes: impl Iterator<Item = &'p Probe>,
-        subject: &SubjectNumber,
+        (customer, subject): (&CustomerId, &SubjectNumber),
     ) -> Result<Vec<Hit>> {
         let mut hits = Vec::new();
         if engine.fences.changes() != self.passed {
@@ -229,13 +232,35 @@ impl Pass {
             }
             engine.fences.check_part(subject, self.since)?;
         }
+        let facts = match batch.by_row {
+            true => facts(engine, &batch.policy, partition, (customer, subject))?,
+            false => Facts::NONE,
+        };
         let is_shown = OnceCell::new();
-        let wanted =
-            |at| self.range.contains(at) && is_shown.get_or_init(|| shown(policy, partition, engine.now()))(at);
+        let wanted = |at| {
+            let shown = is_shown.get_or_init(|| shown(&batch.policy, partition, &facts, engine.now()));
+            self.range.contains(at) && shown(at)
+        };
         for probe in probes {
             reader.read(partition, probe, &wanted, &mut hits)?;
         }
         order(&mut hits);
         Ok(hits)
+    }
+}
+
+/// What is known of a customer, where the period of a partition's stream runs from that.
+fn facts(
+    engine: &Engine,
+    policy: &Policy,
+    partition: &Partition,
+    (id, subject): (&CustomerId, &SubjectNumber),
+) -> Result<Facts> {
+    if !policy.terms(&partition.id.stream).is_some_and(|terms| terms.ends_by_row()) {
+        return Ok(Facts::NONE);
+    }
+    match engine.keyring.customer(id)?.filter(|found| found.entry.subject == *subject) {
+        Some(found) => duty::facts(engine, policy, &found.entry),
+        None => Ok(Facts::NONE), // Erased since; nothing of it will be handed out.
     }
 }

@@ -61,12 +61,10 @@ impl Hit {
         &self.body
     }
 
-    /// The length of the body as it came in.
-    ///
-    /// # Errors
-    /// As [`Hit::manifest`].
-    pub fn length(&self) -> Result<u64> {
-        Ok(self.manifest()?.map_or(u64::from(self.raw_length), |manifest| manifest.length))
+    /// The length of its body as it came in; of one whose chunks cannot be made out, that of their list.
+    pub fn length(&self) -> u64 {
+        let large = self.manifest().ok().flatten().map(|manifest| manifest.length);
+        large.unwrap_or_else(|| self.raw_length.into())
     }
 
     /// What stands before the body when it is appended again: original place and id kept. Without its `body`, the

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::{Engine, dictionaries, request};
+use super::{Engine, access, dictionaries, request};
 use crate::env::{Env, TEMPORARY};
 use crate::error::{Error, Result};
 use crate::segment;
@@ -19,7 +19,7 @@ pub fn sweep(engine: &Engine) -> Result<u64> {
         segments.chain(dictionaries.map(|fact| dictionaries::path(&engine.root, fact))).collect()
     };
     let mut dirs = vec![engine.root.clone()];
-    dirs.extend(["journal", "ledger", request::DIRECTORY].map(|name| engine.root.join(name)));
+    dirs.extend(["journal", "ledger", request::DIRECTORY, access::DIRECTORY].map(|name| engine.root.join(name)));
     dirs.extend(directories(&*engine.env, &engine.root)?);
     let mut swept = 0;
     for path in files(&*engine.env, &dirs)? {

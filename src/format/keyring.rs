@@ -57,6 +57,8 @@ pub enum EntryKind {
     ScrubNote = 5,
     /// A legal hold, by number (big endian).
     Hold = 6,
+    /// The key of one month's access logs, by month (big endian, so that order is time).
+    AccessMonth = 9,
 }
 
 impl TreeKey {

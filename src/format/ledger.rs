@@ -3,21 +3,25 @@
 //! A commit is what one append wrote: its leaves stand or fall together under one checksum. That is what lets a
 //! reader tell an append that never finished (nothing follows it) from damage (a later commit does).
 
+mod access;
 mod act;
 mod dictionary;
 mod fact;
 mod gap;
 mod hold;
 mod snapshot;
+mod span;
 #[cfg(test)]
 mod tests;
 
+pub use access::{AccessLogs, AccessMark};
 pub use act::{Act, ActState, Acts, EVIDENCE_LIMIT, Effect, HeldCells};
 pub use dictionary::DictionaryFact;
 pub use fact::{Fact, SegmentFact, SegmentRef};
 pub use gap::Gap;
 pub use hold::{Hold, Holds};
 pub use snapshot::{Snapshot, State};
+pub use span::{Going, GoingRows, Kept, KeptDuty, KeptRows, Span};
 
 use super::bytes::{Malformed, Reader, Writer};
 use crate::crypto::Digest;
@@ -126,7 +130,7 @@ impl<'a> Leaf<'a> {
 }
 
 /// A point in time as it stands on disk; one outside the years 0 to 9999 would not read back as itself.
-fn time(micros: i64) -> Result<Timestamp, Malformed> {
+pub(super) fn time(micros: i64) -> Result<Timestamp, Malformed> {
     let time = Timestamp::from_micros(micros);
     match time.as_micros() == micros {
         true => Ok(time),

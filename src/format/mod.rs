@@ -1,6 +1,8 @@
 //! Every byte on disk, and nothing but bytes: encoders and decoders without input or output. Lengths are bounded before
 //! anything is allocated, checksums checked before anything is parsed. docs/format.md is its specification.
 
+pub mod access;
+pub mod base64;
 pub mod bytes;
 pub mod dictionary;
 pub mod frame;
@@ -20,6 +22,7 @@ pub mod lease;
 pub mod ledger;
 pub mod manifest;
 pub mod mark;
+pub mod note;
 pub mod position;
 pub mod request;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::Keyring;
 use super::log::locked;
 use crate::error::Result;
-use crate::format::keyring::{EntryKind, TreeKey};
+use crate::format::keyring::{EntryKind, TREE_KEY_BYTES, TreeKey};
 use crate::format::keyring_hold::HoldEntry;
 
 impl Keyring {
@@ -27,7 +27,8 @@ impl Keyring {
     pub fn holds(&self) -> Result<Vec<HoldEntry>> {
         let mut holds = Vec::new();
         let from = TreeKey::new(EntryKind::Hold, &[0; 16]);
-        self.walk_items(&from, None, &mut |item| {
+        let to = TreeKey([EntryKind::Hold as u8 + 1; TREE_KEY_BYTES]);
+        self.walk_items(&from, Some(&to), &mut |item| {
             holds.push(HoldEntry::decode(&item.payload).map_err(|what| self.damage(what))?);
             Ok(())
         })?;

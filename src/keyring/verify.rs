@@ -10,6 +10,7 @@ use super::roots::SLOTS;
 use super::{Access, Keyring};
 use crate::env::{self, Env, File, OpenMode};
 use crate::error::{Error, Result};
+use crate::format::access::MonthKey;
 use crate::format::bytes::is_zero;
 use crate::format::keyring::{EntryKind, FRAME_LIMIT, LOG_HEAD_BYTES, LogFrame, LogHead, TreeKey};
 use crate::format::keyring_column::{AgendaItem, Column, ScrubNote};
@@ -226,6 +227,7 @@ impl Keyring {
                     Column::decode(&item.payload).map(|_| ())
                 }
                 kind if kind == EntryKind::ScrubNote as u8 => ScrubNote::decode(&item.payload).map(|_| ()),
+                kind if kind == EntryKind::AccessMonth as u8 => MonthKey::decode(&item.payload).map(|_| ()),
                 kind if kind == EntryKind::Hold as u8 => HoldEntry::decode(&item.payload).map(|_| ()),
                 _ => {
                     check.agenda += 1;

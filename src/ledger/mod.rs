@@ -17,9 +17,12 @@ use crate::sync::Arc;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use proof::{Inclusion, each_leaf, leaf_fact};
 pub use verify::{LedgerCheck, LedgerEnd, verify};
 
-pub use crate::format::ledger::{Act, ActState, Acts, Effect, Fact, Gap, Holds, SegmentFact, SegmentRef, State};
+pub use crate::format::ledger::{
+    AccessLogs, AccessMark, Act, ActState, Acts, Effect, Fact, Gap, Holds, SegmentFact, SegmentRef, State,
+};
 
 use crate::crypto::{Digest, Frontier, sha256};
 use crate::env::{self, Env, File, OpenMode};

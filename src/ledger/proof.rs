@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::file::{ledger_path, read_whole, start};
+use super::file::{ledger_path, numbers, read_whole, start};
 use super::{Fact, Ledger};
 use crate::crypto::{
     Digest, Frontier, consistency_ranges, inclusion_ranges, leaf_hash, verify_consistency, verify_inclusion,
@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::bytes::Reader;
 use crate::format::ledger::{Commit, HEADER_BYTES, Header};
 use crate::ident::StoreId;
+use crate::window::Timestamp;
 
 /// The proof that a leaf stands at its place in a ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,19 +33,42 @@ pub struct Inclusion {
 
 impl Inclusion {
     /// Whether it proves what it says. That `head` is a head one trusts is the caller's part.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the issue of the law proves receipts with it"))]
     pub fn holds(&self) -> bool {
         verify_inclusion(&self.head, self.length, &self.leaf, self.index, &self.path)
     }
 
-    /// What the leaf says; `None` where this version cannot read it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the issue of the law proves receipts with it"))]
-    pub fn fact(&self) -> Option<Fact> {
+    /// Its kind and its time.
+    pub fn kind_and_time(&self) -> Option<(u8, Timestamp)> {
         let mut from = Reader::new(&self.leaf);
-        let kind = from.u8().ok()?;
-        from.i64().ok()?;
-        Fact::decode(kind, from.rest()).ok().flatten()
+        Some((from.u8().ok()?, Timestamp::from_micros(from.i64().ok()?)))
     }
+
+    /// What the leaf says; `None` where this version cannot read it.
+    pub fn fact(&self) -> Option<Fact> {
+        leaf_fact(&self.leaf)
+    }
+}
+
+/// What the bytes of a leaf say; `None` where this version cannot read them.
+pub fn leaf_fact(leaf: &[u8]) -> Option<Fact> {
+    let mut from = Reader::new(leaf);
+    let kind = from.u8().ok()?;
+    from.i64().ok()?;
+    Fact::decode(kind, from.rest()).ok().flatten()
+}
+
+/// Visits the bytes of every leaf of the ledger in `dir`, in order, up to the first commit that does not read.
+///
+/// # Errors
+/// As [`Ledger::open`].
+pub fn each_leaf(env: &dyn Env, dir: &Path, store: &StoreId, visit: &mut dyn FnMut(&[u8])) -> Result<()> {
+    for number in numbers(env, dir)? {
+        leaves_of(env, dir, number, store, |_, leaf| {
+            visit(leaf);
+            true
+        })?;
+    }
+    Ok(())
 }
 
 /// The proof that a ledger continues an earlier one of the same store.
@@ -85,19 +109,28 @@ impl Ledger {
         head_before(&*self.env, &self.dir, self.last.number + 1, &self.state.store, &self.tree, length)
     }
 
-    /// Proves that leaf `index` is in the ledger as it is now.
+    /// Proves of every leaf that `pick` chooses, by number and bytes, that it is in the ledger as it is now.
     ///
     /// # Errors
     /// As [`Ledger::head_at`].
-    #[cfg_attr(not(test), expect(dead_code, reason = "the issue of the law proves receipts with it"))]
+    pub fn prove_where(&self, pick: &mut dyn FnMut(u64, &[u8]) -> bool) -> Result<Vec<Inclusion>> {
+        let (length, head) = (self.tree.length(), self.tree.head());
+        let (hashes, picked) = self.leaf_hashes(pick)?;
+        let prove = |(index, leaf): (u64, Vec<u8>)| {
+            let path = inclusion_ranges(length, index).into_iter().map(|range| head_of(&hashes, range)).collect();
+            Inclusion { index, length, head, leaf, path }
+        };
+        Ok(picked.into_iter().map(prove).collect())
+    }
+
+    /// Proves that leaf `index` is in the ledger as it is now.
+    ///
+    /// # Errors
+    /// As [`Ledger::head_at`]; [`ErrorKind::Invalid`] where there is no such leaf.
+    #[cfg(test)]
     pub fn prove_inclusion(&self, index: u64) -> Result<Inclusion> {
-        let length = self.tree.length();
-        if index >= length {
-            return Err(Error::new(ErrorKind::Invalid, format!("the ledger has {length} leaves")));
-        }
-        let (hashes, leaf) = self.leaf_hashes(index)?;
-        let path = inclusion_ranges(length, index).into_iter().map(|range| head_of(&hashes, range)).collect();
-        Ok(Inclusion { index, length, head: self.tree.head(), leaf, path })
+        let missing = || Error::new(ErrorKind::Invalid, format!("the ledger has {} leaves", self.tree.length()));
+        self.prove_where(&mut |at, _| at == index)?.pop().ok_or_else(missing)
     }
 
     /// Proves that the ledger as it is now continues the one of `earlier_length` leaves.
@@ -112,15 +145,16 @@ impl Ledger {
         let path = match ranges.is_empty() {
             true => Vec::new(),
             false => {
-                let (hashes, _) = self.leaf_hashes(0)?;
+                let (hashes, _) = self.leaf_hashes(&mut |_, _| false)?;
                 ranges.into_iter().map(|range| head_of(&hashes, range)).collect()
             }
         };
         Ok(Continuation { earlier_length, earlier_head, length, head, path })
     }
 
-    /// The hashes of all leaves, 32 bytes each, and the bytes of leaf `wanted`. They are checked against the head.
-    fn leaf_hashes(&self, wanted: u64) -> Result<(Vec<Digest>, Vec<u8>)> {
+    /// The hashes of all leaves, 32 bytes each, and the leaves that `pick` chooses. They are checked against the head.
+    #[expect(clippy::type_complexity, reason = "hashes, and leaves by number")]
+    fn leaf_hashes(&self, pick: &mut dyn FnMut(u64, &[u8]) -> bool) -> Result<(Vec<Digest>, Vec<(u64, Vec<u8>)>)> {
         let (mut hashes, mut found) = (Vec::new(), Vec::new());
         let mut tree = Frontier::default();
         for number in 1..=self.last.number {
@@ -128,8 +162,8 @@ impl Ledger {
                 if index == self.tree.length() {
                     return false; // A reader may see leaves that it has not taken in.
                 }
-                if index == wanted {
-                    found = leaf.to_vec();
+                if pick(index, leaf) {
+                    found.push((index, leaf.to_vec()));
                 }
                 let hash = leaf_hash(leaf);
                 tree.push_hash(hash);

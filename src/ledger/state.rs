@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{Act, ActState, Acts, Effect, Fact, Gap, Holds, SegmentFact, SegmentRef, State};
+use super::{AccessLogs, AccessMark, Act, ActState, Acts, Effect, Fact, Gap, Holds, SegmentFact, SegmentRef, State};
 use crate::format::bytes::Malformed;
 use crate::format::position::Known;
 use crate::ident::StoreId;
@@ -29,6 +29,7 @@ impl State {
             acts: Acts::default(),
             holds: Holds::default(),
             gap: None,
+            access: AccessLogs::default(),
         }
     }
 
@@ -116,11 +117,19 @@ impl State {
             Fact::HoldPlaced { number, .. } if *number == 0 || self.holds.standing.contains_key(number) => {
                 Err(Malformed("a hold repeats a number"))
             }
+            Fact::AccessNoted { logs } if logs.iter().any(|mark| self.runs_back(mark)) => {
+                Err(Malformed("an access log is noted that has become shorter, or whose month is over"))
+            }
             Fact::HoldReleased { number } if !self.holds.standing.contains_key(number) => {
                 Err(Malformed("a hold is released that does not stand"))
             }
             _ => Ok(()),
         }
+    }
+
+    fn runs_back(&self, mark: &AccessMark) -> bool {
+        let known = self.access.marks.get(&mark.key());
+        known.is_some_and(|known| known.length > mark.length) || Some(mark.month) <= self.access.dropped_through
     }
 
     fn check_segment(&self, new: &SegmentFact) -> Result<(), Malformed> {
@@ -175,6 +184,13 @@ impl State {
                     state.done.get_or_insert(time);
                 }
             }
+            Fact::AccessNoted { logs } => {
+                self.access.marks.extend(logs.iter().map(|mark| (mark.key(), *mark)));
+            }
+            Fact::AccessDropped { month } => {
+                self.access.dropped_through = self.access.dropped_through.max(Some(*month));
+                self.access.marks.retain(|(known, _), _| known > month);
+            }
             Fact::Gap(gap) => self.leap(gap),
             Fact::HoldPlaced { number, hold } => {
                 self.holds.given = self.holds.given.max(*number);
@@ -183,7 +199,11 @@ impl State {
             Fact::HoldReleased { number } => drop(self.holds.standing.remove(number)),
             Fact::Dictionary(new) => self.dictionaries.entry(new.partition).or_default().push(new.clone()),
             Fact::FenceLapsed { erased } => self.acts.lapsed_fence = self.acts.lapsed_fence.max(Some(*erased)),
-            Fact::StoreCreated { .. } | Fact::Watermark | Fact::ClockTrusted { .. } | Fact::SnapshotTaken { .. } => {}
+            Fact::StoreCreated { .. }
+            | Fact::Watermark
+            | Fact::ClockTrusted { .. }
+            | Fact::Reported { .. }
+            | Fact::SnapshotTaken { .. } => {}
         }
     }
 
@@ -236,7 +256,7 @@ impl State {
         match act {
             Act::Expire { partitions, .. } => dead.extend(partitions.iter().map(|(partition, ..)| *partition)),
             Act::Release { subject, cells, .. } => {
-                cells.iter().for_each(|partition| self.acts.let_go(*partition, [subject]));
+                cells.iter().for_each(|partition| self.acts.let_go(*partition, subject));
                 dead.extend(cells);
             }
             Act::Erase { subjects, .. } => {

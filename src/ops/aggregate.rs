@@ -30,7 +30,7 @@ struct Cell {
 struct Counts(HashMap<PartitionNumber, (Option<Stream>, BTreeMap<Day, Cell>)>);
 
 impl Counts {
-    fn add(&mut self, subject: &SubjectNumber, hit: &Hit, bytes: u64, crowd: u64) {
+    fn add(&mut self, subject: &SubjectNumber, hit: &Hit, crowd: u64) {
         let window = &hit.partition.id.window;
         let month = match window.length() {
             WindowLength::Month => window.first_day(),
@@ -41,7 +41,7 @@ impl Counts {
         let cell = months.entry(month).or_default();
         cell.customers.add(u128::from_be_bytes(*subject.as_bytes()), crowd);
         cell.tally.records += 1;
-        cell.tally.bytes += bytes;
+        cell.tally.bytes += hit.length();
     }
 
     /// By stream and month, whatever the partitions are.
@@ -67,8 +67,7 @@ pub fn aggregate(engine: &Engine, by: &[Facet], crowd: u64, threads: usize) -> R
     crowd::check(crowd)?;
     let counts = Mutex::new(Counts::default());
     let over: ControlFlow<Infallible> = hits_parallel(engine, None, Range::new(..), threads, &|(_, subject), hit| {
-        let bytes = hit.length()?;
-        counts.lock().expect("no holder of this lock panics").add(subject, &hit, bytes, crowd);
+        counts.lock().expect("no holder of this lock panics").add(subject, &hit, crowd);
         Ok(ControlFlow::Continue(()))
     })?;
     debug_assert!(over.is_continue(), "nothing breaks it off");

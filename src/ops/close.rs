@@ -1,6 +1,6 @@
 //! Close: settle everything, say so in the ledger, fold the keyring under a root that knows it.
 
-use crate::engine::{Engine, Writer, housekeeping};
+use crate::engine::{Engine, Writer, access, housekeeping};
 use crate::error::Result;
 use crate::format::ledger::Fact;
 use crate::format::position::Known;
@@ -14,6 +14,7 @@ use crate::sync::atomic::Ordering;
 /// told the same.
 pub fn close(engine: &Engine) -> Result<()> {
     let Some(writer) = &engine.writer else {
+        engine.access.log.sync()?;
         engine.lease.give_back();
         return Ok(());
     };
@@ -37,6 +38,7 @@ fn shut(engine: &Engine, writer: &Writer) -> Result<()> {
     let entry = engine.keyring.sync()?;
     let known = Known { journal: writer.committer.durable(), entry };
     engine.catalog.sweep()?;
+    access::tell_ledger(engine)?;
     engine.record(&[Fact::CleanClose { known }])?;
     match engine.keyring.is_soon_compacted() {
         true => engine.keyring.compact(housekeeping::position(engine))?,

@@ -3,7 +3,7 @@
 use crate::sync::Arc;
 use std::path::Path;
 
-use crate::engine::{lease, request};
+use crate::engine::{access, lease, request};
 use crate::env::{Env, create_dirs, publish_new, random};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::Fact;
@@ -18,7 +18,8 @@ pub const MARK: &str = "FORMAT";
 /// The name of the file that writers lock.
 pub const LOCK: &str = "LOCK";
 /// The directories of a store.
-pub const DIRECTORIES: [&str; 5] = ["journal", "ledger", "segments", lease::DIRECTORY, request::DIRECTORY];
+pub const DIRECTORIES: [&str; 6] =
+    ["journal", "ledger", "segments", lease::DIRECTORY, request::DIRECTORY, access::DIRECTORY];
 
 /// Makes an empty store in `root`, its keyring, and its custodian's root, under `policy` or one that keeps everything.
 ///

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use crate::access_log::{self, LogFile};
 use crate::engine::dictionaries;
 use crate::engine::request::{ANSWERED, ASKED, TAKEN};
 use crate::env::{Env, OpenMode, parent, read_file};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::access::Head;
 use crate::format::hint::{HINT_BYTES, Hint};
 use crate::format::lease::Lease;
 use crate::format::mark::{MARK_LIMIT, Mark};
@@ -39,6 +41,7 @@ pub fn inspect(env: &dyn Env, path: &Path) -> Result<Inspection> {
         _ if journal::number(name).is_some() => look_at_journal(env, path, &mut found),
         _ if segment::number(name).is_some() => look_at_segment(env, path, &mut found),
         _ if dictionaries::id_of(name).is_some() => look_at_dictionary(env, path, &mut found),
+        _ if extension == "log" => look_at_access_log(env, path, front, &mut found),
         _ if name.ends_with(".ledger") => look_at_ledger(env, path, &mut found),
         _ if name.ends_with(".keys") || name == "root.a" || name == "root.b" => look_at_keyring(env, path, &mut found),
         _ if extension == "lease" => look_at_lease(path, front, &mut found),
@@ -47,7 +50,7 @@ pub fn inspect(env: &dyn Env, path: &Path) -> Result<Inspection> {
         _ => {
             return Err(Error::new(ErrorKind::Unsupported, "this is no file of a store that can be inspected")
                 .in_file(path)
-                .hint("inspect takes FORMAT, durable, and files of journal, segments, ledger, readers, requests and keyring"));
+                .hint("inspect takes FORMAT, durable, and files of journal, segments, ledger, access, readers, requests and keyring"));
         }
     };
     match outcome {
@@ -70,6 +73,19 @@ impl Inspection {
         kind.clone_into(&mut self.kind);
         Ok(())
     }
+}
+
+/// How many uses there are of which month; who and why only its month's key tells.
+fn look_at_access_log(env: &dyn Env, path: &Path, front: &[u8], found: &mut Inspection) -> Result<()> {
+    found.is("access log")?;
+    let head = Head::decode(front).map_err(|flaw| Error::corrupt(path, 0, flaw.0))?;
+    found.say("store", head.store);
+    found.say("month", head.month);
+    let file = LogFile { month: head.month, log: head.log, path: path.to_path_buf() };
+    let scanned = access_log::scan(env, &file, &head.store, &mut |_, _| Ok(true))?;
+    found.say("entries", scanned.tree.length());
+    found.say("unfinished bytes", scanned.unfinished);
+    Ok(())
 }
 
 fn look_at_mark(path: &Path, bytes: &[u8], found: &mut Inspection) -> Result<()> {

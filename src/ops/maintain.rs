@@ -1,7 +1,9 @@
 //! Maintenance: do what other processes ask, settle full journal files, fold and compact the keyring, merge segments, within a budget.
 
 use crate::engine::scrub::Scrubbed;
-use crate::engine::{Engine, Writer, column, forget, housekeeping, lease, merge, request, scrub, settle, train};
+use crate::engine::{
+    Engine, Writer, access, column, forget, housekeeping, lease, merge, request, scrub, settle, train,
+};
 use crate::error::{Error, Result};
 use crate::report::{Budget, Maintenance};
 use crate::sync::atomic::Ordering;
@@ -84,6 +86,7 @@ pub fn keep_house(
         }
     }
     lease::record_fenced(engine, writer)?;
+    access::tell_ledger_in_passing(engine)?;
     engine.catalog.sweep()?;
     done.damage = writer.trouble.damaged();
     Ok(())

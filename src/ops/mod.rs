@@ -3,6 +3,8 @@
 
 pub mod aggregate;
 pub mod append;
+pub mod audit;
+pub mod audit_proof;
 pub mod body;
 pub mod classify;
 pub mod close;
@@ -10,6 +12,7 @@ pub mod create;
 pub mod erase;
 pub mod expire;
 pub mod hold;
+pub mod homes;
 pub mod inspect;
 pub mod maintain;
 pub mod overview;
@@ -19,6 +22,7 @@ pub mod receipt;
 pub mod recover;
 pub mod refresh;
 pub mod repair;
+pub mod report;
 pub mod request;
 pub mod scan;
 pub mod stats;

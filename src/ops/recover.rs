@@ -9,6 +9,7 @@ use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, RwLock};
 use std::path::{Path, PathBuf};
 
+use crate::access_log::Month;
 use crate::engine::ballast::Ballast;
 use crate::engine::catalog::{Catalog, JournalFile};
 use crate::engine::cells::Cells;
@@ -16,10 +17,11 @@ use crate::engine::committer::{Committer, Opening};
 use crate::engine::encode::Sequence;
 use crate::engine::fence::{Fences, follow_acts};
 use crate::engine::partitions::Partitions;
+use crate::engine::schedule::Schedule;
 use crate::engine::scrub::Scrub;
 use crate::engine::time::TrustedTime;
 use crate::engine::trouble::Trouble;
-use crate::engine::{Engine, Tuning, Writer, acts, hold, lease, replay, request, restore, settle, sweep};
+use crate::engine::{Engine, Tuning, Writer, access, acts, hold, lease, replay, request, restore, settle, sweep};
 use crate::env::{Env, Lock, random, read_file};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::Fact;
@@ -32,6 +34,7 @@ use crate::ledger::{self, Ledger};
 use crate::ops::create::{LOCK, MARK};
 use crate::policy::Policy;
 use crate::report::{Maintenance, Recovery};
+use crate::window::Timestamp;
 
 /// How a store is opened for writing.
 pub struct Wish {
@@ -119,6 +122,7 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
     report.clean = ledger.state().clean;
     let keyring = open_keyring(&wish, &store, ledger.state().known.entry, &mut report)?;
     let policy = Policy::parse(&ledger.state().policy.1)?;
+    make_month_keys(&keyring, env.now().max(ledger.state().watermark))?;
     let opening = Opening { store, number, salt: draw_salt(&wish)? };
     let (last, mut files) = journals(&wish, &ledger, &keyring, &mut report)?;
     let trusted = TrustedTime::begin(&**env, ledger.state().watermark, wish.trust_clock);
@@ -151,15 +155,18 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
         followed: Mutex::default(),
         watermark,
         fences: Fences::default(),
+        schedule: Schedule::default(),
         forget_due: AtomicBool::new(false),
         trim_due: AtomicBool::new(false),
         scrub,
         trusted,
         lease: lease::Held::none(env.clone()),
+        access: access::Access::new(env, &wish.root, store),
     };
     look_around(&engine, &files, wish.restored, &mut report)?;
     settle_leftovers(&engine, files, &mut report)?;
     report.acts_finished = finish_acts(&engine)?;
+    access::finish_dropping(&engine)?;
     hold::reconcile(&engine)?;
     engine.trim_due.store(!engine.partitions.remnants().is_empty(), Ordering::Relaxed);
     report.took = env.monotonic().saturating_sub(began);
@@ -283,6 +290,14 @@ fn open_keyring(wish: &Wish, store: &StoreId, known: u64, report: &mut Recovery)
     report.mirrors_mended = mended.mirrors_mended;
     report.roots_mended = mended.roots_mended;
     Ok(keyring)
+}
+
+/// Keys for the access logs of a year, so that those who only read can log. A full disk keeps nobody from opening.
+fn make_month_keys(keyring: &Keyring, now: Timestamp) -> Result<()> {
+    match keyring.make_month_keys(Month::of(now)) {
+        Err(error) if error.kind() == ErrorKind::OutOfSpace => Ok(()),
+        made => made,
+    }
 }
 
 fn lock(env: &dyn Env, root: &Path) -> Result<Box<dyn Lock>> {

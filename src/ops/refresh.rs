@@ -11,9 +11,10 @@ use std::path::PathBuf;
 use crate::engine::catalog::{Catalog, JournalFile, SegmentSlot};
 use crate::engine::fence::{Fences, follow_acts};
 use crate::engine::partitions::Partitions;
+use crate::engine::schedule::Schedule;
 use crate::engine::scrub::Scrub;
 use crate::engine::time::TrustedTime;
-use crate::engine::{Engine, dictionaries, hint, lease, replay};
+use crate::engine::{Engine, access, dictionaries, hint, lease, replay};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::group::GroupView;
@@ -71,6 +72,7 @@ fn try_open(
     let engine = Engine {
         env: env.clone(),
         catalog: Catalog::new(env.clone(), &root, store),
+        access: access::Access::new(env, &root, store),
         root,
         store,
         keyring_dirs: dirs,
@@ -83,6 +85,7 @@ fn try_open(
         followed: Mutex::default(),
         lease: lease::Held::none(env.clone()),
         fences: Fences::default(),
+        schedule: Schedule::default(),
         forget_due: AtomicBool::new(false),
         trim_due: AtomicBool::new(false),
         scrub: Scrub::default(),

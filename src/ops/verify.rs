@@ -22,10 +22,11 @@ use crate::format::frame::FrameKind;
 use crate::format::group::GroupView;
 use crate::format::ledger::{DictionaryFact, SegmentFact, State};
 use crate::format::position::Position;
-use crate::ident::PartitionNumber;
+use crate::ident::{PartitionNumber, StoreId};
 use crate::journal::{self, Cache, Follower, Tail};
 use crate::keyring::{self, KeyringCheck};
-use crate::ledger::{self, Ledger};
+use crate::ledger::{self, AccessLogs, Ledger};
+use crate::ops::audit_proof::access_logs;
 use crate::ops::recover::mark;
 use crate::ops::refresh;
 use crate::report::{Damage, Progress, Verification, VerifyOptions};
@@ -53,6 +54,8 @@ pub fn verify(
     pass.journals_of(engine, &snapshot);
     let only = pass.segments_of(engine, &snapshot)?;
     pass.dictionaries_of(engine);
+    let access = engine.ledger().state().access.clone();
+    pass.access_logs(&engine.store, &access)?;
     if options.deep {
         pass.deep(&Deep { engine, snapshot: &snapshot, only, since });
     }
@@ -89,6 +92,7 @@ pub fn verify_keyless(
             let chosen = pass.choose(facts)?;
             pass.segments(&chosen, &|_| true);
             pass.dictionaries(&dictionaries, &|_| true);
+            pass.access_logs(&ledger.state().store, &ledger.state().access)?;
         }
         Err(error) => pass.damaged(error),
     }
@@ -383,6 +387,14 @@ impl<'a, 'w> Pass<'a, 'w> {
                 Err(_) => {}
             }
         }
+    }
+
+    /// Every access log, and whether it continues what the ledger noted of it.
+    fn access_logs(&mut self, store: &StoreId, logs: &AccessLogs) -> Result<()> {
+        let audit = access_logs(&**self.env, self.root, store, logs)?;
+        self.found.files += audit.access_logs;
+        self.found.damage.extend(audit.damage);
+        Ok(())
     }
 
     /// Decrypts and decompresses every record that any living customer's key opens.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Damage, Verb};
 use crate::crowd::CROWD;
 use crate::ident::PartitionId;
+use crate::rights::Role;
 use crate::window::{Day, Timestamp};
 
 /// How a report is asked for.
@@ -120,6 +121,39 @@ pub struct Holding {
     pub partitions: u64,
 }
 
+/// What erasures have left of customers because a duty or a hold keeps it: restricted to those who serve that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Restriction {
+    /// Whether there are any such customers.
+    pub any: bool,
+    /// How many; none where they are too few to be told of.
+    pub customers: Option<u64>,
+}
+
+/// What was done in one role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoleUses {
+    /// The role.
+    pub role: Role,
+    /// Uses of the store.
+    pub uses: u64,
+    /// Those of them that read or handed out records.
+    pub reads: u64,
+    /// Those that the role did not allow.
+    pub refused: u64,
+    /// Those in a role that somebody who holds the keys had taken, rather than was given.
+    pub taken: u64,
+}
+
+/// Who used the store, by role and for a while.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessByRole {
+    /// From when on.
+    pub from: Timestamp,
+    /// The roles that anything was done in.
+    pub roles: Vec<RoleUses>,
+}
+
 /// How long something took, from the intent on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Times {
@@ -185,6 +219,10 @@ pub struct Report {
     pub ages: Vec<Slice<Age>>,
     /// Holds.
     pub holds: Holding,
+    /// What erasures had to leave.
+    pub restricted: Restriction,
+    /// Who used the store.
+    pub access: AccessByRole,
     /// What was let go of.
     pub acts: Vec<ActsReport>,
     /// Damage that is known of, without looking for it beyond the heads and indexes of segments.

@@ -11,12 +11,12 @@ use crate::keyring::{Custodian, FileCustodian, KeyringOptions};
 use crate::ops;
 use crate::record::Classifier;
 use crate::report::Recovery;
+use crate::rights::{Authorizer, RoleTable};
 
 /// Bytes of decoded keyring nodes kept in memory.
 const KEYRING_CACHE_BYTES: usize = 32 << 20;
 
 /// How a store is created or opened.
-#[derive(Debug)]
 pub struct Options {
     path: PathBuf,
     keyring: Vec<PathBuf>,
@@ -30,6 +30,18 @@ pub struct Options {
     accept_weak_erasure: bool,
     classifier: Option<Arc<dyn Classifier>>,
     tuning: Tuning,
+    authorizer: Arc<dyn Authorizer>,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("path", &self.path)
+            .field("keyring", &self.keyring)
+            .field("custodian", &self.custodian)
+            .field("worker", &self.worker)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Options {
@@ -47,6 +59,7 @@ impl Options {
             accept_weak_erasure: false,
             classifier: None,
             tuning: Tuning::default(),
+            authorizer: Arc::new(RoleTable),
         }
     }
 
@@ -118,6 +131,12 @@ impl Options {
     /// the old one behind.
     pub fn accept_weak_erasure(mut self) -> Self {
         self.accept_weak_erasure = true;
+        self
+    }
+
+    /// Who decides what those may do who act through their rights ([`Store::acting_as`]), by default [`RoleTable`].
+    pub fn authorizer(mut self, authorizer: impl Authorizer + 'static) -> Self {
+        self.authorizer = Arc::new(authorizer);
         self
     }
 
@@ -197,7 +216,7 @@ impl Options {
             tuning: self.tuning,
         };
         let (engine, recovery) = ops::recover::recover(wish)?;
-        Ok(Store::start(engine, recovery, self.worker, self.classifier))
+        Ok(Store::start(engine, recovery, self.worker, self.authorizer, self.classifier))
     }
 
     /// Opens the store for reading, beside a writer or alone. Every call sees what was durable when it began.
@@ -206,8 +225,8 @@ impl Options {
     /// As [`Options::open`], but for the lock, which it does not take.
     pub fn open_read_only(self) -> Result<Store> {
         let (keyring, custodian) = (self.keyring_options(), self.custodian_or_default());
-        let engine = ops::refresh::open(&self.env, self.path, keyring, custodian)?;
-        Ok(Store::start(engine, Recovery::default(), false, None))
+        let engine = ops::refresh::open(&self.env, self.path.clone(), keyring, custodian)?;
+        Ok(Store::start(engine, Recovery::default(), false, self.authorizer, None))
     }
 
     fn keyring_options(&self) -> KeyringOptions {

@@ -13,6 +13,8 @@ use crate::report::{Budget, Maintenance};
 const LOOK: Duration = Duration::from_millis(200);
 /// Merging is put off until nothing had to be settled for so long: a trickle of records does not put it off.
 const QUIET: Duration = Duration::from_secs(1);
+/// Entries of the access log wait no longer than this: well within a second.
+const LOG_PATIENCE: Duration = Duration::from_millis(400);
 /// How often it looks, while nothing wakes it, whether time or a verb has made anything due.
 const ROUND: Duration = Duration::from_secs(30);
 /// How long it tidies up before it looks again whether anything comes in.
@@ -94,6 +96,8 @@ fn work(signal: &Signal, engine: &Weak<Engine>) {
         let Some(engine) = engine.upgrade() else { return };
         let Ok(writer) = engine.writer() else { return };
         request::serve_in_passing(&engine, writer);
+        // A failure is told to whoever comes next.
+        let _ = engine.access.log.sync_older_than(LOG_PATIENCE);
         apprentice.look(&engine);
         if woken {
             // Whatever is queued by now, also behind a commit that somebody else leads: a future leads none. A failure

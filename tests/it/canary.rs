@@ -237,6 +237,15 @@ const COMMANDS: &[&[&str]] = &[
     &["maintain", "--scrub"],
     &["receipt", "list"],
     &["receipt", "show", "1"],
+    &["receipt", "prove", "1"],
+    &["receipt", "verify", "lines", "--key", "nonsense"],
+    &["--actor", "ana-4711", "--purpose", "zebra", "--role", "agent", "scan"],
+    &["audit", "log", "--customer", "bo-0815", "--from", "2199-01-01"],
+    &["audit", "checkpoint"],
+    &["audit", "verify"],
+    &["audit", "verify", "--against", "lines"],
+    &["audit", "prove", "0"],
+    &["audit", "key"],
     &["--custodian", "lines", "stats"],
     &["inspect", "lines"],
     &["completions", "bash"],
@@ -290,7 +299,9 @@ fn no_command_prints_a_key_and_no_file_holds_one() {
     let mut run = |args: &[&str], found: &mut HashSet<_>| {
         for json in [&[][..], &["--json"]] {
             let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
-            for variable in ["TENURE_STORE", "TENURE_KEYRING", "TENURE_CUSTODIAN", "TENURE_CUSTODIAN_COMMAND"] {
+            for variable in
+                ["TENURE_STORE", "TENURE_KEYRING", "TENURE_CUSTODIAN", "TENURE_CUSTODIAN_COMMAND", "TENURE_ROLE"]
+            {
                 command.env_remove(variable);
             }
             let ran = command.current_dir(dir.path()).args(["-s", "calls"]).args(args).args(json).output().unwrap();

@@ -4,6 +4,8 @@
 //! (`cargo test --all-features` has both).
 
 #[cfg(feature = "simulation")]
+mod access;
+#[cfg(feature = "simulation")]
 mod aftermath;
 #[cfg(feature = "simulation")]
 mod attacker;
@@ -22,6 +24,8 @@ mod damage;
 #[cfg(feature = "simulation")]
 mod dictionary;
 #[cfg(feature = "simulation")]
+mod duty;
+#[cfg(feature = "simulation")]
 mod holding;
 #[cfg(feature = "simulation")]
 mod large;
@@ -32,6 +36,8 @@ mod letting_go;
 mod life;
 #[cfg(feature = "simulation")]
 mod machine;
+#[cfg(feature = "simulation")]
+mod model;
 #[cfg(feature = "simulation")]
 mod races;
 #[cfg(feature = "simulation")]

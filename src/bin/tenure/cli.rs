@@ -2,8 +2,13 @@
 
 use std::path::PathBuf;
 
+use crate::audit::AuditCommand;
+use crate::fact::FactArgs;
+use crate::hold::HoldCommand;
+use crate::policy::PolicyCommand;
+use crate::receipt::ReceiptVerifyArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tenure::{RecordId, Stream, Timestamp};
+use tenure::{RecordId, Role, Stream, Timestamp};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -79,6 +84,16 @@ pub struct Global {
     /// Never ask a question; fail instead.
     #[arg(long, global = true)]
     pub no_input: bool,
+    /// Who acts, for the access log [default: the user of the operating system].
+    #[arg(long, global = true, env = "TENURE_ACTOR", value_name = "ID", hide_env_values = true)]
+    pub actor: Option<String>,
+    /// In which role: ingest, agent, supervisor, privacy, auditor, operator. What it does not allow is refused [default:
+    /// the least role that may, taken because whoever can use the keys can take any].
+    #[arg(long, global = true, env = "TENURE_ROLE", value_parser = parse_role, hide_env_values = true)]
+    pub role: Option<Role>,
+    /// What for, for the access log: a ticket, a request.
+    #[arg(long, global = true, env = "TENURE_PURPOSE", value_name = "TEXT", hide_env_values = true)]
+    pub purpose: Option<String>,
 }
 
 /// Forms of output.
@@ -137,9 +152,14 @@ pub enum Command {
     /// Keep what is on record of a customer for a legal matter, whatever the policy says; and let go of it again.
     #[command(subcommand)]
     Hold(HoldCommand),
+    /// Report a fact about a customer that periods of the policy may run from.
+    Fact(FactArgs),
     /// Show the accounts of what was expired, erased and redacted.
     #[command(subcommand)]
     Receipt(ReceiptCommand),
+    /// See who did what, and prove that nothing on record was changed since.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Show or replace the retention policy.
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -259,6 +279,9 @@ pub struct TimelineArgs {
     /// What holds keep of this customer instead, expired or not.
     #[arg(long, conflicts_with_all = ["from", "until"])]
     pub held: bool,
+    /// What an erasure has left of this customer instead, because a duty or a hold keeps it.
+    #[arg(long, conflicts_with_all = ["from", "until", "held"])]
+    pub restricted: bool,
     #[command(flatten)]
     pub between: Between,
 }
@@ -386,6 +409,9 @@ pub struct RedactArgs {
     /// Confirm: the same record id again.
     #[arg(long, value_name = "ID", value_parser = parse_id)]
     pub confirm: Option<RecordId>,
+    /// Although a duty to keep the record stands against it: for what must never have been stored, as card numbers.
+    #[arg(long)]
+    pub despite_duty: bool,
     #[command(flatten)]
     pub how: LettingGo,
 }
@@ -402,36 +428,6 @@ pub struct LettingGo {
 }
 
 #[derive(Subcommand)]
-pub enum HoldCommand {
-    /// Place a hold on a customer: nothing of them is erased and what it covers outlives its expiry, until it is released.
-    Place(PlaceArgs),
-    /// Lift a hold; what it alone has kept of expired months is gone at once.
-    Release {
-        /// Its number in the list.
-        number: u64,
-    },
-    /// Those that stand, oldest first: on whom, for what matter and why.
-    List,
-}
-
-#[derive(Args)]
-pub struct PlaceArgs {
-    /// On whom.
-    pub customer: String,
-    /// The matter that it is for: a case, a request.
-    #[arg(long, value_name = "MATTER")]
-    pub matter: String,
-    /// Why.
-    #[arg(long, value_name = "TEXT")]
-    pub reason: String,
-    /// Only this stream of the customer.
-    #[arg(long, value_name = "CLASS/JURISDICTION", value_parser = parse_stream)]
-    pub stream: Option<Stream>,
-    #[command(flatten)]
-    pub between: Between,
-}
-
-#[derive(Subcommand)]
 pub enum ReceiptCommand {
     /// All of them, oldest first.
     List,
@@ -440,6 +436,13 @@ pub enum ReceiptCommand {
         /// Its number in the list.
         number: u64,
     },
+    /// Print one with its proof, for somebody who has no access to the store: `receipt verify` checks it.
+    Prove {
+        /// Its number in the list.
+        number: u64,
+    },
+    /// Check a receipt that `receipt prove` or `receipt show --json` has printed. Needs no store.
+    Verify(ReceiptVerifyArgs),
 }
 
 #[derive(Args)]
@@ -449,43 +452,6 @@ pub struct KeeperArgs {
     /// Vouch that nobody ever copies that directory.
     #[arg(long)]
     pub no_copies: bool,
-}
-
-#[derive(Subcommand)]
-pub enum PolicyCommand {
-    /// Print the policy in force.
-    Show,
-    /// Put another policy in force; - reads it from standard input.
-    Set(SetArgs),
-    /// Compare a policy with the one in force: what it would make due, overdue or protected. Changes nothing.
-    Check {
-        /// The policy (TOML); - reads it from standard input.
-        file: PathBuf,
-    },
-    /// Say what the law is for a stream, or for every place where a customer's records may be, and by which rule.
-    Explain(ExplainArgs),
-}
-
-#[derive(Args)]
-pub struct SetArgs {
-    /// The policy (TOML).
-    pub file: PathBuf,
-    /// Confirm that periods of what is stored become shorter.
-    #[arg(long, requires = "reason")]
-    pub confirm: bool,
-    /// Why they do.
-    #[arg(long, value_name = "TEXT", requires = "confirm")]
-    pub reason: Option<String>,
-}
-
-#[derive(Args)]
-pub struct ExplainArgs {
-    /// The stream.
-    #[arg(value_name = "CLASS/JURISDICTION", value_parser = parse_stream, required_unless_present = "customer")]
-    pub stream: Option<Stream>,
-    /// The customer.
-    #[arg(long, conflicts_with = "stream")]
-    pub customer: Option<String>,
 }
 
 fn said(error: &tenure::Error) -> String {
@@ -504,13 +470,17 @@ fn parse_id(text: &str) -> Result<RecordId, String> {
     text.parse().map_err(|error| said(&error))
 }
 
+fn parse_role(text: &str) -> Result<Role, String> {
+    text.parse().map_err(|error| said(&error))
+}
+
 fn parse_range(text: &str) -> Result<(u64, u64), String> {
     let numbers = text.split_once('-').and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
     let numbers = numbers.filter(|(first, last)| first <= last && *last < u64::MAX);
     numbers.ok_or_else(|| "not a range of bytes like 0-1023".into())
 }
 
-fn parse_stream(text: &str) -> Result<Stream, String> {
+pub fn parse_stream(text: &str) -> Result<Stream, String> {
     let (class, jurisdiction) = text.split_once('/').ok_or("not of the form CLASS/JURISDICTION")?;
     Stream::new(class, jurisdiction).map_err(|error| said(&error))
 }

@@ -132,6 +132,7 @@ impl From<Error> for Failure {
         let (exit, kind) = match error.kind() {
             ErrorKind::Invalid => (Exit::Usage, "invalid"),
             ErrorKind::Refused => (Exit::Refused, "refused"),
+            ErrorKind::Forbidden => (Exit::Refused, "forbidden"),
             ErrorKind::Held => (Exit::Refused, "held"),
             ErrorKind::NotFound => (Exit::Failed, "not-found"),
             ErrorKind::Locked => (Exit::Locked, "locked"),

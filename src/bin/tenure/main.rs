@@ -5,11 +5,13 @@
 
 mod admin;
 mod aggregate;
+mod audit;
 mod cli;
 mod demo;
 mod doctor;
 mod erase;
 mod expire;
+mod fact;
 mod failure;
 mod hold;
 mod ingest;
@@ -79,7 +81,9 @@ fn run(cli: &Cli, output: &mut Output) -> Outcome {
         Command::Erase(args) => erase::erase(global, args, output),
         Command::Redact(args) => redact::redact(global, args, output),
         Command::Hold(command) => hold::hold(global, command, output),
+        Command::Fact(args) => fact::fact(global, args, output),
         Command::Receipt(command) => receipt::receipt(global, command, output),
+        Command::Audit(command) => audit::audit(global, command, output),
         Command::Policy(command) => policy::policy(global, command, output),
         Command::Completions { shell } => admin::completions(*shell, output),
         Command::Man => admin::man(output),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use tenure::report::Recovery;
-use tenure::{CommandCustodian, FileCustodian, Options, Store};
+use tenure::{Acting, Actor, CommandCustodian, FileCustodian, Options, Store};
 
 use crate::cli::Global;
 use crate::failure::{Exit, Failure};
@@ -64,14 +64,26 @@ impl Global {
     }
 
     /// Opens the store for reading, beside whoever writes.
-    pub fn open_read_only(&self) -> Result<Store, Failure> {
+    pub fn open_read_only(&self) -> Result<Acting, Failure> {
         let path = self.path()?;
-        self.options()?.open_read_only().map_err(|error| Failure::opening(error, &path))
+        let opened = self.options()?.open_read_only().map_err(|error| Failure::opening(error, &path));
+        opened.map(|store| self.acting(&store))
+    }
+
+    /// A store as whoever uses the program may use it: every use is on the medium before anything of it is shown.
+    pub fn acting(&self, store: &Store) -> Acting {
+        let name = || ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| std::env::var(name).ok());
+        let id = self.actor.clone().or_else(name).filter(|name| !name.is_empty()).unwrap_or("unknown".into());
+        let actor = match self.role {
+            Some(role) => Actor::new(id, role),
+            None => Actor::holding_the_keys(id),
+        };
+        store.acting_as(actor.purpose(self.purpose.clone().unwrap_or_default())).promptly()
     }
 
     /// Opens the store for writing; where another process holds it, for reading beside that process, which can be asked
     /// then: second comes whether it must be.
-    pub fn open_or_beside(&self, output: &Output) -> Result<(Store, bool), Failure> {
+    pub fn open_or_beside(&self, output: &Output) -> Result<(Acting, bool), Failure> {
         match self.open(output) {
             Err(failure) if failure.exit == Exit::Locked && self.take_over.is_none() => {
                 let store = self.open_read_only()?;
@@ -83,7 +95,7 @@ impl Global {
     }
 
     /// Opens the store for writing, with a thread for its background work, and tells what had to be recovered.
-    pub fn open(&self, output: &Output) -> Result<Store, Failure> {
+    pub fn open(&self, output: &Output) -> Result<Acting, Failure> {
         let mut options = self.options()?.worker();
         if let Some(reason) = &self.take_over {
             options = options.take_over(reason);
@@ -96,6 +108,7 @@ impl Global {
         }
         let path = self.path()?;
         let store = options.open().map_err(|error| Failure::opening(error, &path))?;
+        let store = self.acting(&store);
         let found = recovery_in_words(store.recovery());
         if !found.is_empty() {
             let before =

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde_json::json;
-use tenure::{Record, Store};
+use tenure::{Acting, Record};
 
 use crate::cli::{Global, PutArgs};
 use crate::failure::{Exit, Failure, Outcome};
@@ -50,7 +50,7 @@ fn open(file: &Path) -> Result<Input, Failure> {
 }
 
 fn take_in(
-    store: &Store,
+    store: &Acting,
     record: Record,
     args: &PutArgs,
     (mut input, length): Input,

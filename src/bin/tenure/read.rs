@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tenure::{Body, BodyKind, ScanFilter, Store, Stored, Stream, Timestamp};
+use tenure::{Acting, BodyKind, Recording, ScanFilter, Stored, Stream, Timestamp};
 
 use crate::aggregate::aggregate;
 use crate::cli::{Between, Format, GetArgs, Global, GrepArgs, ScanArgs, TimelineArgs};
@@ -41,7 +41,11 @@ pub fn timeline(global: &Global, args: &TimelineArgs, output: &mut Output) -> Ou
     let range = args.between.range()?;
     let store = global.open_read_only()?;
     let bodies = Bodies { store: &store, held: args.held };
-    let records = if args.held { store.held(&args.customer)? } else { store.timeline(&args.customer, range)? };
+    let records = match (args.held, args.restricted) {
+        (true, _) => store.held(&args.customer)?,
+        (_, true) => store.restricted(&args.customer)?,
+        _ => store.timeline(&args.customer, range)?,
+    };
     print_all(bodies, records, false, output)
 }
 
@@ -73,7 +77,7 @@ pub fn scan(global: &Global, args: &ScanArgs, output: &mut Output) -> Outcome {
 }
 
 /// The streams of the store that the class, the jurisdiction or both name.
-fn matching_streams(store: &Store, args: &ScanArgs) -> Result<BTreeSet<Stream>, Failure> {
+fn matching_streams(store: &Acting, args: &ScanArgs) -> Result<BTreeSet<Stream>, Failure> {
     let (class, jurisdiction) = (args.class.as_deref(), args.jurisdiction.as_deref());
     Stream::new(class.unwrap_or("any"), jurisdiction.unwrap_or("any"))?;
     let partitions = store.stats()?.partitions.into_iter().map(|partition| partition.partition.stream);
@@ -138,13 +142,13 @@ fn print_lines(text: &str, output: &mut Output) -> Result<(), Failure> {
 /// Where the bodies of printed records are read from.
 #[derive(Clone, Copy)]
 struct Bodies<'a> {
-    store: &'a Store,
+    store: &'a Acting,
     /// Whether those are asked for that a hold keeps, whatever has expired.
     held: bool,
 }
 
 impl Bodies<'_> {
-    fn open(&self, stored: &Stored) -> Result<Body, Failure> {
+    fn open(&self, stored: &Stored) -> Result<Recording, Failure> {
         let (customer, id) = (stored.customer.expose(), stored.id);
         let body = if self.held { self.store.held_body(customer, id) } else { self.store.body(customer, id) };
         body?.ok_or_else(gone)
@@ -216,7 +220,7 @@ fn print_all(
 }
 
 /// Scans on many threads, each of which makes its records ready to print.
-fn print_scans(store: &Store, filters: Vec<ScanFilter>, threads: usize, output: &mut Output) -> Outcome {
+fn print_scans(store: &Acting, filters: Vec<ScanFilter>, threads: usize, output: &mut Output) -> Outcome {
     let bodies = Bodies { store, held: false };
     let list = Mutex::new(List::open(true, output)?);
     let form = list.lock().unwrap_or_else(PoisonError::into_inner).form;

@@ -1,9 +1,13 @@
 //! `tenure receipt`: the accounts of what was let go of, stage by stage, in the custodian's own words. They name nobody
 //! but by subject number.
 
-use serde_json::{Value, json};
-use tenure::report::{Receipt, Verb};
+use std::path::PathBuf;
 
+use clap::Args;
+use serde_json::{Value, json};
+use tenure::report::{Duty, Kept, Lapsed, Receipt, Verb};
+
+use crate::audit;
 use crate::cli::{Format, Global, ReceiptCommand};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{Output, Sheet};
@@ -25,20 +29,80 @@ const COLUMNS: [&str; 11] = [
 /// Subject numbers that are shown; of more, how many.
 const SUBJECTS_SHOWN: usize = 3;
 
+/// What is to be verified, and by what.
+#[derive(Args)]
+pub struct ReceiptVerifyArgs {
+    /// The receipt; - is standard input.
+    pub file: PathBuf,
+    /// The public key of the store, as `tenure audit key` prints it, or a file with it in it.
+    #[arg(long, value_name = "KEY|FILE")]
+    pub key: String,
+}
+
 pub fn receipt(global: &Global, command: &ReceiptCommand, output: &mut Output) -> Outcome {
-    let receipts = global.open_read_only()?.receipts()?;
+    if let ReceiptCommand::Verify(args) = command {
+        return verify(args, output);
+    }
+    let store = global.open_read_only()?;
+    let receipts = store.receipts()?;
     match command {
+        ReceiptCommand::Verify(_) => {}
         ReceiptCommand::List => print_list(&receipts, output)?,
+        ReceiptCommand::Prove { number } => match store.prove_receipt(*number)? {
+            Some(proof) => output.bytes(proof.as_bytes())?,
+            None => return Err(no_such(*number)),
+        },
         ReceiptCommand::Show { number } => {
             let Some(receipt) = receipts.iter().find(|receipt| receipt.number == *number) else {
-                let failure = Failure::failed(format!("there is no receipt {number}"));
-                return Err(failure.hint("`tenure receipt list` shows all there are"));
+                return Err(no_such(*number));
             };
             match output.format() {
                 Format::Table => print(receipt, output)?,
                 Format::Csv => output.csv(&COLUMNS, [&to_json(receipt)])?,
-                Format::Json | Format::Jsonl => output.document(json!({ "receipt": to_json(receipt) }))?,
+                Format::Json | Format::Jsonl => {
+                    let proof = store.prove_receipt(*number)?;
+                    output.document(json!({ "receipt": to_json(receipt), "proof": proof }))?;
+                }
             }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn no_such(number: u64) -> Failure {
+    Failure::failed(format!("there is no receipt {number}")).hint("`tenure receipt list` shows all there are")
+}
+
+/// Checks a receipt against nothing but its proof and a public key.
+fn verify(args: &ReceiptVerifyArgs, output: &mut Output) -> Outcome {
+    let text = audit::read_text(&args.file)?;
+    let key = audit::read_key(&args.key)?;
+    let wrong = |what: &str| Failure::failed(format!("the receipt does not verify: {what}")).exiting(Exit::Findings);
+    let document: Option<Value> = match text.starts_with('{') {
+        true => Some(serde_json::from_str(&text).map_err(|_| wrong("it is not JSON"))?),
+        false => None,
+    };
+    let proof = match &document {
+        Some(document) => document["proof"].as_str().ok_or_else(|| wrong("it carries no proof"))?,
+        None => &text,
+    };
+    let proved = tenure::verify_proof(proof, &key).map_err(|error| wrong(&error.to_string()))?;
+    let receipt = proved.receipt.ok_or_else(|| wrong("what it proves is not the account of one act"))?;
+    if document.is_some_and(|document| document["receipt"] != to_json(&receipt)) {
+        return Err(wrong("its words are not what its proof says"));
+    }
+    let leaves = proved.length;
+    match output.format() {
+        Format::Table => {
+            print(&receipt, output)?;
+            output.line(format_args!(
+                "verified  it is in the ledger of {} that this key has signed",
+                counted(leaves, "leaf").replace("leafs", "leaves")
+            ))?;
+        }
+        Format::Csv => output.csv(&COLUMNS, [&to_json(&receipt)])?,
+        Format::Json | Format::Jsonl => {
+            output.document(json!({ "verified": true, "ledger_leaves": leaves, "receipt": to_json(&receipt) }))?;
         }
     }
     Ok(Exit::Done)
@@ -70,12 +134,17 @@ fn print_list(receipts: &[Receipt], output: &mut Output) -> Result<(), Failure> 
 
 /// Whether unreadable bytes are left that a scrub would drop: an expiry removes whole files instead.
 pub fn needs_scrub(receipt: &Receipt) -> bool {
-    receipt.verb != Verb::Expire && receipt.scrubbed.is_none()
+    (receipt.verb != Verb::Expire || !receipt.lapsed.is_empty()) && receipt.scrubbed.is_none()
 }
 
 fn what(receipt: &Receipt) -> String {
     match receipt.verb {
-        Verb::Expire => format!("{} expired", counted(receipt.partitions, "partition")),
+        Verb::Expire if receipt.subjects.is_empty() => format!("{} expired", counted(receipt.partitions, "partition")),
+        Verb::Expire => format!(
+            "{} expired, and parts of {}",
+            counted(receipt.partitions, "partition"),
+            counted(receipt.subjects.len() as u64, "customer")
+        ),
         Verb::Erase => format!("{} erased", counted(receipt.subjects.len() as u64, "customer")),
         Verb::ErasePart => "a part of a customer erased".into(),
         Verb::Redact => "one record redacted".into(),
@@ -87,6 +156,7 @@ fn what(receipt: &Receipt) -> String {
 pub fn print(receipt: &Receipt, output: &mut Output) -> Result<(), Failure> {
     output.line(format_args!("receipt   {}: {}", receipt.number, what(receipt)))?;
     stages(receipt).iter().try_for_each(|line| output.line(line))?;
+    receipt.kept.iter().map(kept).try_for_each(|line| output.line(format_args!("kept      {line}")))?;
     if !receipt.subjects.is_empty() {
         let mut shown: Vec<String> = receipt.subjects.iter().take(SUBJECTS_SHOWN).cloned().collect();
         if let Some(more @ 1..) = receipt.subjects.len().checked_sub(SUBJECTS_SHOWN) {
@@ -152,5 +222,54 @@ pub fn to_json(receipt: &Receipt) -> Value {
         "evidence": receipt.evidence,
         "scrubbed": time(receipt.scrubbed),
         "fence_until": time(receipt.fence_until),
+        "kept": receipt.kept.iter().map(kept_as_json).collect::<Vec<_>>(),
+        "lapsed": receipt.lapsed.iter().map(lapsed_as_json).collect::<Vec<_>>(),
+    })
+}
+
+/// What an erasure has left, and why, for people.
+fn kept(kept: &Kept) -> String {
+    format!(
+        "{} from {} to before {}: {}",
+        kept.stream,
+        kept.from,
+        kept.until,
+        reasons(kept.duty, &kept.holds).join(", ")
+    )
+}
+
+/// Why something is kept, in words.
+pub fn reasons(duty: Duty, holds: &[u64]) -> Vec<String> {
+    let mut reasons = match duty {
+        Duty::None => Vec::new(),
+        Duty::Until(until) => vec![format!("a duty until {}", until.day())],
+        Duty::Open => vec!["a duty that runs from what has not been reported".into()],
+    };
+    reasons.extend(holds.iter().map(|hold| format!("hold {hold}")));
+    reasons
+}
+
+/// A duty for programs: none, a time, or open.
+pub fn duty_as_json(duty: Duty) -> Value {
+    match duty {
+        Duty::None => Value::Null,
+        Duty::Until(until) => json!(until.to_string()),
+        Duty::Open => json!("open"),
+    }
+}
+
+fn kept_as_json(kept: &Kept) -> Value {
+    json!({
+        "subject": kept.subject, "class": kept.stream.class(), "jurisdiction": kept.stream.jurisdiction(),
+        "from": kept.from.to_string(), "until": kept.until.to_string(), "duty": duty_as_json(kept.duty),
+        "holds": kept.holds,
+    })
+}
+
+/// What went of single customers, for programs.
+pub fn lapsed_as_json(lapsed: &Lapsed) -> Value {
+    json!({
+        "subject": lapsed.subject, "class": lapsed.stream.class(), "jurisdiction": lapsed.stream.jurisdiction(),
+        "from": lapsed.from.to_string(), "until": lapsed.until.to_string(), "restricted": lapsed.restricted,
     })
 }

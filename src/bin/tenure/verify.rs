@@ -35,7 +35,7 @@ fn check(
     let path = global.path()?;
     let opened: tenure::Result<Store> = global.options()?.open_read_only();
     match opened {
-        Ok(store) => Ok(store.verify_parallel(options, threads, tick)?),
+        Ok(store) => Ok(global.acting(&store).verify_parallel(options, threads, tick)?),
         Err(error) => match (error.kind(), options.deep) {
             (ErrorKind::Corrupt, _) | (ErrorKind::KeyUnavailable, false) => {
                 voice.say(format_args!("checking without keys, because the store does not open: {error}"));

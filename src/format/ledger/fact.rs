@@ -1,17 +1,19 @@
 //! What a leaf says.
 
+use super::super::access::Month;
 use super::super::bytes::{Malformed, Reader, Writer};
 use super::super::position::Known;
-use super::act::{Act, Effect};
+use super::access::AccessMark;
+use super::act::{Act, Effect, put_time, take_subject, take_time};
 use super::dictionary::DictionaryFact;
 use super::gap::Gap;
 use super::hold::Hold;
 use crate::crypto::Digest;
-use crate::ident::{PartitionId, PartitionNumber, Salt, StoreId, Stream};
+use crate::ident::{PartitionId, PartitionNumber, Salt, StoreId, Stream, SubjectNumber};
 use crate::window::{Day, Timestamp, Window, WindowLength};
 
-/// One administrative fact. The numbers of the kinds are on disk and never change their meaning; 16, 17
-/// and 23 are reserved for dropped, customer and checkpoint.
+/// One administrative fact. The numbers of the kinds are on disk and never change their meaning; 16
+/// and 23 are reserved for dropped and checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
     /// The store began. The first leaf of a ledger, and no other.
@@ -91,6 +93,15 @@ pub enum Fact {
         /// On whom and what.
         hold: Hold,
     },
+    /// A fact about a customer was reported that periods may run from, or taken back.
+    Reported {
+        /// Who.
+        subject: SubjectNumber,
+        /// Which: 1 end of the relationship, 3 closed request.
+        kind: u8,
+        /// When that was; none where it is not so any more.
+        at: Option<Timestamp>,
+    },
     /// A hold does not stand any more, as the keyring says: what lifted it is lost with a part of the ledger.
     HoldReleased {
         /// The number of the hold.
@@ -110,6 +121,16 @@ pub enum Fact {
     },
     /// A partition has a dictionary more: from here on frames may name it, and new ones do.
     Dictionary(DictionaryFact),
+    /// Access logs had come so far.
+    AccessNoted {
+        /// Those that have grown since the last note.
+        logs: Vec<AccessMark>,
+    },
+    /// The access logs of all months up to this one are over: their keys are destroyed, and their files go.
+    AccessDropped {
+        /// The last of them.
+        month: Month,
+    },
     /// A new file began with this snapshot. Written by the ledger itself, as the first leaf of every file but the
     /// first: so the tree vouches for the state that openings start from.
     SnapshotTaken {
@@ -176,6 +197,7 @@ impl Fact {
             Fact::CleanClose { .. } => 7,
             Fact::Watermark => 8,
             Fact::SnapshotTaken { .. } => 9,
+            Fact::Reported { .. } => 17,
             Fact::Intended { .. } => 18,
             Fact::Effected { .. } => 19,
             Fact::Done { .. } => 20,
@@ -185,6 +207,8 @@ impl Fact {
             Fact::HoldReleased { .. } => 26,
             Fact::ClockTrusted { .. } => 25,
             Fact::Dictionary(_) => 27,
+            Fact::AccessNoted { .. } => 40,
+            Fact::AccessDropped { .. } => 41,
         }
     }
 
@@ -235,8 +259,15 @@ impl Fact {
                 out.put_u64(*number);
                 hold.encode(out);
             }
+            Fact::Reported { subject, kind, at } => {
+                out.put(subject.as_bytes());
+                out.put_u8(*kind);
+                put_time(out, *at);
+            }
             Fact::Gap(gap) => gap.encode(out),
             Fact::Dictionary(dictionary) => dictionary.encode(out),
+            Fact::AccessNoted { logs } => put_many(out, logs, |out, log| log.encode(out)),
+            Fact::AccessDropped { month } => out.put_i32(month.number()),
             Fact::FenceLapsed { erased: at } | Fact::ClockTrusted { clock: at } => out.put_i64(at.as_micros()),
             Fact::SnapshotTaken { file, hash } => {
                 out.put_u64(*file);
@@ -271,6 +302,14 @@ impl Fact {
             7 => Fact::CleanClose { known: Known::decode(&mut from)? },
             8 => Fact::Watermark,
             9 => Fact::SnapshotTaken { file: from.u64()?, hash: from.array()? },
+            17 => Fact::Reported {
+                subject: take_subject(&mut from)?,
+                kind: match from.u8()? {
+                    kind @ (1 | 3) => kind,
+                    _ => return Err(Malformed("a fact of unknown kind about a customer")),
+                },
+                at: take_time(&mut from)?,
+            },
             18 => Fact::Intended { number: from.u64()?, act: Act::decode(&mut from)? },
             19 => Fact::Effected { number: from.u64()?, effect: Effect::decode(&mut from)? },
             20 => Fact::Done { number: from.u64()? },
@@ -280,6 +319,8 @@ impl Fact {
             25 => Fact::ClockTrusted { clock: super::time(from.i64()?)? },
             26 => Fact::HoldReleased { number: from.u64()? },
             27 => Fact::Dictionary(DictionaryFact::decode(&mut from)?),
+            40 => Fact::AccessNoted { logs: take_many(&mut from, AccessMark::decode)? },
+            41 => Fact::AccessDropped { month: Month::from_number(from.i32()?)? },
             _ => return Ok(None),
         };
         from.finish()?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::bytes::{Malformed, Reader, Writer};
 use super::super::position::Known;
+use super::access::AccessLogs;
 use super::act::Acts;
 use super::dictionary::DictionaryFact;
 use super::fact::{SegmentFact, put_many, put_text, take_many, take_text};
@@ -51,6 +52,8 @@ pub struct State {
     pub holds: Holds,
     /// What was told last of facts that are missing.
     pub gap: Option<Gap>,
+    /// The access logs.
+    pub access: AccessLogs,
 }
 
 /// State and tree at the start of a file.
@@ -83,6 +86,7 @@ impl Snapshot {
             acts,
             holds,
             gap,
+            access,
         } = &self.state;
         let mut out = Vec::new();
         out.put_u64(self.frontier.length());
@@ -111,6 +115,7 @@ impl Snapshot {
         put_many(&mut out, gap.as_slice(), |out, gap| gap.encode(out));
         let dictionaries: Vec<_> = dictionaries.values().flatten().collect();
         put_many(&mut out, &dictionaries, |out, dictionary| dictionary.encode(out));
+        access.encode(&mut out);
         out
     }
 
@@ -142,6 +147,7 @@ impl Snapshot {
             acts: Acts::default(),
             holds: Holds::default(),
             gap: None,
+            access: AccessLogs::default(),
         };
         for (tag, offset) in take_many(&mut from, |from| Ok((from.array()?, from.u64()?)))? {
             if state.sources.last_key_value().is_some_and(|(last, _)| *last >= tag) {
@@ -173,6 +179,7 @@ impl Snapshot {
             }
             known.push(dictionary);
         }
+        state.access = AccessLogs::decode(&mut from)?;
         from.finish()?;
         Ok(Snapshot { frontier, state })
     }

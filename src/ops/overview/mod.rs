@@ -8,18 +8,21 @@ use std::time::Duration;
 use crate::crowd::{self, Part};
 use crate::engine::{Engine, hold};
 use crate::error::Result;
+use crate::ops::audit;
 use crate::ops::receipt::receipts;
 use crate::ops::refresh::settled;
 use crate::ops::stats;
 use crate::policy::Policy;
 use crate::report::{
-    ActsReport, Age, Due, Holding, Overdue, PartitionStats, Receipt, Report, ReportOptions, Slice, StreamGrowth, Times,
-    Verb, Volume,
+    AccessByRole, ActsReport, Age, Due, Holding, Overdue, PartitionStats, Receipt, Report, ReportOptions, Restriction,
+    Slice, StreamGrowth, Times, Verb, Volume,
 };
 use crate::window::{Period, Timestamp};
 
 /// How far a report looks ahead.
 const MONTHS_AHEAD: u32 = 24;
+/// How far it looks back on who used the store.
+const ACCESS_DAYS: i64 = 30;
 /// Where one age ends and the next begins, in months.
 const AGES: [u32; 14] = [0, 3, 6, 9, 12, 24, 36, 48, 60, 72, 84, 96, 108, 120];
 
@@ -49,6 +52,8 @@ fn gather(engine: &Engine, options: &ReportOptions) -> Result<Report> {
     let version = engine.ledger().state().policy.0;
     let mut damage = stats.damage;
     damage.extend(whose.damage);
+    let from = now.plus_seconds(-ACCESS_DAYS * 86_400);
+    let access = AccessByRole { from, roles: audit::by_role(engine, from, &mut damage)? };
     damage.sort();
     damage.dedup();
     Ok(Report {
@@ -64,6 +69,11 @@ fn gather(engine: &Engine, options: &ReportOptions) -> Result<Report> {
         months: told.slices(|one| crowd::month(one.partition.window.first_day())),
         ages: told.slices(|one| age(one, now)),
         holds: holding(engine, &stats.partitions)?,
+        restricted: Restriction {
+            any: whose.restricted > 0,
+            customers: Some(whose.restricted).filter(|count| *count == 0 || *count >= options.crowd),
+        },
+        access,
         acts: acts(&receipts(engine)?),
         damage,
     })

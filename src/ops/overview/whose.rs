@@ -42,6 +42,8 @@ struct Many {
 pub struct Whose {
     /// The customers of each partition.
     pub customers: BTreeMap<PartitionId, Customers>,
+    /// Customers of whom an erasure has left a part.
+    pub restricted: u64,
     /// What could not be read.
     pub damage: Vec<Damage>,
 }
@@ -69,6 +71,7 @@ pub fn whose(engine: &Engine, snapshot: &Snapshot, crowd: u64) -> Result<Whose> 
     engine.keyring.walk_customers(&mut |entry| {
         if entry.state == CustomerState::Living && !engine.fences.has_subject(&entry.subject) {
             look(engine, snapshot, entry, crowd, (&mut few, &mut many));
+            whose.restricted += u64::from(entry.secrets.iter().any(|secret| secret.restricted));
         }
         Ok(())
     })?;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods)] // It works on files of the tests, not of a store.
 
+mod audit;
 mod runner;
 
 use std::fs;

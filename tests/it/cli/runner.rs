@@ -17,7 +17,7 @@
 //! hold STORE                       open it for writing until the case ends
 //! serve STORE                      the same, with a worker
 //! release                          close what was opened so
-//! snapshot, unchanged              the directory's files are as they were at `snapshot`
+//! snapshot, unchanged              the directory's files are as they were at `snapshot`, but for access logs
 //! ```
 //! A pattern is a regular expression; $program is the path of the program.
 
@@ -33,7 +33,15 @@ use tenure::Store;
 /// The program, in a directory, without what the environment of the tests says about stores.
 pub fn program(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
-    for variable in ["TENURE_STORE", "TENURE_KEYRING", "TENURE_CUSTODIAN", "TENURE_CUSTODIAN_COMMAND"] {
+    for variable in [
+        "TENURE_STORE",
+        "TENURE_KEYRING",
+        "TENURE_CUSTODIAN",
+        "TENURE_CUSTODIAN_COMMAND",
+        "TENURE_ACTOR",
+        "TENURE_ROLE",
+        "TENURE_PURPOSE",
+    ] {
         command.env_remove(variable);
     }
     command.current_dir(dir).stdin(Stdio::null());
@@ -258,6 +266,8 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     }
     let mut all = BTreeMap::new();
     walk(dir, dir, &mut all);
+    // Who looks is noted, also where looking changes nothing.
+    all.retain(|path, _| path.extension().is_none_or(|extension| extension != "log"));
     all
 }
 

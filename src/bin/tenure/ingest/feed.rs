@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
-use tenure::{BODY_LIMIT, Batch, Commit, ErrorKind, Record, Refusal, SourceOffset, Store};
+use tenure::{Acting, BODY_LIMIT, Batch, Commit, ErrorKind, Record, Refusal, SourceOffset};
 
 use super::aside::Aside;
 use super::lanes::{LANES, Lanes, lane_of};
@@ -44,7 +44,7 @@ impl Entry {
 
 /// What all lanes of one source share.
 pub struct Feed<'a> {
-    store: &'a Store,
+    store: &'a Acting,
     source: Option<String>,
     batch_records: usize,
     acknowledge: bool,
@@ -57,7 +57,7 @@ pub struct Feed<'a> {
 
 impl<'a> Feed<'a> {
     pub fn new(
-        store: &'a Store,
+        store: &'a Acting,
         source: Option<String>,
         args: &IngestArgs,
         aside: Aside,

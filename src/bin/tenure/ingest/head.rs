@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::mpsc::Receiver;
 
-use tenure::{Record, Store};
+use tenure::{Acting, Record};
 
 use super::PATIENCE;
 use super::source::Item;
@@ -21,7 +21,7 @@ const BYTES_LEAST: usize = 2 << 20;
 
 /// Takes the first items of a source and trains from them, where the store is new. Returns what was taken, which is
 /// still to be stored.
-pub fn look(store: &Store, items: &Receiver<Vec<Item>>, voice: &Voice<'_>) -> Result<VecDeque<Vec<Item>>, Failure> {
+pub fn look(store: &Acting, items: &Receiver<Vec<Item>>, voice: &Voice<'_>) -> Result<VecDeque<Vec<Item>>, Failure> {
     let mut taken = VecDeque::new();
     if !store.stats()?.partitions.is_empty() {
         return Ok(taken);

@@ -5,7 +5,7 @@
 //! input are dealt out in blocks to a few lanes, each a source of its own with its own number: within a lane the order
 //! holds, and the lanes go side by side.
 
-use tenure::Store;
+use tenure::Acting;
 
 use crate::failure::Failure;
 
@@ -25,7 +25,7 @@ pub struct Lanes([u64; LANES]);
 
 impl Lanes {
     /// What the store says about the source `name`.
-    pub fn of(store: &Store, name: &str) -> Result<Self, Failure> {
+    pub fn of(store: &Acting, name: &str) -> Result<Self, Failure> {
         let mut lanes = Lanes::default();
         for lane in 0..LANES {
             lanes.0[lane] = store.source_offset(&Lanes::name(name, lane))?.unwrap_or(0);

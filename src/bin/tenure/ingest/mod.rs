@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tenure::Store;
+use tenure::Acting;
 
 use crate::cli::{Format, Global, IngestArgs};
 use crate::failure::{Exit, Failure, Outcome};
@@ -99,7 +99,7 @@ pub fn ingest(global: &Global, args: &IngestArgs, output: &mut Output) -> Outcom
 
 /// Moves lines into the store until there are no more, and waits until the last batch is durable.
 fn pump(
-    store: &Store,
+    store: &Acting,
     source: Source,
     taken: Lanes,
     args: &IngestArgs,
@@ -243,7 +243,7 @@ fn sort_out(item: Item, feed: &Feed<'_>, label: &str, voice: &Voice<'_>) -> Resu
 }
 
 /// A clean close settles what was written. Where ingest failed already, that failure is the one to tell.
-fn close(store: Store, clean: bool) -> Result<(), Failure> {
+fn close(store: Acting, clean: bool) -> Result<(), Failure> {
     match clean {
         true => Ok(store.close()?),
         false => {

@@ -41,6 +41,13 @@ pub fn document(report: &Report) -> Value {
             "oldest": report.holds.oldest.map(|at: Timestamp| at.to_string()),
             "partitions": report.holds.partitions,
         },
+        "restricted": { "any": report.restricted.any, "customers": report.restricted.customers },
+        "access": {
+            "from": report.access.from.to_string(),
+            "roles": report.access.roles.iter().map(|one| json!({
+                "role": one.role.name(), "uses": one.uses, "reads": one.reads, "refused": one.refused, "taken": one.taken,
+            })).collect::<Vec<_>>(),
+        },
         "acts": report.acts.iter().map(acts).collect::<Vec<_>>(),
         "damage": verify::damage_as_json(&report.damage),
     })

@@ -35,6 +35,7 @@ pub fn sentences(report: &Report) -> Vec<String> {
     said.extend(damage_in_words(report));
     said.push(next_in_words(report));
     said.push(holds_in_words(report));
+    said.push(restricted_in_words(report));
     said.push(pending_in_words(report));
     said.push(total_in_words(report));
     said
@@ -82,6 +83,12 @@ fn view(report: &Report) -> Value {
         "due_several": share(None),
         "held": share(Some(Due::Held)),
         "holds": holds_in_words(report),
+        "restricted": restricted_in_words(report),
+        "access_from": report.access.from.day().to_string(),
+        "access": report.access.roles.iter().map(|one| json!({
+            "role": one.role.name(), "uses": count(one.uses), "reads": count(one.reads), "refused": count(one.refused),
+            "taken": count(one.taken),
+        })).collect::<Vec<_>>(),
         "pending": pending_in_words(report),
         "streams": streams(report),
         "months": months_chart(report),
@@ -141,6 +148,21 @@ fn holds_in_words(report: &Report) -> String {
         );
     }
     said
+}
+
+fn restricted_in_words(report: &Report) -> String {
+    match (report.restricted.any, report.restricted.customers) {
+        (false, _) => "Nothing is restricted.".into(),
+        (true, Some(number)) => {
+            format!("Of {} an erasure had to leave a part, which is restricted.", counted(number, "customer"))
+        }
+        (true, None) => {
+            format!(
+                "Of some customers, fewer than {}, an erasure had to leave a part, which is restricted.",
+                report.crowd
+            )
+        }
+    }
 }
 
 fn pending_in_words(report: &Report) -> String {

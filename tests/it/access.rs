@@ -1,0 +1,493 @@
+//! Rights and the access log: each role may what the table says, each use is on record, and nobody else can read who did
+//! what; and what is on record cannot be changed unseen.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tenure::env::{Env, sim::Sim};
+use tenure::report::AccessUse;
+use tenure::{
+    AccessFilter, AccessRequest, Acting, Actor, Authorizer, Batch, CustomerId, ErrorKind, ExpireOptions, Hold, RIGHTS,
+    ROLES, Record, RecordId, Right, Role, ScanFilter, Store, Stream, Timestamp, verify_proof,
+};
+
+use crate::scene::options;
+
+const ACTOR: &str = "ana-the-actor";
+const PURPOSE: &str = "purpose-of-ticket-88";
+
+fn sim(seed: u64) -> Sim {
+    let sim = Sim::new(seed);
+    sim.set_now("2026-11-23T12:00:00Z".parse().unwrap());
+    sim
+}
+
+fn record(customer: &str, number: u8) -> Record {
+    let at: Timestamp = format!("2026-11-0{}T00:00:00Z", 1 + number % 9).parse().unwrap();
+    let id = RecordId::from_bytes([number; 16]);
+    Record::new(customer, "chat", "EU", at, format!("words of {customer}")).unwrap().with_id(id)
+}
+
+/// A store with two customers.
+fn lived(sim: &Sim) -> Store {
+    let store = options(sim).create().unwrap();
+    store.append(Batch::from(vec![record("c-ana", 1), record("c-bo", 2)])).unwrap().wait().unwrap();
+    store
+}
+
+fn acting(store: &Store, role: Role) -> Acting {
+    store.acting_as(Actor::new(ACTOR, role).purpose(PURPOSE))
+}
+
+fn log_of(store: &Store, filter: AccessFilter) -> Vec<AccessUse> {
+    let report = store.access_log(&filter).unwrap();
+    assert!(report.damage.is_empty() && !report.more, "{report:?}");
+    report.uses
+}
+
+fn all(store: &Store) -> Vec<AccessUse> {
+    log_of(store, AccessFilter::default())
+}
+
+fn about(store: &Store, customer: &str) -> Vec<(Right, &'static str)> {
+    let filter = AccessFilter { customer: Some(CustomerId::new(customer).unwrap()), ..AccessFilter::default() };
+    log_of(store, filter).iter().map(|one| (one.right, one.outcome)).collect()
+}
+
+fn access_files(sim: &Sim) -> Vec<PathBuf> {
+    sim.files().into_iter().map(|(path, _)| path).filter(|path| path.starts_with("/calls/access")).collect()
+}
+
+#[test]
+fn every_cell_of_the_table_is_allowed_or_refused_and_on_record() {
+    let sim = sim(1);
+    let store = lived(&sim);
+    let mut cells = Vec::new();
+    for role in ROLES {
+        for right in RIGHTS {
+            let done = acting(&store, role).perform(*right, &["c-ana"], |_| Ok(()));
+            let allowed = right.usual_roles().contains(&role);
+            assert_eq!(done.as_ref().map_err(tenure::Error::kind).is_ok(), allowed, "{role} {right}");
+            if let Err(error) = done {
+                assert_eq!(error.kind(), ErrorKind::Forbidden);
+            }
+            cells.push((role, *right, if allowed { "done" } else { "refused" }));
+        }
+    }
+    let uses = all(&store);
+    let noted: Vec<_> = uses.iter().map(|one| (one.role, one.right, one.outcome)).collect();
+    assert_eq!(noted, cells);
+    assert!(uses.iter().all(|one| one.actor == ACTOR && one.purpose == PURPOSE && !one.role_taken));
+    assert!(uses.iter().all(|one| one.everybody == (one.right == Right::Scan)));
+    assert!(uses.iter().all(|one| one.everybody || one.subjects.len() == 1));
+    assert!(cells.iter().any(|cell| cell.2 == "done") && cells.iter().any(|cell| cell.2 == "refused"));
+}
+
+/// What a call answers that was refused; `None` where it was not.
+fn kind<T>(answer: tenure::Result<T>) -> Option<ErrorKind> {
+    answer.err().map(|error| error.kind())
+}
+
+const KEEP: &str = "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\n";
+
+/// Every call, in an order in which each has something to do.
+fn calls(acting: &Acting) -> Vec<(Right, Option<ErrorKind>)> {
+    let id = RecordId::from_bytes([1; 16]);
+    let hold = Hold { matter: "m".into(), reason: "r".into(), stream: None, from: None, until: None };
+    let mut calls = vec![
+        (Right::Append, kind(acting.append(Batch::from(vec![record("c-cy", 3)])).and_then(|commit| commit.wait()))),
+        (Right::Append, kind(acting.upload(Record::new("c-cy", "chat", "EU", record("c", 4).at, "").unwrap()))),
+        (Right::Append, kind(acting.source_offset("feed"))),
+        (Right::Append, kind(acting.train(&[]))),
+        (Right::Timeline, kind(acting.timeline("c-ana", ..))),
+        (Right::Get, kind(acting.get("c-ana", id))),
+        (Right::Get, kind(acting.body("c-ana", id))),
+        (Right::Grep, kind(acting.grep("c-ana", "words", ..))),
+        (Right::Held, kind(acting.held("c-ana"))),
+        (Right::Held, kind(acting.held_body("c-ana", id))),
+        (Right::Restricted, kind(acting.restricted("c-ana"))),
+        (Right::Restricted, kind(acting.restricted_body("c-ana", id))),
+        (Right::Explain, kind(acting.homes("c-ana"))),
+        (Right::Inform, kind(acting.relationship_ended("c-ana", record("c", 1).at))),
+        (Right::Inform, kind(acting.relationship_resumed("c-ana"))),
+        (Right::Inform, kind(acting.request_closed("c-ana", record("c", 1).at))),
+        (Right::Scan, kind(acting.scan(ScanFilter::default()))),
+        (Right::PlaceHold, kind(acting.hold("c-ana", &hold))),
+        (Right::ListHolds, kind(acting.holds())),
+        (Right::PlaceHold, kind(acting.hold_everybody(&hold))),
+        (Right::ReleaseHold, kind(acting.release(1))),
+        (Right::ReleaseHold, kind(acting.release(2))),
+        (Right::Redact, kind(acting.redact_despite_duty("c-ana", RecordId::from_bytes([9; 16])))),
+        (Right::Redact, kind(acting.redact("c-ana", id))),
+        (Right::Erase, kind(acting.erase_part("c-bo", None, Some(record("c", 1).at)))),
+        (Right::Erase, kind(acting.erase(&["c-bo"]))),
+        (Right::Erase, kind(acting.request_erase(&["c-bo"], Duration::ZERO))),
+        (Right::Expire, kind(acting.expire(ExpireOptions::default()))),
+        (Right::Expire, kind(acting.request_expire(ExpireOptions::default(), Duration::ZERO))),
+        (Right::Maintain, kind(acting.maintain(tenure::report::Budget::ALL))),
+        (Right::Maintain, kind(acting.settle())),
+        (Right::Maintain, kind(acting.scrub())),
+        (Right::Stats, kind(acting.stats())),
+        (Right::Verify, kind(acting.verify(Default::default(), &mut |_| {}))),
+        (Right::Repair, kind(acting.repair(false))),
+        (Right::ReadPolicy, kind(acting.policy())),
+        (Right::SetPolicy, kind(acting.policy().and_then(|policy| acting.set_policy(&policy.text)))),
+        (Right::SetPolicy, kind(acting.set_policy_confirmed(KEEP, "because"))),
+        (Right::ReadPolicy, kind(acting.check_policy(KEEP))),
+        (Right::ReadPolicy, kind(acting.explain_stream(&Stream::new("chat", "EU").unwrap()))),
+        (Right::Explain, kind(acting.explain_customer("c-ana"))),
+        (Right::Receipts, kind(acting.receipts())),
+        (Right::Receipts, kind(acting.prove_receipt(1))),
+        (Right::AccessLog, kind(acting.access_log(&AccessFilter::default()))),
+        (Right::Prove, kind(acting.checkpoint())),
+        (Right::Prove, kind(acting.prove(0))),
+        (Right::Prove, kind(acting.audit_key())),
+    ];
+    let scanned = acting.scan_parallel(ScanFilter::default(), 1, |_| std::ops::ControlFlow::<()>::Continue(()));
+    calls.push((Right::Scan, kind(scanned)));
+    calls
+}
+
+#[test]
+fn every_call_asks_for_the_right_it_needs() {
+    for role in ROLES {
+        let sim = sim(2);
+        let store = lived(&sim);
+        for (right, answer) in calls(&acting(&store, role)) {
+            let refused = answer == Some(ErrorKind::Forbidden);
+            assert_eq!(refused, !right.usual_roles().contains(&role), "{role} {right}: {answer:?}");
+            assert!(refused || answer.is_none(), "{role} {right}: {answer:?}");
+        }
+        let uses = all(&store);
+        for one in &uses {
+            assert_eq!(one.outcome == "refused", !one.right.usual_roles().contains(&role), "{role} {}", one.right);
+        }
+        // The policy is read before it is set.
+        assert_eq!(uses.len(), 49, "{role}");
+    }
+}
+
+#[test]
+fn whoever_holds_the_keys_takes_the_least_role_that_may() {
+    let sim = sim(3);
+    let store = lived(&sim);
+    let holder = store.acting_as(Actor::holding_the_keys("root"));
+    assert!(calls(&holder).iter().all(|(right, answer)| answer.is_none() || panic!("{right} {answer:?}")));
+    for one in all(&store) {
+        assert_eq!((one.role, one.role_taken), (one.right.usual_roles()[0], true), "{}", one.right);
+    }
+}
+
+struct OnlyOwn;
+
+impl Authorizer for OnlyOwn {
+    fn allows(&self, request: &AccessRequest<'_>) -> bool {
+        request.role == Role::Auditor || request.customers == ["c-ana"] && request.actor.id() == ACTOR
+    }
+}
+
+#[test]
+fn a_host_may_decide_by_rules_of_its_own() {
+    let sim = sim(4);
+    lived(&sim).close().unwrap();
+    let store = options(&sim).authorizer(OnlyOwn).open().unwrap();
+    let ana = acting(&store, Role::Agent);
+    assert_eq!(ana.timeline("c-ana", ..).unwrap().count(), 1);
+    assert_eq!(ana.timeline("c-bo", ..).unwrap_err().kind(), ErrorKind::Forbidden);
+    assert_eq!(ana.scan(ScanFilter::default()).unwrap_err().kind(), ErrorKind::Forbidden);
+    assert!(acting(&store, Role::Auditor).scan(ScanFilter::default()).is_ok());
+    let nobody = store.acting_as(Actor::new("", Role::Agent));
+    assert_eq!(nobody.timeline("c-ana", ..).unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn who_has_read_a_customer_is_told_while_the_customer_lives_and_by_nobody_after() {
+    let sim = sim(5);
+    let store = lived(&sim);
+    let (agent, privacy) = (acting(&store, Role::Agent), acting(&store, Role::Privacy));
+    assert_eq!(agent.timeline("c-ana", ..).unwrap().count(), 1);
+    assert_eq!(agent.timeline("c-bo", ..).unwrap().count(), 1);
+    assert_eq!(agent.timeline("c-nobody", ..).unwrap().count(), 0);
+    assert!(agent.erase(&["c-ana"]).is_err());
+    assert_eq!(privacy.scan(ScanFilter::default()).unwrap().count(), 2);
+    let told = [(Right::Timeline, "done"), (Right::Erase, "refused"), (Right::Scan, "done")];
+    assert_eq!(about(&store, "c-ana"), told);
+    assert_eq!(about(&store, "c-bo"), [(Right::Timeline, "done"), (Right::Scan, "done")]);
+    assert_eq!(about(&store, "c-nobody"), []);
+    assert!(all(&store).iter().any(|one| one.outcome == "nothing" && one.subjects.is_empty()));
+    let subject = all(&store)[0].subjects.clone();
+    let receipt = privacy.erase(&["c-ana"]).unwrap().unwrap();
+    assert_eq!(receipt.subjects, subject);
+    assert_eq!(about(&store, "c-ana"), [], "of somebody who was erased nothing is told");
+    assert!(all(&store).iter().any(|one| one.right == Right::Erase && one.subjects == subject), "by number it stays");
+    store.close().unwrap();
+    let store = options(&sim).open().unwrap();
+    assert_eq!(about(&store, "c-bo").len(), 2, "and after the next opening too");
+}
+
+#[test]
+fn who_was_erased_looks_to_most_like_who_never_was() {
+    let sim = sim(6);
+    let store = lived(&sim);
+    let (agent, privacy) = (acting(&store, Role::Agent), acting(&store, Role::Privacy));
+    let (mut theirs, mut ours) = (agent.timeline("c-ana", ..).unwrap(), privacy.timeline("c-ana", ..).unwrap());
+    let mut body = agent.body("c-ana", RecordId::from_bytes([1; 16])).unwrap().unwrap();
+    privacy.erase(&["c-ana"]).unwrap().unwrap();
+    assert_eq!(theirs.next().unwrap().unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(ours.next().unwrap().unwrap_err().kind(), ErrorKind::Erased);
+    assert_eq!(body.read_at(0, &mut [0; 8]).unwrap_err().kind(), ErrorKind::NotFound);
+    for customer in ["c-ana", "c-nobody"] {
+        assert_eq!(agent.timeline(customer, ..).unwrap().count(), 0);
+        assert!(agent.get(customer, RecordId::from_bytes([1; 16])).unwrap().is_none());
+    }
+}
+
+#[test]
+fn what_is_grave_is_durable_before_it_returns_and_the_rest_within_a_second() {
+    let sim = sim(7);
+    let store = lived(&sim);
+    let privacy = acting(&store, Role::Privacy);
+    assert_eq!(privacy.timeline("c-bo", ..).unwrap().count(), 1);
+    privacy.erase(&["c-ana"]).unwrap().unwrap();
+    sim.crash();
+    sim.restart();
+    drop((privacy, store));
+    let store = options(&sim).open().unwrap();
+    assert_eq!(all(&store).iter().map(|one| one.right).collect::<Vec<_>>(), [Right::Timeline, Right::Erase]);
+    let agent = acting(&store, Role::Agent);
+    assert_eq!(agent.timeline("c-bo", ..).unwrap().count(), 1);
+    sim.advance(Duration::from_secs(1));
+    assert_eq!(agent.timeline("c-bo", ..).unwrap().count(), 1);
+    sim.crash();
+    sim.restart();
+    drop((agent, store));
+    assert_eq!(all(&options(&sim).open().unwrap()).len(), 4);
+}
+
+/// A reading process beside the writer logs in a file of its own; where it cannot, it does not read.
+#[test]
+fn a_reader_logs_too_and_one_that_cannot_does_not_read() {
+    let sim = sim(8);
+    let store = lived(&sim);
+    let reader = options(&sim).open_read_only().unwrap();
+    let agent = acting(&reader, Role::Agent);
+    assert_eq!(agent.timeline("c-bo", ..).unwrap().count(), 1);
+    assert_eq!(acting(&store, Role::Agent).timeline("c-bo", ..).unwrap().count(), 1);
+    reader.clone().close().unwrap();
+    assert_eq!(access_files(&sim).len(), 2);
+    assert_eq!(about(&store, "c-bo").len(), 2);
+    // In more than a year there is no key that a reader could use.
+    sim.set_now("2028-01-01T00:00:00Z".parse().unwrap());
+    let reader = options(&sim).open_read_only().unwrap();
+    let refused = acting(&reader, Role::Agent).timeline("c-bo", ..).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::KeyUnavailable);
+    assert_eq!(acting(&store, Role::Agent).timeline("c-bo", ..).unwrap().count(), 1, "the writer makes one");
+}
+
+#[test]
+fn nothing_of_who_or_why_is_readable_in_any_file() {
+    let sim = sim(9);
+    sim.keep_history();
+    let store = lived(&sim);
+    for role in ROLES {
+        calls(&acting(&store, role));
+    }
+    let debug = format!(
+        "{:?} {:#?} {:?}",
+        acting(&store, Role::Agent),
+        all(&store),
+        store.access_log(&AccessFilter::default())
+    );
+    store.close().unwrap();
+    let mut searched = 0;
+    for secret in [ACTOR, PURPOSE, "c-ana", "c-bo", "words of"] {
+        assert!(!debug.contains(secret), "{secret} in Debug");
+        sim.every_byte_ever(|path, bytes| {
+            searched += bytes.len();
+            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!found && !path.contains(secret), "{secret} in {path}");
+        });
+    }
+    assert!(searched > 100_000 && !access_files(&sim).is_empty());
+}
+
+/// A rule for the class `access-log` ends whole months: their keys die, and then their files.
+#[test]
+fn access_logs_end_by_their_own_rule_and_by_no_other() {
+    const ALL: &str = "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nkeep_at_most = \"P30D\"\nwindow = \"day\"\n";
+    const LOGS: &str = "[[rule]]\nclass = \"access-log\"\njurisdiction = \"*\"\nkeep_at_most = \"P12M\"\n";
+    let sim = sim(10);
+    let store = lived(&sim);
+    acting(&store, Role::Agent).timeline("c-bo", ..).unwrap();
+    store.set_policy_confirmed(ALL, "it is a test").unwrap();
+    let now: Timestamp = "2027-12-02T00:00:00Z".parse().unwrap();
+    let confirmed = ExpireOptions { now: Some(now), confirmed: true, ..ExpireOptions::default() };
+    store.expire(confirmed).unwrap();
+    assert_eq!(all(&store).len(), 1);
+    store.set_policy_confirmed(&format!("{ALL}{LOGS}"), "it is a test").unwrap();
+    store.expire(ExpireOptions { now: Some("2027-11-30T00:00:00Z".parse().unwrap()), ..confirmed }).unwrap();
+    assert_eq!(all(&store).len(), 1);
+    let before = sim.snapshot();
+    store.expire(confirmed).unwrap();
+    assert_eq!(all(&store).len(), 0);
+    assert!(access_files(&sim).is_empty());
+    store.clone().close().unwrap();
+    // A copy of the file from before opens under no key there is.
+    sim.restore_missing(&before, "/calls/access");
+    let store = options(&sim).open().unwrap();
+    assert_eq!(all(&store).len(), 0);
+    assert!(tenure::audit(&env(&sim), Path::new("/calls"), None).unwrap().damage.is_empty());
+}
+
+fn env(sim: &Sim) -> Arc<dyn Env> {
+    Arc::new(sim.clone())
+}
+
+/// What the audit finds wrong, compared with a checkpoint.
+fn wrong(sim: &Sim, note: &str, key: &str) -> Vec<String> {
+    let audit = tenure::audit(&env(sim), Path::new("/calls"), Some((note, key))).unwrap();
+    audit.damage.into_iter().map(|damage| format!("{}: {}", damage.path.display(), damage.what)).collect()
+}
+
+#[test]
+fn a_checkpoint_kept_elsewhere_catches_whatever_was_changed_since() {
+    let sim = sim(11);
+    let store = lived(&sim);
+    let agent = acting(&store, Role::Agent);
+    for _ in 0..5 {
+        agent.timeline("c-bo", ..).unwrap();
+        sim.advance(Duration::from_secs(2));
+    }
+    let old = sim.snapshot();
+    let (early, key) = (store.checkpoint().unwrap(), store.audit_key());
+    agent.timeline("c-ana", ..).unwrap();
+    let note = store.checkpoint().unwrap();
+    store.close().unwrap();
+    for checkpoint in [&early, &note] {
+        assert_eq!(wrong(&sim, checkpoint, &key), [""; 0]);
+    }
+    let audit = tenure::audit(&env(&sim), Path::new("/calls"), None).unwrap();
+    assert_eq!((audit.access_logs, audit.access_entries, audit.access_vouched, audit.against), (1, 6, 6, None));
+    let whole = sim.snapshot();
+    let (log, ledger) = (access_files(&sim).remove(0), PathBuf::from("/calls/ledger/0000000001.ledger"));
+    let log_bytes = sim.read(&log).unwrap();
+    let spoil = |name: &str, spoil: &dyn Fn()| {
+        spoil();
+        assert!(!wrong(&sim, &note, &key).is_empty(), "{name}");
+        sim.restore(&whole, "/");
+    };
+    spoil("a bit of the access log", &|| sim.flip(&log, 100, 1));
+    spoil("the access log cut", &|| sim.truncate(&log, log_bytes.len() as u64 - 1));
+    spoil("the access log cut between commits", &|| {
+        let first = 64 + u32::from_le_bytes(log_bytes[68..72].try_into().unwrap()) as u64;
+        sim.truncate(&log, first);
+    });
+    spoil("the access log away", &|| sim.remove(&log));
+    spoil("the access log rolled back", &|| sim.restore(&old, "/calls/access"));
+    spoil("a bit of the ledger", &|| sim.flip(&ledger, 200, 1));
+    spoil("the ledger rolled back", &|| sim.restore(&old, "/calls/ledger"));
+    spoil("ledger and access log rolled back", &|| {
+        sim.restore(&old, "/calls/ledger");
+        sim.restore(&old, "/calls/access");
+    });
+    spoil("two commits of the access log exchanged", &|| {
+        let length = |at: usize| u32::from_le_bytes(log_bytes[at + 4..at + 8].try_into().unwrap()) as usize;
+        let (first, second) = (64, 64 + length(64));
+        let third = second + length(second);
+        let parts = [&log_bytes[..first], &log_bytes[second..third], &log_bytes[first..second], &log_bytes[third..]];
+        sim.write(&log, &parts.concat());
+    });
+    spoil("the ledger made anew", &|| {
+        // Another store's ledger, whole by itself, under this store's name.
+        let other = self::sim(12);
+        lived(&other).close().unwrap();
+        sim.write(&ledger, &other.read(&ledger).unwrap());
+    });
+    let foreign = key.replace('+', "x+");
+    assert!(tenure::audit(&env(&sim), Path::new("/calls"), Some((&note, &foreign))).is_err());
+}
+
+#[test]
+fn a_receipt_verifies_offline_and_not_after_one_changed_byte() {
+    let sim = sim(13);
+    let store = lived(&sim);
+    let receipt = acting(&store, Role::Privacy).erase(&["c-ana"]).unwrap().unwrap();
+    let (proof, key) = (store.prove_receipt(receipt.number).unwrap().unwrap(), store.audit_key());
+    assert!(store.prove_receipt(99).unwrap().is_none());
+    drop(store);
+    let proved = verify_proof(&proof, &key).unwrap();
+    assert_eq!(proved.receipt.unwrap().subjects, receipt.subjects);
+    for at in 0..proof.len() {
+        for with in *b"A7\n " {
+            let mut bytes = proof.clone().into_bytes();
+            if bytes[at] == with {
+                continue;
+            }
+            bytes[at] = with;
+            let Ok(changed) = String::from_utf8(bytes) else { continue };
+            assert!(verify_proof(&changed, &key).is_err(), "byte {at} as {with}");
+        }
+    }
+    assert!(verify_proof(&proof, &key.replacen('A', "B", 1)).is_err());
+    // A leaf left out is a shorter account, and no other: what is left is still in the ledger.
+    let lines: Vec<&str> = proof.lines().collect();
+    assert!(lines.iter().filter(|line| line.starts_with("leaf ")).count() >= 4, "{proof}");
+}
+
+#[test]
+fn a_leaf_is_proved_to_be_in_the_ledger() {
+    let sim = sim(14);
+    let store = lived(&sim);
+    let proved = verify_proof(&store.prove(0).unwrap(), &store.audit_key()).unwrap();
+    assert_eq!((proved.leaves[0].0, proved.leaves[0].1, proved.receipt), (0, 1, None));
+    assert_eq!(store.prove(10_000).unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+/// A power cut at every operation of a life with uses: what is on record is a beginning of what was done, nothing is
+/// damaged, and the next opening goes on.
+#[test]
+fn access_logs_survive_a_power_cut_at_every_operation() {
+    let life = |sim: &Sim| -> tenure::Result<u64> {
+        let mut done = 0;
+        for opening in 0..2 {
+            let store = options(sim).open()?;
+            let privacy = acting(&store, Role::Privacy).promptly();
+            for _ in 0..2 {
+                privacy.timeline("c-bo", ..)?;
+                done += 1;
+            }
+            if opening == 0 {
+                privacy.erase(&["c-ana"])?;
+                done += 1;
+            }
+            store.checkpoint()?;
+            store.close()?;
+        }
+        Ok(done)
+    };
+    let begun = |seed| {
+        let sim = sim(seed);
+        lived(&sim).close().unwrap();
+        sim
+    };
+    let whole = begun(15);
+    let first = whole.operations();
+    assert_eq!(life(&whole).unwrap(), 5);
+    let step = std::env::var("TENURE_CRASH_STEP").ok().and_then(|step| step.parse().ok()).unwrap_or(5);
+    for operation in (first..whole.operations()).step_by(step) {
+        let sim = begun(15);
+        sim.crash_at(operation);
+        let _ = life(&sim);
+        sim.restart();
+        let store = options(&sim).open().unwrap_or_else(|error| panic!("cut at {operation}: {error:?}"));
+        let rights: Vec<Right> = all(&store).iter().map(|one| one.right).collect();
+        let usual = [Right::Timeline, Right::Timeline, Right::Erase, Right::Timeline, Right::Timeline];
+        assert!(usual.starts_with(&rights), "cut at {operation}: {rights:?}");
+        acting(&store, Role::Agent).timeline("c-bo", ..).unwrap();
+        store.close().unwrap();
+        let audit = tenure::audit(&env(&sim), Path::new("/calls"), None).unwrap();
+        assert!(audit.damage.is_empty(), "cut at {operation}: {audit:?}");
+        assert_eq!(audit.access_entries, audit.access_vouched, "cut at {operation}");
+    }
+}
