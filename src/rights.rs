@@ -166,6 +166,11 @@ impl Right {
         RIGHTS.iter().copied().find(|right| *right as u8 == code)
     }
 
+    /// Whether it is about reading records, or handing them out.
+    pub fn is_reading(self) -> bool {
+        matches!(self, Right::Timeline | Right::Get | Right::Grep | Right::Scan | Right::Held | Right::Export)
+    }
+
     /// Whether its use must be on the medium before it returns: what cannot be taken back, and what leaves the house.
     pub fn is_grave(self) -> bool {
         matches!(
