@@ -41,7 +41,7 @@ fn filled(parts: &[Part]) -> Store {
             let length = bytes / count + if place == 0 { bytes % count } else { 0 };
             let at: Timestamp = format!("2025-{month:02}-10T00:00:00Z").parse().unwrap();
             let name = format!("customer-{customer}");
-            records.push(Record::new(name, class, jurisdiction, at, "x".repeat(length)).unwrap());
+            records.push(Record::new(&name, class, jurisdiction, at, "x".repeat(length)).unwrap());
         }
     }
     store.append(records).unwrap().wait().unwrap();
