@@ -305,7 +305,9 @@ mod tests {
 
     #[test]
     fn nobody_who_reads_no_records_reads_any() {
-        for right in [Right::Timeline, Right::Get, Right::Grep, Right::Scan, Right::Held, Right::Export] {
+        for right in
+            [Right::Timeline, Right::Get, Right::Grep, Right::Scan, Right::Held, Right::Export, Right::Restricted]
+        {
             for role in [Role::Ingest, Role::Auditor, Role::Operator] {
                 assert!(!right.usual_roles().contains(&role), "{right} {role}");
             }
