@@ -203,6 +203,18 @@ fn the_demo_runs_to_its_end() {
     assert_eq!(stats["total"]["overdue"], 0);
 }
 
+/// Commands that tell of the store, and of nobody.
+const TELLING: [&[&str]; 8] = [
+    &["receipt", "list"],
+    &["receipt", "show", "2"],
+    &["stats"],
+    &["report", "-o", "-"],
+    &["report", "--json"],
+    &["scan", "--aggregate"],
+    &["verify", "--deep"],
+    &["doctor"],
+];
+
 /// Nothing that was printed or written after an erasure names the customer, or holds a word or a key of theirs, but
 /// where a command was asked to print records.
 #[test]
@@ -249,16 +261,7 @@ fn no_word_of_an_erased_customer_is_left() {
     run(3, &["ingest", "input/lines", "--from-start", "--json"]);
     run(0, &["policy", "set", "input/policy", "--confirm", "--reason", "a test"]);
     run(0, &["expire", "--now", "2075-02-01", "--confirm"]);
-    for args in [
-        &["receipt", "list"][..],
-        &["receipt", "show", "2"],
-        &["stats"],
-        &["report", "-o", "-"],
-        &["report", "--json"],
-        &["scan", "--aggregate"],
-        &["verify", "--deep"],
-        &["doctor"],
-    ] {
+    for args in TELLING {
         run(0, args);
     }
     run(0, &["erase", CANARIES[0], "--confirm", CANARIES[0], "--json"]);
