@@ -46,6 +46,34 @@ pub fn perform(engine: &Engine, writer: &Writer, number: u64, act: &Act, ids: Op
     outcome
 }
 
+/// Whether a partial erasure finds anything to erase. What waits to be committed is looked at as well.
+///
+/// # Errors
+/// What made an earlier commit fail; damage in what is read.
+pub fn finds(engine: &Engine, writer: &Writer, act: &Act, id: &CustomerId) -> Result<bool> {
+    writer.committer.flush(&engine.tools(writer))?;
+    let (Some(found), Act::ErasePart { until, .. }) = (engine.keyring.customer(id)?, act) else { return Ok(false) };
+    let scope = scope(engine, act, &found.entry);
+    let snapshot = engine.catalog.snapshot();
+    let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
+    for partition in covered(engine, &found.entry) {
+        let whole = until.is_none_or(|until| partition.id.window.end() <= until);
+        for probe in probes(&engine.store, &found.entry, &partition) {
+            if !scope.cells.contains(&partition.number) || !reader.exists(partition.number, &probe.handle)? {
+                continue;
+            }
+            let mut hits = Vec::new();
+            if !whole {
+                reader.read(&partition, &probe, &|_| true, &mut hits)?;
+            }
+            if whole || hits.iter().any(|hit| until.is_some_and(|until| hit.at < until)) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
 fn take_apart(engine: &Engine, writer: &Writer, number: u64, act: &Act, ids: Option<&[CustomerId]>) -> Result<()> {
     let subject = match act {
         Act::ErasePart { subject, .. } | Act::Redact { subject, .. } => *subject,

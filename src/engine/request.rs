@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Engine, Writer, access, acts, due, hold, lease};
+use super::{Engine, Writer, access, acts, due, explode, hold, lease};
 use crate::env::{create_dirs, publish_new, read_file};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::Act;
@@ -128,7 +128,11 @@ fn carry_out(engine: &Engine, writer: &Writer, request: Request) -> Result<Optio
                 return Ok(None);
             }
             hold::refuse(engine, &subjects)?;
-            let number = acts::intend(engine, Act::ErasePart { subject: customer.subject, stream, until })?;
+            let act = Act::ErasePart { subject: customer.subject, stream, until };
+            if !explode::finds(engine, writer, &act, &ids[0])? {
+                return Ok(None);
+            }
+            let number = acts::intend(engine, act)?;
             acts::perform(engine, number, Some(&ids)).map(|()| Some(number))
         }
         Request::Expire { now, confirmed } => {

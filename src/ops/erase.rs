@@ -3,7 +3,7 @@
 use crate::engine::cells::probes;
 use crate::engine::read::{CellReader, order};
 use crate::engine::visible::covered;
-use crate::engine::{Engine, acts, hold};
+use crate::engine::{Engine, acts, explode, hold};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::Act;
 use crate::ident::{CustomerId, RecordId, Stream};
@@ -39,7 +39,8 @@ pub fn erase(engine: &Engine, customers: &[CustomerId]) -> Result<Option<Receipt
     Ok(receipt(engine, number))
 }
 
-/// Erases one stream of a customer, or what lies before `until`, or both. `None` where the customer is not known.
+/// Erases one stream of a customer, or what lies before `until`, or both. `None` where there is nothing of
+/// that.
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`] where neither is named: that would be [`erase`]. Otherwise as there.
@@ -56,7 +57,11 @@ pub fn erase_part(
     let _one_at_a_time = writer.housekeep()?;
     let Some(found) = living(engine, customer)? else { return Ok(None) };
     hold::refuse(engine, &[found])?;
-    let number = acts::intend(engine, Act::ErasePart { subject: found, stream, until })?;
+    let act = Act::ErasePart { subject: found, stream, until };
+    if !explode::finds(engine, writer, &act, customer)? {
+        return Ok(None);
+    }
+    let number = acts::intend(engine, act)?;
     acts::perform(engine, number, Some(std::slice::from_ref(customer)))?;
     Ok(receipt(engine, number))
 }

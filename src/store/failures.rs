@@ -215,3 +215,21 @@ fn a_close_that_failed_is_told_to_everybody_who_closes() {
     store.close().unwrap();
     other.close().unwrap();
 }
+
+#[test]
+fn a_partial_erasure_of_nothing_writes_nothing() {
+    let sim = Sim::new(1);
+    let store = options(&sim).create().unwrap();
+    append(&store, july("stays"));
+    let leaves = store.stats().unwrap().ledger_leaves;
+    let part = |stream: Option<&str>, until: Option<&str>| {
+        let stream = stream.map(|class| Stream::new(class, "EU").unwrap());
+        store.erase_part("ana", stream, until.map(|until| until.parse().unwrap())).unwrap()
+    };
+    assert_eq!(part(Some("email"), None), None);
+    assert_eq!(part(None, Some("2025-06-01T00:00:00Z")), None);
+    assert_eq!(part(Some("chat"), Some("2025-07-01T00:00:00Z")), None, "in the same window, but later");
+    assert_eq!(store.stats().unwrap().ledger_leaves, leaves);
+    assert!(part(None, Some("2025-07-01T00:00:01Z")).is_some());
+    assert!(bodies(&store, "ana").is_empty());
+}

@@ -44,7 +44,8 @@ pub fn erase(global: &Global, args: &EraseArgs, output: &mut Output) -> Outcome 
     let closed = store.close();
     let receipt = erased?;
     closed?;
-    print(receipt.as_ref(), customers.len() as u64, output)?;
+    let is_part = args.stream.is_some() || args.until.is_some();
+    print(receipt.as_ref(), customers.len() as u64, is_part, output)?;
     Ok(Exit::Done)
 }
 
@@ -110,7 +111,7 @@ pub fn latest(store: &Acting, receipt: Option<Receipt>) -> Result<Option<Receipt
     Ok(Some(now.unwrap_or(receipt)))
 }
 
-fn print(receipt: Option<&Receipt>, named: u64, output: &mut Output) -> Result<(), Failure> {
+fn print(receipt: Option<&Receipt>, named: u64, is_part: bool, output: &mut Output) -> Result<(), Failure> {
     let erased = receipt.map_or(0, |receipt| receipt.subjects.len() as u64);
     if output.format() != Format::Table {
         let receipt = receipt.map(receipt::to_json);
@@ -118,6 +119,7 @@ fn print(receipt: Option<&Receipt>, named: u64, output: &mut Output) -> Result<(
         return output.facts(&[], document);
     }
     match (receipt, named) {
+        (None, _) if is_part => output.line("nothing of that kind is known of this customer, and nothing was changed"),
         (None, 1) => output.line("nothing is known of this customer"),
         (None, _) => output.line("nothing is known of these customers"),
         (Some(receipt), _) => {
