@@ -10,7 +10,7 @@ use crate::record::Hold;
 use crate::rights::{Right, Role};
 use crate::window::{Day, Timestamp};
 
-pub use law::{CustomerLaw, Effect, PartitionChange, Place, PolicyCheck, Provision, StreamLaw};
+pub use law::{CustomerLaw, Effect, PartitionChange, Place, PolicyCheck, Provision, StreamLaw, Unshown, WhyUnshown};
 
 /// What an opening found and mended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

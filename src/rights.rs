@@ -156,6 +156,8 @@ rights! {
     AccessLog = 25 "audit-log": Auditor Privacy;
     /// Sign checkpoints, prove what is on record.
     Prove = 26 "audit-prove": Auditor Operator Privacy;
+    /// Read every version of one customer's records, those before an amendment too.
+    History = 27 "history": Supervisor Privacy;
 }
 
 impl Right {

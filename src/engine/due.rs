@@ -1,9 +1,9 @@
 //! What is due: partitions whose window and maximum are over, and the time that this may be judged by.
 
-use super::{Engine, Writer, access, acts, hold};
+use super::{Engine, Writer, access, acts, carry, hold, latest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::{Act, HeldCells};
-use crate::ident::PartitionNumber;
+use crate::ident::{PartitionNumber, Stream};
 use crate::report::Expiring;
 use crate::window::Timestamp;
 
@@ -29,11 +29,17 @@ pub fn judged_by(engine: &Engine, named: Option<Timestamp>, confirmed: bool) -> 
 pub fn expire(engine: &Engine, writer: &Writer, now: Timestamp) -> Result<(Vec<Expiring>, Option<u64>)> {
     access::expire(engine, now)?;
     let mut due = due(engine, now);
+    let states = states(engine, &due);
+    carry::carry(engine, writer, &states, now)?;
     let shut = engine.fences.shut();
-    // Nobody writes between the look for held cells and the intent that names them; without holds nobody need wait.
-    let shut = (!hold::standing(engine).standing.is_empty()).then_some(shut);
+    // Nobody writes between the look for held cells and the intent that names them, or into windows whose states were just
+    // carried out; else nobody need wait.
+    let shut = (!hold::standing(engine).standing.is_empty() || !states.is_empty()).then_some(shut);
     if shut.is_some() {
         acts::flush(engine, writer)?;
+    }
+    if !states.is_empty() && has_more(engine, &due, now) {
+        carry::carry(engine, writer, &states, now)?;
     }
     let held = hold::held_back(engine, &mut due)?;
     let number = intend(engine, &due, held, now)?;
@@ -42,6 +48,19 @@ pub fn expire(engine: &Engine, writer: &Writer, now: Timestamp) -> Result<(Vec<E
         acts::perform(engine, number, None)?;
     }
     Ok((due.into_iter().map(|(_, expiring)| expiring).collect(), number))
+}
+
+/// The partitions that are about to die and hold states.
+fn states(engine: &Engine, due: &[(PartitionNumber, Expiring)]) -> Vec<(PartitionNumber, Stream)> {
+    let policy = engine.policy();
+    let all = due.iter().map(|(number, expiring)| (*number, expiring.partition.stream.clone()));
+    all.filter(|(_, stream)| latest::is_state(&policy, stream)).collect()
+}
+
+/// Whether anything came into partitions since they were found to be due.
+fn has_more(engine: &Engine, before: &[(PartitionNumber, Expiring)], now: Timestamp) -> bool {
+    let records = |due: &[(PartitionNumber, Expiring)]| due.iter().map(|(_, expiring)| expiring.records).sum::<u64>();
+    records(&due(engine, now)) != records(before)
 }
 
 /// Puts the expiry on record and closes off what goes; nothing where all there is has to wait.

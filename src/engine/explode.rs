@@ -12,9 +12,10 @@ use super::partitions::Partition;
 use super::read::{CellReader, Hit};
 use super::scrub::DeadCell;
 use super::visible::covered;
-use super::{Engine, Writer, acts};
+use super::{Engine, Writer, acts, amend};
 use crate::crypto::{Key, YearKey, stream_key};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::frame::Origin;
 use crate::format::ledger::Act;
 use crate::ident::{CustomerId, PartitionNumber, Stream};
 use crate::keyring::{Changes, CustomerEntry, Secret, SecretScope};
@@ -91,8 +92,9 @@ fn explode(engine: &Engine, writer: &Writer, number: u64, act: &Act, customer: &
     // The fresh secret is an addition like any other; what is appended again already stands under it.
     let fresh = engine.keyring.renew(&customer.id)?;
     let hits = read(engine, customer, &scope)?;
-    let gone = gone(act, &hits);
-    let survivors = survivors(act, hits).into_iter();
+    let redacted = redacted(act, &hits);
+    let gone = gone(act, &redacted, &hits);
+    let survivors = survivors(act, &redacted, hits).into_iter();
     let survivors: Result<Vec<Hit>> =
         survivors.map(|hit| large::again(engine, writer, customer, &fresh, hit)).collect();
     let survivors = survivors?;
@@ -150,12 +152,22 @@ fn scope(engine: &Engine, act: &Act, customer: &CustomerEntry) -> Scope {
     }
 }
 
+/// The record that a redaction is about, in all its versions.
+fn redacted(act: &Act, hits: &[Hit]) -> HashSet<Origin> {
+    match act {
+        Act::Redact { opening, sequence, .. } => {
+            amend::versions(hits, Origin { opening: *opening, sequence: *sequence })
+        }
+        _ => HashSet::new(),
+    }
+}
+
 /// Every record of the dying cells that is to live on.
-fn survivors(act: &Act, mut hits: Vec<Hit>) -> Vec<Hit> {
+fn survivors(act: &Act, redacted: &HashSet<Origin>, mut hits: Vec<Hit>) -> Vec<Hit> {
     super::read::order(&mut hits);
     hits.retain(|hit| match act {
         Act::ErasePart { until: Some(until), .. } => hit.at >= *until,
-        Act::Redact { opening, sequence, .. } => (hit.origin.opening, hit.origin.sequence) != (*opening, *sequence),
+        Act::Redact { .. } => !redacted.contains(&hit.origin),
         _ => false,
     });
     hits
@@ -163,12 +175,10 @@ fn survivors(act: &Act, mut hits: Vec<Hit>) -> Vec<Hit> {
 
 /// The records to be refused from now on: the one that a redaction destroys, and those of the dying cells that were
 /// redacted before, where the act does not let go of their time altogether.
-fn gone(act: &Act, hits: &[Hit]) -> Vec<Hit> {
+fn gone(act: &Act, redacted: &HashSet<Origin>, hits: &[Hit]) -> Vec<Hit> {
     let refused = |hit: &&Hit| match act {
         Act::ErasePart { until, .. } => hit.gone && until.is_some_and(|until| hit.at >= until),
-        Act::Redact { opening, sequence, .. } => {
-            hit.gone || (hit.origin.opening, hit.origin.sequence) == (*opening, *sequence)
-        }
+        Act::Redact { .. } => hit.gone || redacted.contains(&hit.origin),
         _ => false,
     };
     let mut seen = HashSet::new();

@@ -6,16 +6,16 @@
 //! are looked up from front to back. Pieces know nothing of each other, so that threads can divide them.
 
 use crate::sync::Arc;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use super::Engine;
 use super::catalog::Snapshot;
 use super::partitions::Partition;
 use super::read::{CellReader, Hit, order};
 use super::row::{Probe, Row};
 use super::visible::{Range, covers, shown};
+use super::{Engine, amend, latest};
 use crate::error::Result;
-use crate::ident::{CustomerId, Stream, SubjectNumber};
+use crate::ident::{CustomerId, PartitionNumber, Stream, SubjectNumber};
 use crate::policy::Policy;
 
 /// The most cells of the pieces that are in memory at one time: with 64 bytes each, 64 MB.
@@ -30,6 +30,8 @@ struct Cell {
 /// The cells of one partition, in the order of their handles.
 struct Column {
     partition: Arc<Partition>,
+    /// Whether the newest record of each customer counts.
+    is_state: bool,
     cells: Vec<Cell>,
     /// Further cells of customers who have more than one secret: read with the first.
     more: HashMap<u32, Vec<Probe>>,
@@ -70,11 +72,13 @@ impl Pass {
     /// A pass over `stream` (or all) and `range`, by so many threads. One thread meets a partition's customers in the
     /// order of their handles, where there are not too many of them to be in memory at once.
     pub fn new(engine: &Engine, stream: Option<&Stream>, range: Range, threads: usize) -> Self {
-        let since = engine.fences.parted();
+        let (since, policy) = (engine.fences.parted(), engine.policy());
         let snapshot = engine.catalog.snapshot();
         let wanted = |partition: &Arc<Partition>| {
             let wanted = stream.is_none_or(|stream| partition.id.stream == *stream);
-            partition.key.is_some() && wanted && range.meets(partition)
+            // A state that was carried forward happened before the window it stands in.
+            let meets = range.meets(partition) || latest::is_state(&policy, &partition.id.stream);
+            partition.key.is_some() && wanted && meets
         };
         let partitions: Vec<_> = engine.partitions.all().into_iter().filter(wanted).collect();
         let (customers, threads) = (engine.keyring.customers().max(1), threads.max(1) as u64);
@@ -89,6 +93,12 @@ impl Pass {
         Pass { snapshot, since, range, partitions, columns, shares }
     }
 
+    /// The same pass over these partitions alone.
+    pub fn only(self, partitions: &BTreeSet<PartitionNumber>) -> Self {
+        let partitions = self.partitions.into_iter().filter(|one| partitions.contains(&one.number)).collect();
+        Pass { partitions, ..self }
+    }
+
     /// How many pieces there are.
     pub fn pieces(&self) -> usize {
         self.partitions.len().div_ceil(self.columns) * self.shares as usize
@@ -101,8 +111,10 @@ impl Pass {
     pub fn piece(&self, engine: &Engine, number: usize) -> Result<Piece> {
         let (group, share) = (number / self.shares as usize, (number % self.shares as usize) as u32);
         let partitions = self.partitions.chunks(self.columns).nth(group).unwrap_or_default();
+        let policy = engine.policy();
         let column = |partition: &Arc<Partition>| Column {
             partition: partition.clone(),
+            is_state: latest::is_state(&policy, &partition.id.stream),
             cells: Vec::new(),
             more: HashMap::new(),
         };
@@ -133,7 +145,7 @@ impl Pass {
             Ok(())
         })?;
         columns.iter_mut().for_each(|column| column.cells.sort_unstable_by_key(|cell| cell.probe.handle));
-        Ok(Piece { policy: engine.policy(), customers, columns, column: 0, cell: 0 })
+        Ok(Piece { policy, customers, columns, column: 0, cell: 0 })
     }
 
     /// The next cell of a piece that has records: those that are still shown and in the range. Cells that were closed off
@@ -148,7 +160,7 @@ impl Pass {
                 continue;
             };
             let hits =
-                self.read(engine, reader, (&piece.policy, column), cell, &piece.customers[cell.customer as usize].1)?;
+                self.read(engine, reader, (&piece.policy, column), cell, &piece.customers[cell.customer as usize])?;
             // Not where it could not be read: it may be tried again.
             piece.cell += 1;
             if !hits.is_empty() {
@@ -165,7 +177,7 @@ impl Pass {
         reader: &CellReader<'_>,
         (policy, column): (&Policy, &Column),
         cell: &Cell,
-        subject: &SubjectNumber,
+        (customer, subject): &(CustomerId, SubjectNumber),
     ) -> Result<Vec<Hit>> {
         let (partition, mut hits) = (&column.partition, Vec::new());
         let more = column.more.get(&cell.customer).map_or(&[][..], Vec::as_slice);
@@ -181,6 +193,13 @@ impl Pass {
             reader.read(partition, probe, &|at| self.range.contains(at) && shown(at), &mut hits)?;
         }
         order(&mut hits);
+        amend::supersede(&mut hits);
+        if column.is_state && !hits.is_empty() {
+            let entry = engine.keyring.customer(customer)?.filter(|found| found.entry.subject == *subject);
+            let newest = entry.map(|found| latest::newest(engine, reader, &found.entry, &partition.id.stream, None));
+            let newest = newest.transpose()?.flatten().map(|newest| (newest.name(), newest.at));
+            hits.retain(|hit| newest.as_ref().is_some_and(|newest| *newest == (hit.name(), hit.at)));
+        }
         Ok(hits)
     }
 }

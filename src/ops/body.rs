@@ -12,6 +12,7 @@ use crate::engine::{Engine, lease};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::manifest::CHUNK_BYTES;
 use crate::ident::{CustomerId, PartitionNumber, RecordId, SubjectNumber};
+use crate::ops::timeline::Looked;
 use crate::ops::{refresh, timeline};
 use crate::record::Stored;
 
@@ -35,20 +36,20 @@ pub struct Body {
     subject: SubjectNumber,
     partition: PartitionNumber,
     since: u64,
-    /// Whether it is read because it is held, whatever has expired.
-    held: bool,
+    /// How it was looked for.
+    looked: Looked,
     source: Source,
     /// The chunk read last, with its number.
     current: Option<(u64, Vec<u8>)>,
     position: u64,
 }
 
-/// The body of the record of `customer` with `id`; `held`, of one that a hold keeps, also where it has expired.
+/// The body of the record of `customer` with `id`, `looked` for in one way or another.
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`] where a part of it cannot be found.
-pub fn body(engine: &Arc<Engine>, customer: &CustomerId, id: RecordId, held: bool) -> Result<Option<Body>> {
-    let Some(found) = timeline::find(engine, customer, id, held)? else { return Ok(None) };
+pub fn body(engine: &Arc<Engine>, customer: &CustomerId, id: RecordId, looked: Looked) -> Result<Option<Body>> {
+    let Some(found) = timeline::find(engine, customer, id, looked)? else { return Ok(None) };
     let (chunks, snapshot) = refresh::settled(engine, || {
         // What moves between finding the record and finding its chunks is found in the newer snapshot.
         let snapshot = engine.catalog.snapshot();
@@ -61,7 +62,7 @@ pub fn body(engine: &Arc<Engine>, customer: &CustomerId, id: RecordId, held: boo
         Some(chunks) => Source::Chunks { chunks: Box::new(chunks), _snapshot: snapshot },
     };
     let (engine, subject, since) = (engine.clone(), found.entry.subject, found.since);
-    Ok(Some(Body { engine, record, subject, partition, since, held, source, current: None, position: 0 }))
+    Ok(Some(Body { engine, record, subject, partition, since, looked, source, current: None, position: 0 }))
 }
 
 impl Body {
@@ -82,7 +83,7 @@ impl Body {
     pub fn read_at(&mut self, offset: u64, into: &mut [u8]) -> Result<usize> {
         lease::look(&self.engine)?;
         let fences = &self.engine.fences;
-        let passed = timeline::check(&self.engine, &self.subject, self.partition, self.held);
+        let passed = timeline::check(&self.engine, &self.subject, self.partition, self.looked == Looked::Held);
         if let Err(erased) = passed.and_then(|()| fences.check_part(&self.subject, self.since)) {
             self.current = None;
             return Err(erased);
@@ -114,7 +115,7 @@ impl Body {
             let Source::Chunks { chunks, .. } = &mut self.source else { return Ok(Vec::new()) };
             match chunks.read(&self.engine, index) {
                 Err(error) if refresh::has_moved(&self.engine, &error)? => {
-                    let again = body(&self.engine, &self.record.customer, self.record.id, self.held)?;
+                    let again = body(&self.engine, &self.record.customer, self.record.id, self.looked)?;
                     self.source = again.ok_or_else(gone)?.source;
                 }
                 outcome => return outcome,
@@ -137,7 +138,8 @@ const OVERLAP: usize = 1 << 20;
 /// # Errors
 /// As [`Body::read_at`].
 pub fn matches(engine: &Arc<Engine>, stored: &Stored, held: bool, pattern: &Regex) -> Result<bool> {
-    let mut body = body(engine, &stored.customer, stored.id, held)?.ok_or_else(gone)?;
+    let looked = if held { Looked::Held } else { Looked::Shown };
+    let mut body = body(engine, &stored.customer, stored.id, looked)?.ok_or_else(gone)?;
     let mut piece = vec![0; SEARCHED.min(usize::try_from(body.length()).unwrap_or(SEARCHED))];
     let (mut start, mut kept) = (0, 0);
     loop {

@@ -1,5 +1,7 @@
 //! Erase: customers lose their secrets, whole, in part, or for one record.
 
+use std::collections::BTreeSet;
+
 use crate::engine::cells::probes;
 use crate::engine::read::{CellReader, order};
 use crate::engine::visible::covered;
@@ -84,12 +86,19 @@ pub fn redact(engine: &Engine, customer: &CustomerId, id: RecordId) -> Result<Op
             reader.read(&partition, &probe, &|_| true, &mut hits)?;
         }
     }
+    let all = hits.clone();
     order(&mut hits);
     let Some(hit) = hits.into_iter().find(|hit| hit.id == id) else { return Ok(None) };
+    // What was carried forward may still stand where it came from.
+    let copies = all.iter().filter(|one| !one.gone && one.name() == hit.name()).map(|one| one.partition.number);
     let (opening, sequence) = (hit.origin.opening, hit.origin.sequence);
-    let number = acts::intend(engine, Act::Redact { subject, partition: hit.partition.number, opening, sequence })?;
-    acts::perform(engine, number, Some(std::slice::from_ref(customer)))?;
-    Ok(receipt(engine, number))
+    let mut last = None;
+    for partition in copies.collect::<BTreeSet<_>>() {
+        let number = acts::intend(engine, Act::Redact { subject, partition, opening, sequence })?;
+        acts::perform(engine, number, Some(std::slice::from_ref(customer)))?;
+        last = receipt(engine, number);
+    }
+    Ok(last)
 }
 
 fn living(engine: &Engine, customer: &CustomerId) -> Result<Option<crate::ident::SubjectNumber>> {

@@ -9,10 +9,10 @@ use crate::engine::partitions::Partition;
 use crate::engine::read::{CellReader, Hit, order};
 use crate::engine::row::{Probe, Row};
 use crate::engine::visible::{Range, covered_or_held, covers, shown};
-use crate::engine::{Engine, hold, lease};
+use crate::engine::{Engine, amend, hold, latest, lease};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::Origin;
-use crate::ident::{CustomerId, PartitionNumber, RecordId, SubjectNumber};
+use crate::ident::{CustomerId, PartitionNumber, RecordId, Stream, SubjectNumber};
 use crate::keyring::{CustomerEntry, CustomerState};
 use crate::ops::body;
 use crate::ops::refresh::settled;
@@ -95,7 +95,20 @@ impl Iterator for Timeline {
 /// [`ErrorKind::Corrupt`] where a part of it cannot be read: a gap is never passed over.
 pub fn timeline(engine: &Arc<Engine>, customer: &CustomerId, range: Range) -> Result<Timeline> {
     let since = engine.fences.parted();
-    let Found { subject, passed, hits } = settled(engine, || hits(engine, customer, range, None))?;
+    let Found { subject, passed, hits } = settled(engine, || hits(engine, customer, range, Versions::Last, None))?;
+    let (engine, customer) = (engine.clone(), customer.clone());
+    Ok(Timeline { engine, customer, subject, since, passed, hits: hits.into(), pattern: None, held: false })
+}
+
+/// Every record of `customer` in every version that it had, those before an amendment and all states of a stream whose
+/// newest counts, in the order of events and then of writing.
+///
+/// # Errors
+/// As [`timeline`].
+pub fn history(engine: &Arc<Engine>, customer: &CustomerId) -> Result<Timeline> {
+    let since = engine.fences.parted();
+    let all = || hits(engine, customer, Range::new(..), Versions::All, None);
+    let Found { subject, passed, hits } = settled(engine, all)?;
     let (engine, customer) = (engine.clone(), customer.clone());
     Ok(Timeline { engine, customer, subject, since, passed, hits: hits.into(), pattern: None, held: false })
 }
@@ -130,7 +143,7 @@ pub fn grep(engine: &Arc<Engine>, customer: &CustomerId, pattern: &str, range: R
 /// # Errors
 /// As [`timeline`].
 pub fn get(engine: &Engine, customer: &CustomerId, id: RecordId) -> Result<Option<Stored>> {
-    let (_, hit) = by_id(engine, customer, id, false)?;
+    let (_, hit) = by_id(engine, customer, id, Looked::Shown)?;
     hit.map(|hit| hit.into_record(customer)).transpose()
 }
 
@@ -155,13 +168,24 @@ pub struct FoundRecord {
     pub since: u64,
 }
 
-/// The record of `customer` with `id`, still closed; `held`, also where nobody else is shown it.
+/// How a record is looked for by its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looked {
+    /// As it is shown: where it was amended, its last version.
+    Shown,
+    /// Exactly this version.
+    Exact,
+    /// As a hold keeps it, also where nobody else is shown it.
+    Held,
+}
+
+/// The record of `customer` with `id`, still closed.
 ///
 /// # Errors
 /// As [`timeline`].
-pub fn find(engine: &Engine, customer: &CustomerId, id: RecordId, held: bool) -> Result<Option<FoundRecord>> {
+pub fn find(engine: &Engine, customer: &CustomerId, id: RecordId, looked: Looked) -> Result<Option<FoundRecord>> {
     let since = engine.fences.parted();
-    let (subject, hit) = by_id(engine, customer, id, held)?;
+    let (subject, hit) = by_id(engine, customer, id, looked)?;
     let Some((hit, found)) = hit.zip(engine.keyring.customer(customer)?) else { return Ok(None) };
     match found.entry.subject == subject {
         true => Ok(Some(FoundRecord { entry: found.entry, hit, since })),
@@ -184,12 +208,13 @@ impl Wanted {
 
 /// An id that the store gave tells the frame, which can be seen without opening any. The frames of what was appended
 /// again are others, so that everything is looked through where it is not there.
-fn by_id(engine: &Engine, customer: &CustomerId, id: RecordId, held: bool) -> Result<(SubjectNumber, Option<Hit>)> {
+fn by_id(engine: &Engine, customer: &CustomerId, id: RecordId, looked: Looked) -> Result<(SubjectNumber, Option<Hit>)> {
     let one = |origin| {
         let wanted = Wanted { id, origin };
-        let found = settled(engine, || match held {
-            true => held_hits(engine, customer, Some(&wanted)),
-            false => hits(engine, customer, Range::new(..), Some(&wanted)),
+        let versions = if looked == Looked::Shown { Versions::Last } else { Versions::All };
+        let found = settled(engine, || match looked {
+            Looked::Held => held_hits(engine, customer, Some(&wanted)),
+            _ => hits(engine, customer, Range::new(..), versions, Some(&wanted)),
         })?;
         Ok((found.subject, found.hits.into_iter().next()))
     };
@@ -218,19 +243,36 @@ struct View<'a> {
     times: &'a dyn Fn(&Partition) -> Times<'a>,
     /// Whether it is looked at because it is held, whatever has expired.
     held: bool,
+    /// Which versions of what was amended.
+    versions: Versions,
+    /// When it happened.
+    range: Range,
+}
+
+/// Which versions of a record are looked at, and which states of a stream whose newest counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Versions {
+    Last,
+    All,
 }
 
 type Times<'a> = Box<dyn Fn(Timestamp) -> bool + 'a>;
 
 /// Everything in `range`, or only the record `wanted`.
-fn hits(engine: &Engine, customer: &CustomerId, range: Range, wanted: Option<&Wanted>) -> Result<Found> {
+fn hits(
+    engine: &Engine,
+    customer: &CustomerId,
+    range: Range,
+    versions: Versions,
+    wanted: Option<&Wanted>,
+) -> Result<Found> {
     let (policy, now) = (engine.policy(), engine.now());
     let partitions = |partition: &Partition| partition.key.is_some() && range.meets(partition);
     let times = |partition: &Partition| -> Times<'_> {
         let shown = shown(&policy, partition, now);
         Box::new(move |at| range.contains(at) && shown(at))
     };
-    read(engine, customer, &View { partitions: &partitions, times: &times, held: false }, wanted)
+    read(engine, customer, &View { partitions: &partitions, times: &times, held: false, versions, range }, wanted)
 }
 
 /// Everything that a hold keeps, or only the record `wanted`.
@@ -243,7 +285,9 @@ fn held_hits(engine: &Engine, customer: &CustomerId, wanted: Option<&Wanted>) ->
         let scopes = &scopes;
         Box::new(move |at| scopes.iter().any(|scope| scope.contains(&stream, at)))
     };
-    read(engine, customer, &View { partitions: &partitions, times: &times, held: true }, wanted)
+    let (versions, range) = (Versions::All, Range::new(..));
+    let view = View { partitions: &partitions, times: &times, held: true, versions, range };
+    read(engine, customer, &view, wanted)
 }
 
 /// What there is in a view, or only the record `wanted`: then partitions are gone through in the order of time.
@@ -265,7 +309,11 @@ fn read(engine: &Engine, customer: &CustomerId, view: &View<'_>, wanted: Option<
         true => columns.into_iter().filter(|partition| covers(&found.entry, partition)).collect(),
         false => covered_or_held(engine, &found.entry),
     };
-    partitions.retain(|partition| (view.partitions)(partition));
+    let states = match view.versions {
+        Versions::Last => states(engine, &found.entry),
+        Versions::All => Vec::new(),
+    };
+    partitions.retain(|partition| (view.partitions)(partition) && !states.contains(&partition.id.stream));
     if wanted.is_some() {
         partitions.sort_by_key(|partition| partition.id.window.start());
     }
@@ -284,16 +332,36 @@ fn read(engine: &Engine, customer: &CustomerId, view: &View<'_>, wanted: Option<
             reader.read(&partition, probe, &times, &mut hits)?;
         }
         if let Some(wanted) = wanted {
-            hits.retain(|hit| hit.id == wanted.id);
+            match view.versions {
+                Versions::Last => amend::keep_versions_since(&mut hits, wanted.id),
+                Versions::All => hits.retain(|hit| hit.id == wanted.id),
+            }
         }
     }
+    for stream in &states {
+        if wanted.is_some() && !hits.is_empty() {
+            break;
+        }
+        let newest = latest::newest(engine, &reader, &found.entry, stream, wanted.map(|wanted| wanted.id))?;
+        hits.extend(newest.filter(|hit| view.range.contains(hit.event())));
+    }
     order(&mut hits);
+    if view.versions == Versions::Last {
+        amend::supersede(&mut hits);
+    }
     let passed = engine.fences.changes();
     engine.fences.check_part(&subject, since)?;
     // What was closed off while it was read is not handed out.
     lease::look(engine)?;
     hits.retain(|hit| check(engine, &subject, hit.partition.number, view.held).is_ok());
     Ok(Found { subject, passed, hits })
+}
+
+/// The streams of a customer of which the newest record counts.
+fn states(engine: &Engine, customer: &CustomerEntry) -> Vec<Stream> {
+    let policy = engine.policy();
+    let streams = customer.streams.iter().map(|used| used.stream.clone());
+    streams.filter(|stream| latest::is_state(&policy, stream)).collect()
 }
 
 /// Whether any of `probes` is one that `asked` says yes to.

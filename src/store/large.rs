@@ -5,7 +5,7 @@ use std::io;
 use super::{Commit, Store};
 use crate::error::Result;
 use crate::ident::{CustomerId, RecordId};
-use crate::ops::{self, body::Body};
+use crate::ops::{self, body::Body, timeline::Looked};
 use crate::record::{Record, SourceOffset};
 
 impl Store {
@@ -36,7 +36,7 @@ impl Store {
     /// # Errors
     /// As [`Store::timeline`].
     pub fn body(&self, customer: &str, id: RecordId) -> Result<Option<Body>> {
-        ops::body::body(self.current()?, &CustomerId::new(customer)?, id, false)
+        ops::body::body(self.current()?, &CustomerId::new(customer)?, id, Looked::Shown)
     }
 
     /// The same of a record that a hold keeps, also where it has expired and [`Store::held`] alone shows it.
@@ -44,7 +44,7 @@ impl Store {
     /// # Errors
     /// As [`Store::body`].
     pub fn held_body(&self, customer: &str, id: RecordId) -> Result<Option<Body>> {
-        ops::body::body(self.current()?, &CustomerId::new(customer)?, id, true)
+        ops::body::body(self.current()?, &CustomerId::new(customer)?, id, Looked::Held)
     }
 }
 

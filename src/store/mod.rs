@@ -7,6 +7,7 @@ mod failures;
 mod large;
 mod options;
 mod request;
+mod rights;
 #[cfg(all(test, feature = "simulation"))]
 mod tests;
 mod worker;
@@ -35,6 +36,7 @@ use crate::window::Timestamp;
 pub use crate::ops::audit_proof::{Proved, verify_proof};
 pub use crate::ops::body::Body;
 pub use crate::ops::expire::ExpireOptions;
+pub use crate::ops::export::Export;
 pub use crate::ops::scan::Scan;
 pub use crate::ops::timeline::Timeline;
 use worker::Worker;

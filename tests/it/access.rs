@@ -106,6 +106,10 @@ fn calls(acting: &Acting) -> Vec<(Right, Option<ErrorKind>)> {
         (Right::Grep, kind(acting.grep("c-ana", "words", ..))),
         (Right::Held, kind(acting.held("c-ana"))),
         (Right::Held, kind(acting.held_body("c-ana", id))),
+        (Right::History, kind(acting.history("c-ana"))),
+        (Right::History, kind(acting.history_body("c-ana", id))),
+        (Right::Rectify, kind(acting.rectify("c-ana", id, b"better words"))),
+        (Right::Export, kind(acting.export("c-ana", "c-ana"))),
         (Right::Scan, kind(acting.scan(ScanFilter::default()))),
         (Right::PlaceHold, kind(acting.hold("c-ana", &hold))),
         (Right::ListHolds, kind(acting.holds())),
@@ -155,7 +159,7 @@ fn every_call_asks_for_the_right_it_needs() {
             assert_eq!(one.outcome == "refused", !one.right.usual_roles().contains(&role), "{role} {}", one.right);
         }
         // The policy is read before it is set.
-        assert_eq!(uses.len(), 40, "{role}");
+        assert_eq!(uses.len(), 44, "{role}");
     }
 }
 

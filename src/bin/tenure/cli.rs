@@ -141,7 +141,11 @@ pub enum Command {
     Expire(ExpireArgs),
     /// Let go of a customer, or a part, everywhere at once: their keys are destroyed, for backups as well.
     Erase(EraseArgs),
-    /// Destroy one record of a customer; the rest of the history stays.
+    /// Hand out what is on record of one customer: a page to read, JSON Lines, and a manifest that says why it is kept.
+    Export(ExportArgs),
+    /// Put one record of a customer right: another body stands in its place, and the history keeps both.
+    Rectify(RectifyArgs),
+    /// Destroy one record of a customer, in all its versions; the rest stays.
     Redact(RedactArgs),
     /// Keep what is on record of a customer for a legal matter, whatever the policy says; and let go of it again.
     #[command(subcommand)]
@@ -271,8 +275,35 @@ pub struct TimelineArgs {
     /// What holds keep of this customer instead, expired or not.
     #[arg(long, conflicts_with_all = ["from", "until"])]
     pub held: bool,
+    /// Every version of what was put right instead, each with the one it amends; and every state of what is state.
+    #[arg(long, conflicts_with_all = ["from", "until", "held"])]
+    pub history: bool,
     #[command(flatten)]
     pub between: Between,
+}
+
+#[derive(Args)]
+pub struct ExportArgs {
+    /// Whose records.
+    pub customer: String,
+    /// A directory that is not there yet, to be written as a whole.
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Who receives it, for the manifest and the access log.
+    #[arg(long, value_name = "WHO")]
+    pub recipient: String,
+}
+
+#[derive(Args)]
+pub struct RectifyArgs {
+    /// Whose record.
+    pub customer: String,
+    /// Its id, or that of any of its versions.
+    #[arg(value_parser = parse_id)]
+    pub id: RecordId,
+    /// The file that is the new body, of the same kind as the old one; - is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub body: PathBuf,
 }
 
 #[derive(Args)]

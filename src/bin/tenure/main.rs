@@ -10,6 +10,7 @@ mod demo;
 mod doctor;
 mod erase;
 mod expire;
+mod export;
 mod failure;
 mod hold;
 mod ingest;
@@ -22,6 +23,7 @@ mod progress;
 mod put;
 mod read;
 mod receipt;
+mod rectify;
 mod redact;
 mod repair;
 mod stats;
@@ -75,6 +77,8 @@ fn run(cli: &Cli, output: &mut Output) -> Outcome {
         Command::Maintain(args) => admin::maintain(global, args, output),
         Command::Expire(args) => expire::expire(global, args, output),
         Command::Erase(args) => erase::erase(global, args, output),
+        Command::Export(args) => export::export(global, args, output),
+        Command::Rectify(args) => rectify::rectify(global, args, output),
         Command::Redact(args) => redact::redact(global, args, output),
         Command::Hold(command) => hold::hold(global, command, output),
         Command::Receipt(command) => receipt::receipt(global, command, output),

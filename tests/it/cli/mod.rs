@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)] // It works on files of the tests, not of a store.
 
 mod audit;
+mod export;
 mod runner;
 
 use std::fs;
@@ -48,6 +49,7 @@ cases!(
     expire,
     erase,
     erase_part,
+    rectify,
     hold,
     hold_beside,
     keeper,
