@@ -181,11 +181,40 @@ fn check_label(what: &str, label: &str) -> Result<()> {
     }
 }
 
+/// A class or a jurisdiction, where it stands: every record has one of each, so that neither may cost an allocation. The
+/// rest is zeros, which no label contains, so that labels compare as their letters do.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Label {
+    bytes: [u8; LABEL_LIMIT],
+    length: u8,
+}
+
+impl Label {
+    const NONE: Label = Label { bytes: [0; LABEL_LIMIT], length: 0 };
+
+    fn new(what: &str, label: &str) -> Result<Self> {
+        check_label(what, label)?;
+        let mut bytes = [0; LABEL_LIMIT];
+        bytes[..label.len()].copy_from_slice(label.as_bytes());
+        Ok(Label { bytes, length: label.len() as u8 })
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
 /// One class in one jurisdiction: the scope of one retention rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stream {
-    class: Box<str>,
-    jurisdiction: Box<str>,
+    class: Label,
+    jurisdiction: Label,
 }
 
 impl Stream {
@@ -194,9 +223,7 @@ impl Stream {
     /// # Errors
     /// [`ErrorKind::Invalid`], naming which of the two is wrong.
     pub fn new(class: &str, jurisdiction: &str) -> Result<Self> {
-        check_label("class", class)?;
-        check_label("jurisdiction", jurisdiction)?;
-        Ok(Stream { class: class.into(), jurisdiction: jurisdiction.into() })
+        Ok(Stream { class: Label::new("class", class)?, jurisdiction: Label::new("jurisdiction", jurisdiction)? })
     }
 
     /// The stream of a record that has no class yet: its jurisdiction alone. No policy admits it as it is.
@@ -204,29 +231,28 @@ impl Stream {
     /// # Errors
     /// [`ErrorKind::Invalid`] where the jurisdiction is wrong.
     pub fn unclassed(jurisdiction: &str) -> Result<Self> {
-        check_label("jurisdiction", jurisdiction)?;
-        Ok(Stream { class: "".into(), jurisdiction: jurisdiction.into() })
+        Ok(Stream { class: Label::NONE, jurisdiction: Label::new("jurisdiction", jurisdiction)? })
     }
 
     /// Whether it has a class.
     pub fn is_classed(&self) -> bool {
-        !self.class.is_empty()
+        self.class != Label::NONE
     }
 
     /// What kind of data; empty for one that has no class yet.
     pub fn class(&self) -> &str {
-        &self.class
+        self.class.as_str()
     }
 
     /// Whose law.
     pub fn jurisdiction(&self) -> &str {
-        &self.jurisdiction
+        self.jurisdiction.as_str()
     }
 }
 
 impl fmt::Display for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.class, self.jurisdiction)
+        write!(f, "{}/{}", self.class(), self.jurisdiction())
     }
 }
 
@@ -282,6 +308,25 @@ mod tests {
         ] {
             assert!(text.parse::<RecordId>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn streams_compare_as_their_words_do() {
+        let words = ["a", "a-", "a0", "aa", "B", "b", "chat", "chats", "EU"];
+        let long = "x".repeat(LABEL_LIMIT);
+        let mut pairs: Vec<(&str, &str)> = words.iter().flat_map(|one| words.map(|other| (*one, other))).collect();
+        pairs.push((&long, &long));
+        for one in &pairs {
+            let stream = Stream::new(one.0, one.1).unwrap();
+            assert_eq!((stream.class(), stream.jurisdiction()), *one);
+            for other in &pairs {
+                assert_eq!(stream.cmp(&Stream::new(other.0, other.1).unwrap()), one.cmp(other), "{one:?} {other:?}");
+            }
+            let unclassed = Stream::unclassed(one.1).unwrap();
+            assert!(unclassed < stream && !unclassed.is_classed() && stream.is_classed());
+            assert_eq!((unclassed.class(), unclassed.to_string()), ("", format!("/{}", one.1)));
+        }
+        assert!(Stream::new(&"x".repeat(LABEL_LIMIT + 1), "EU").is_err());
     }
 
     #[test]

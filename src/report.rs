@@ -1,5 +1,6 @@
 //! What verbs tell: plain data, no behaviour beyond sums. Nothing in it names a customer, but for a hold, which does not show it.
 
+mod kept;
 mod law;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use crate::record::Hold;
 use crate::rights::{Right, Role};
 use crate::window::{Day, Timestamp};
 
+pub use kept::{Duty, Home, Kept, Lapsed};
 pub use law::{CustomerLaw, Effect, PartitionChange, Place, PolicyCheck, Provision, StreamLaw, Unshown, WhyUnshown};
 
 /// What an opening found and mended.
@@ -329,8 +331,12 @@ pub struct Expiry {
     pub now: Timestamp,
     /// What was due, by stream and window.
     pub partitions: Vec<Expiring>,
+    /// What was due of single customers.
+    pub rows: Vec<Lapsed>,
     /// The account of it; none where nothing was due, or nothing was to be done yet.
     pub receipt: Option<Receipt>,
+    /// Further accounts, where more customers were concerned than one act takes in.
+    pub further: Vec<Receipt>,
 }
 
 /// How far a destructive verb reaches.
@@ -353,14 +359,16 @@ pub enum Verb {
 pub struct HoldReport {
     /// Its number.
     pub number: u64,
-    /// On whom.
-    pub customer: CustomerId,
+    /// On whom; none is on everybody.
+    pub customer: Option<CustomerId>,
     /// The customer's random number, by which receipts and ledger name it, in hexadecimal.
-    pub subject: String,
+    pub subject: Option<String>,
     /// What is held and why.
     pub hold: Hold,
     /// When it was placed.
     pub placed: Timestamp,
+    /// The numbers of the receipts of what came before it, and is not held: it had been let go of.
+    pub after: Vec<u64>,
     /// Expired partitions of which it keeps records.
     pub kept: u64,
 }
@@ -372,8 +380,12 @@ pub struct Receipt {
     pub number: u64,
     /// What was done.
     pub verb: Verb,
-    /// Whom it concerned, by subject number in hexadecimal; empty for an expiry.
+    /// Whom it concerned, by subject number in hexadecimal; empty for an expiry of whole partitions.
     pub subjects: Vec<String>,
+    /// What it left, and why.
+    pub kept: Vec<Kept>,
+    /// What it took of single customers whose time had come.
+    pub lapsed: Vec<Lapsed>,
     /// How many partitions lost their keys; of a lifted hold, in how many of them nothing is held for the customer any more.
     pub partitions: u64,
     /// When it was written down to be done; from here on it was done, crash or not.

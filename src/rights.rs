@@ -156,8 +156,10 @@ rights! {
     AccessLog = 25 "audit-log": Auditor Privacy;
     /// Sign checkpoints, prove what is on record.
     Prove = 26 "audit-prove": Auditor Operator Privacy;
+    /// Read what an erasure has left because a duty keeps it.
+    Restricted = 27 "restricted": Privacy;
     /// Read every version of one customer's records, those before an amendment too.
-    History = 27 "history": Supervisor Privacy;
+    History = 28 "history": Supervisor Privacy;
 }
 
 impl Right {

@@ -108,6 +108,11 @@ impl Day {
         (EARLIEST_MICROS..=LATEST_MICROS).contains(&micros).then_some(Day(days))
     }
 
+    /// The first day of a calendar year; `None` outside the years 0 to 9999.
+    pub fn first_of(year: i16) -> Option<Self> {
+        civil::Date::new(year, 1, 1).ok().filter(|_| year >= 0).map(Day::of)
+    }
+
     /// Days since 1970-01-01.
     pub const fn number(self) -> i32 {
         self.0

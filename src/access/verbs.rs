@@ -11,8 +11,8 @@ use crate::ident::{RecordId, Stream};
 use crate::ops::audit::AccessFilter;
 use crate::record::{Batch, Hold, Record, Stored};
 use crate::report::{
-    AccessReport, Budget, CustomerLaw, Expiry, HoldReport, Maintenance, PolicyCheck, Progress, Receipt, Repair, Stats,
-    StreamLaw, Training, Verification, VerifyOptions,
+    AccessReport, Budget, CustomerLaw, Expiry, HoldReport, Home, Maintenance, PolicyCheck, Progress, Receipt, Repair,
+    Stats, StreamLaw, Training, Verification, VerifyOptions,
 };
 use crate::rights::{PURPOSE_LIMIT, Right};
 use crate::store::{Commit, ExpireOptions, Export, PolicyInForce, Scan, ScanFilter, Store, Timeline, Upload};
@@ -57,6 +57,38 @@ impl Acting {
         self.records(Right::Held, customer, |store| store.held(customer))
     }
 
+    /// [`Store::restricted`].
+    pub fn restricted(&self, customer: &str) -> Result<Records<Timeline>> {
+        self.records(Right::Restricted, customer, |store| store.restricted(customer))
+    }
+
+    /// [`Store::homes`].
+    pub fn homes(&self, customer: &str) -> Result<Vec<Home>> {
+        let end = |homes: &Vec<Home>| if homes.is_empty() { End::Nothing } else { End::Done };
+        self.run(Right::Explain, &[customer], end, |store| store.homes(customer))
+    }
+
+    /// [`Store::relationship_ended`].
+    pub fn relationship_ended(&self, customer: &str, at: Timestamp) -> Result<bool> {
+        self.inform(customer, |store| store.relationship_ended(customer, at))
+    }
+
+    /// [`Store::relationship_resumed`].
+    pub fn relationship_resumed(&self, customer: &str) -> Result<bool> {
+        self.inform(customer, |store| store.relationship_resumed(customer))
+    }
+
+    /// [`Store::request_closed`].
+    pub fn request_closed(&self, customer: &str, at: Timestamp) -> Result<bool> {
+        self.inform(customer, |store| store.request_closed(customer, at))
+    }
+
+    fn inform(&self, customer: &str, work: impl FnOnce(&Store) -> Result<bool>) -> Result<bool> {
+        let end = |known: &bool| if *known { End::Done } else { End::Nothing };
+        let known = self.run(Right::Inform, &[customer], end, work);
+        self.discreetly(known, || false)
+    }
+
     fn records(
         &self,
         right: Right,
@@ -84,6 +116,13 @@ impl Acting {
     /// [`Store::held_body`].
     pub fn held_body(&self, customer: &str, id: RecordId) -> Result<Option<Recording>> {
         let found = self.maybe(Right::Held, &[customer], |store| store.held_body(customer, id));
+        let discreet = self.is_discreet();
+        self.discreetly(found.map(|body| body.map(|body| Recording::of(body, discreet))), || None)
+    }
+
+    /// [`Store::restricted_body`].
+    pub fn restricted_body(&self, customer: &str, id: RecordId) -> Result<Option<Recording>> {
+        let found = self.maybe(Right::Restricted, &[customer], |store| store.restricted_body(customer, id));
         let discreet = self.is_discreet();
         self.discreetly(found.map(|body| body.map(|body| Recording::of(body, discreet))), || None)
     }
@@ -186,7 +225,8 @@ impl Acting {
     }
 
     fn expiry(&self, work: impl FnOnce(&Store) -> Result<Expiry>) -> Result<Expiry> {
-        let end = |expiry: &Expiry| if expiry.partitions.is_empty() { End::Nothing } else { End::Done };
+        let is_nothing = |expiry: &Expiry| expiry.partitions.is_empty() && expiry.rows.is_empty();
+        let end = |expiry: &Expiry| if is_nothing(expiry) { End::Nothing } else { End::Done };
         self.run(Right::Expire, &[], end, work)
     }
 
@@ -219,6 +259,16 @@ impl Acting {
     /// [`Store::redact`].
     pub fn redact(&self, customer: &str, id: RecordId) -> Result<Receipts> {
         self.maybe(Right::Redact, &[customer], |store| store.redact(customer, id))
+    }
+
+    /// [`Store::redact_despite_duty`].
+    pub fn redact_despite_duty(&self, customer: &str, id: RecordId) -> Result<Receipts> {
+        self.maybe(Right::Redact, &[customer], |store| store.redact_despite_duty(customer, id))
+    }
+
+    /// [`Store::hold_everybody`].
+    pub fn hold_everybody(&self, hold: &Hold) -> Result<u64> {
+        self.perform(Right::PlaceHold, &[], |store| store.hold_everybody(hold))
     }
 
     /// [`Store::hold`].

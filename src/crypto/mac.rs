@@ -39,21 +39,32 @@ fn bytes(state: &[u32; 8]) -> [u8; 32] {
 }
 
 /// Goes on from `state`, which one block led to, to the end of the message that `parts` are, one after the other.
+#[inline]
 fn finish(state: &[u32; 8], parts: &[&[u8]]) -> [u8; 32] {
-    let mut padded = [0; 2 * BLOCK_BYTES];
-    let mut length = 0;
-    for part in parts {
-        padded[length..length + part.len()].copy_from_slice(part);
-        length += part.len();
-    }
+    let length: usize = parts.iter().map(|part| part.len()).sum();
     assert!(length <= MESSAGE_LIMIT, "messages are of a short, fixed length");
+    match length + 9 <= BLOCK_BYTES {
+        true => finish_in::<1>(state, parts, length),
+        false => finish_in::<2>(state, parts, length),
+    }
+}
+
+/// The same, where message and padding fill so many blocks.
+#[inline]
+fn finish_in<const BLOCKS: usize>(state: &[u32; 8], parts: &[&[u8]], length: usize) -> [u8; 32] {
+    let mut blocks = [[0; BLOCK_BYTES]; BLOCKS];
+    let padded = blocks.as_flattened_mut();
+    let mut at = 0;
+    for part in parts {
+        padded[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
     padded[length] = 0x80;
-    let end = (length + 9).next_multiple_of(BLOCK_BYTES);
     let bits = 8 * (BLOCK_BYTES + length) as u64;
-    padded[end - 8..end].copy_from_slice(&bits.to_be_bytes());
+    padded[BLOCKS * BLOCK_BYTES - 8..].copy_from_slice(&bits.to_be_bytes());
     let mut state = *state;
-    compress256(&mut state, &padded.as_chunks().0[..end / BLOCK_BYTES]);
-    padded.zeroize();
+    compress256(&mut state, &blocks);
+    blocks.as_flattened_mut().zeroize();
     let bytes = bytes(&state);
     state.zeroize();
     bytes

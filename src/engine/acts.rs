@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::{Engine, Writer, housekeeping, lease, scrub};
-use super::{column, explode};
+use super::split::{self, Cut};
+use super::{Engine, Writer, column, explode, housekeeping, lease, scrub};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::ledger::{Act, EVIDENCE_LIMIT, Effect, Fact};
+use crate::format::ledger::{Act, EVIDENCE_LIMIT, Effect, Fact, KeptRows};
 use crate::ident::{CustomerId, PartitionNumber, SubjectNumber};
-use crate::keyring::{Changes, CustomerEntry, CustomerState, NOTE_CELLS_LIMIT, ScrubNote};
+use crate::keyring::{Changes, CustomerEntry, CustomerState, NOTE_CELLS_LIMIT, ScrubNote, Secret};
 use crate::window::Timestamp;
 
 /// Writes down that `act` is going to be done, and returns its number. From here on it will be done, crash or not.
@@ -35,22 +35,26 @@ pub fn perform(engine: &Engine, number: u64, ids: Option<&[CustomerId]>) -> Resu
         _ => return Ok(()),
     };
     match &act {
-        Act::Expire { partitions, held, .. } => {
+        Act::Expire { partitions, held, rows, .. } => {
             engine.fences.close_partitions(partitions);
-            column::expire(engine, writer, number, partitions, held)?;
+            column::expire(engine, writer, number, (partitions, held, rows), ids)?;
         }
-        Act::Release { .. } => column::release(engine, writer, number, &act)?,
-        Act::Erase { subjects, at } => {
+        Act::Release { .. } => column::release(engine, writer, number, &act, ids)?,
+        Act::Erase { subjects, at, kept } => {
             engine.fences.close_subjects(subjects);
+            engine.fences.close_until(number, kept.iter().map(|(subject, _)| *subject));
             drain(engine, writer)?;
-            let customers = find(engine, subjects, ids)?;
-            erase(engine, number, &customers, *at)?;
+            let all: Vec<_> = subjects.iter().chain(kept.iter().map(|(subject, _)| subject)).copied().collect();
+            let customers = find(engine, &all, ids)?;
+            erase(engine, number, &customers, (*at, kept))?;
         }
         Act::ErasePart { .. } | Act::Redact { .. } => {
             explode::perform(engine, writer, number, &act, ids)?;
         }
     }
-    engine.record(&[Fact::Done { number }])
+    engine.record(&[Fact::Done { number }])?;
+    engine.fences.finish(number);
+    Ok(())
 }
 
 /// Waits until every append that began before is durable, then forgets the keys that appends made ready.
@@ -110,22 +114,49 @@ pub fn shred(engine: &Engine, number: u64, changes: &Changes) -> Result<()> {
     engine.record(&[Fact::Effected { number, effect }])
 }
 
-fn erase(engine: &Engine, number: u64, customers: &[CustomerEntry], at: Timestamp) -> Result<()> {
+fn erase(engine: &Engine, number: u64, customers: &[CustomerEntry], (at, kept): (Timestamp, &KeptRows)) -> Result<()> {
     let mut changes = Changes::new();
-    let mut cells = Vec::new();
+    let (mut cells, mut subjects) = (Vec::new(), BTreeSet::new());
     for customer in customers {
-        cells.extend(explode::cells_of(engine, customer, &|_| true));
-        let tombstone = tombstone(customer, at);
-        let payload = tombstone.encode().ok_or_else(|| Error::new(ErrorKind::Invalid, "a tombstone is too long"))?;
-        changes.insert(engine.keyring.customer_key(&customer.id), Some(payload));
+        let left = match kept.binary_search_by_key(&customer.subject, |(subject, _)| *subject) {
+            Ok(row) => {
+                let cut = Cut::all_but(engine, customer, &kept[row].1);
+                cells.extend(cut.dead(engine, customer, &|_| true));
+                split::rest(engine, restricted(engine, customer, &cut, at))
+            }
+            Err(_) => {
+                cells.extend(explode::cells_of(engine, customer, &|_| true));
+                subjects.insert(customer.subject);
+                Some(tombstone(customer, at))
+            }
+        };
+        put_row(engine, &mut changes, &customer.id, left.as_ref())?;
     }
     note(&mut changes, number, &cells);
     // Cells that are held no longer may still be there, where a hold was lifted only just now.
-    let subjects = customers.iter().map(|customer| customer.subject).collect();
     let left = column::strike(engine, &mut changes, &held_parts(engine, &subjects), &subjects)?;
     shred(engine, number, &changes)?;
     engine.scrub.add(number, &cells);
     column::show(engine, &left)
+}
+
+/// Puts what is left of a customer's row into the keyring, or takes it out.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] where it is longer than an entry may be.
+pub fn put_row(engine: &Engine, changes: &mut Changes, id: &CustomerId, row: Option<&CustomerEntry>) -> Result<()> {
+    let too_long = || Error::new(ErrorKind::Invalid, "what is left of a customer's row is too long");
+    let payload = row.map(|row| row.encode().ok_or_else(too_long)).transpose()?;
+    changes.insert(engine.keyring.customer_key(id), payload);
+    Ok(())
+}
+
+/// What an erasure leaves of a customer: the keys of what must be kept, for nobody but who serves what keeps it. What is
+/// yet to come stands under a secret that is made when it comes.
+fn restricted(engine: &Engine, customer: &CustomerEntry, cut: &Cut, at: Timestamp) -> CustomerEntry {
+    let left = customer.secrets.iter().flat_map(|secret| cut.left(engine, customer, secret));
+    let secrets = left.map(|secret| Secret { restricted: true, ..secret }).collect();
+    CustomerEntry { secrets, not_before: customer.not_before.max(Some(at)), ..customer.duplicate() }
 }
 
 /// The expired partitions in which cells of these customers are left, by ledger or keyring.

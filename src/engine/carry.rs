@@ -6,12 +6,11 @@
 use std::collections::BTreeSet;
 
 use super::encode::finish;
-use super::facts::facts;
 use super::large::{CHUNKS_AT_ONCE, Chunks};
-use super::pass::Pass;
+use super::pass::{Filled, Pass};
 use super::read::{CellReader, Hit};
 use super::visible::Range;
-use super::{Engine, Writer, latest};
+use super::{Engine, Writer, duty, latest};
 use crate::compress;
 use crate::error::Result;
 use crate::format::frame::{FrameContext, FrameKind, Prefix};
@@ -49,21 +48,38 @@ fn carry_stream(
     let target = PartitionId { stream: stream.clone(), window: terms.window_of(now) };
     let pass = Pass::new(engine, Some(stream), Range::new(..), 1).only(dying);
     let mut carried = 0;
-    for number in 0..pass.pieces() {
-        let mut piece = pass.piece(engine, number)?;
+    for number in 0..pass.batches() {
+        let drawers = (0..pass.parts()).map(|part| pass.derive(engine, number, part)).collect::<Result<_>>()?;
+        let batch = pass.batch(engine, drawers);
         let reader = CellReader::new(&engine.catalog, &pass.snapshot, engine.store);
-        while let Some(filled) = pass.next(engine, &reader, &mut piece)? {
-            for hit in filled.hits {
-                let Some(found) = engine.keyring.customer(&filled.customer)? else { continue };
-                let limit = terms.limit(Happened::At(hit.event()), &facts(&found.entry));
-                let over = limit.is_some_and(|limit| limit.at <= now);
-                if over || found.entry.state != CustomerState::Living {
-                    continue; // It goes, by what is known of its customer.
-                }
-                one(engine, writer, policy, &filled.customer, (&hit, &target), now)?;
-                carried += 1;
+        for mut unit in (0..pass.units()).map(|unit| pass.unit(&batch, unit)) {
+            while let Some(filled) = pass.next(engine, &reader, (number, &batch), &mut unit)? {
+                carried += carry_all(engine, writer, policy, filled, (&target, now))?;
             }
         }
+    }
+    Ok(carried)
+}
+
+/// Carries what there is of a customer, which is one record.
+fn carry_all(
+    engine: &Engine,
+    writer: &Writer,
+    policy: &Policy,
+    filled: Filled,
+    (target, now): (&PartitionId, Timestamp),
+) -> Result<u64> {
+    let mut carried = 0;
+    let Some(terms) = policy.terms(&target.stream) else { return Ok(0) };
+    for hit in filled.hits {
+        let Some(found) = engine.keyring.customer(&filled.customer)? else { continue };
+        let limit = terms.limit(Happened::At(hit.event()), &duty::facts(engine, policy, &found.entry)?);
+        let over = limit.is_some_and(|limit| limit.at <= now);
+        if over || found.entry.state != CustomerState::Living {
+            continue; // It goes, by what is known of its customer.
+        }
+        one(engine, writer, policy, &filled.customer, (&hit, target), now)?;
+        carried += 1;
     }
     Ok(carried)
 }

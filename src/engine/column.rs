@@ -10,10 +10,12 @@ use super::catalog::SegmentSlot;
 use super::partitions::Partition;
 use super::read::CellReader;
 use super::row::Row;
+use super::scrub::DeadCell;
+use super::split::{self, Cut};
 use super::{Engine, Writer, acts, dictionaries, merge, trouble};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::ledger::{Act, HeldCells};
-use crate::ident::{PartitionNumber, Stream, SubjectNumber};
+use crate::format::ledger::{Act, GoingRows, HeldCells};
+use crate::ident::{CustomerId, PartitionNumber, Stream, SubjectNumber};
 use crate::keyring::{Changes, Column, CustomerEntry, HoldEntry, Remnant, Secret, SecretScope};
 use crate::report::Maintenance;
 use crate::window::Day;
@@ -32,14 +34,17 @@ pub fn expire(
     engine: &Engine,
     writer: &Writer,
     number: u64,
-    partitions: &[(PartitionNumber, Stream, Day)],
-    held: &HeldCells,
+    (partitions, held, going): (&[(PartitionNumber, Stream, Day)], &HeldCells, &GoingRows),
+    ids: Option<&[CustomerId]>,
 ) -> Result<()> {
     // While entries of customers are rewritten nobody else may write them.
     let shut = engine.fences.shut();
-    let _shut = (!held.is_empty()).then_some(shut);
+    let _shut = (!held.is_empty() || !going.is_empty()).then_some(shut);
+    let parts = Parts::close(engine, going);
     acts::flush(engine, writer)?;
-    let mut rows = rows(engine, &held.iter().flat_map(|(_, subjects)| subjects.iter().copied()).collect())?;
+    let of_held = held.iter().flat_map(|(_, subjects)| subjects.iter().copied());
+    let subjects = of_held.chain(going.iter().map(|(subject, _)| *subject)).collect();
+    let mut rows = rows(engine, &subjects, ids)?;
     let (mut changes, mut left) = (Changes::new(), Left::new());
     for (partition, ..) in partitions {
         let Some(known) = engine.partitions.numbered(*partition) else {
@@ -58,22 +63,66 @@ pub fn expire(
         }
         left.insert(*partition, remnant);
     }
-    for row in rows.values() {
-        put_row(engine, &mut changes, row)?;
+    let dead = let_go(engine, &mut rows, going);
+    for row in rows.into_values() {
+        let id = row.id.clone();
+        acts::put_row(engine, &mut changes, &id, split::rest(engine, row).as_ref())?;
     }
+    acts::note(&mut changes, number, &dead);
     acts::shred(engine, number, &changes)?;
+    if !going.is_empty() {
+        engine.scrub.add(number, &dead);
+    }
     writer.cells.purge();
+    drop(parts);
     show(engine, &left)
 }
 
-/// The entries of customers, found by the holds on them or, where that fails, by walking the keyring.
-pub fn rows(engine: &Engine, subjects: &BTreeSet<SubjectNumber>) -> Result<Rows> {
+/// Customers of whom readers are kept away while parts of them go.
+struct Parts<'a>(&'a Engine, Vec<SubjectNumber>);
+
+impl<'a> Parts<'a> {
+    fn close(engine: &'a Engine, going: &GoingRows) -> Self {
+        let subjects: Vec<_> = going.iter().map(|(subject, _)| *subject).collect();
+        subjects.iter().for_each(|subject| engine.fences.close_part(*subject));
+        Parts(engine, subjects)
+    }
+}
+
+impl Drop for Parts<'_> {
+    fn drop(&mut self) {
+        self.1.iter().for_each(|subject| self.0.fences.open_part(*subject));
+    }
+}
+
+/// Takes what goes out of its customers' rows. Returns the cells that die of it.
+fn let_go(engine: &Engine, rows: &mut Rows, going: &GoingRows) -> Vec<DeadCell> {
+    let mut dead = Vec::new();
+    for (subject, parts) in going {
+        let Some(row) = rows.get_mut(subject) else { continue };
+        let spans = |all: bool| parts.iter().filter(|part| part.all || !all).map(|part| &part.span).collect::<Vec<_>>();
+        let (free, restricted) = (Cut::within(engine, row, &spans(true)), Cut::within(engine, row, &spans(false)));
+        dead.extend(free.dead(engine, row, &|secret| !secret.restricted));
+        dead.extend(restricted.dead(engine, row, &|secret| secret.restricted));
+        let left = row.secrets.iter().flat_map(|secret| match (secret.restricted, &secret.scope) {
+            // Held: the end of the hold ends it.
+            (_, SecretScope::Cell(..)) => vec![secret.duplicate()],
+            (true, _) => restricted.left(engine, row, secret),
+            (false, _) => free.left(engine, row, secret),
+        });
+        row.secrets = left.collect();
+    }
+    dead
+}
+
+/// The entries of customers, found by `ids` or the holds on them or, where that fails, by walking the keyring.
+pub fn rows(engine: &Engine, subjects: &BTreeSet<SubjectNumber>, ids: Option<&[CustomerId]>) -> Result<Rows> {
     if subjects.is_empty() {
         return Ok(Rows::new());
     }
     let holds = engine.keyring.holds()?;
-    let of = |hold: &&HoldEntry| subjects.contains(&hold.subject);
-    let ids: BTreeSet<_> = holds.iter().filter(of).map(|hold| hold.customer.clone()).collect();
+    let of_holds = holds.iter().filter_map(|hold| hold.customer.as_ref()).filter(|(one, _)| subjects.contains(one));
+    let ids: BTreeSet<_> = of_holds.map(|(_, id)| id).chain(ids.into_iter().flatten()).cloned().collect();
     let wanted: Vec<SubjectNumber> = subjects.iter().copied().collect();
     let mut found = acts::find(engine, &wanted, Some(&ids.into_iter().collect::<Vec<_>>()))?;
     if found.len() < subjects.len() {
@@ -127,28 +176,16 @@ fn put(engine: &Engine, changes: &mut Changes, partition: &Partition, left: Opti
     Ok(())
 }
 
-fn put_row(engine: &Engine, changes: &mut Changes, row: &CustomerEntry) -> Result<()> {
-    let payload = match row.secrets.is_empty() {
-        true => None, // Nothing but held cells was left of it.
-        false => {
-            let payload = row.encode();
-            Some(payload.ok_or_else(|| Error::new(ErrorKind::Invalid, "a customer has too many held cells"))?)
-        }
-    };
-    changes.insert(engine.keyring.customer_key(&row.id), payload);
-    Ok(())
-}
-
 /// Lifts a hold: it and the keys of the cells that it alone has kept are destroyed in one rewrite.
 ///
 /// # Errors
 /// The first step that fails; doing it again goes on from there.
-pub fn release(engine: &Engine, writer: &Writer, number: u64, act: &Act) -> Result<()> {
-    let Act::Release { hold, subject, cells } = act else { return Ok(()) };
+pub fn release(engine: &Engine, writer: &Writer, number: u64, act: &Act, ids: Option<&[CustomerId]>) -> Result<()> {
+    let Act::Release { hold, subject, cells, rows: going } = act else { return Ok(()) };
     let _shut = engine.fences.shut();
-    engine.fences.close_part(*subject);
-    let outcome = lift(engine, writer, number, (*hold, *subject), cells);
-    engine.fences.open_part(*subject);
+    subject.iter().for_each(|subject| engine.fences.close_part(*subject));
+    let outcome = lift(engine, writer, number, (*hold, *subject), (cells, going), ids);
+    subject.iter().for_each(|subject| engine.fences.open_part(*subject));
     outcome
 }
 
@@ -156,22 +193,29 @@ fn lift(
     engine: &Engine,
     writer: &Writer,
     number: u64,
-    (hold, subject): (u64, SubjectNumber),
-    cells: &[PartitionNumber],
+    (hold, subject): (u64, Option<SubjectNumber>),
+    (cells, going): (&[PartitionNumber], &GoingRows),
+    ids: Option<&[CustomerId]>,
 ) -> Result<()> {
     acts::flush(engine, writer)?;
-    let mut changes = Changes::new();
-    if !cells.is_empty() {
-        for row in rows(engine, &BTreeSet::from([subject]))?.values_mut() {
+    let (mut changes, subject) = (Changes::new(), subject.into_iter().collect());
+    let mut dead = Vec::new();
+    if !cells.is_empty() || !going.is_empty() {
+        let mut rows = rows(engine, &subject, ids)?;
+        dead = let_go(engine, &mut rows, going);
+        for mut row in rows.into_values() {
             let dies = |secret: &Secret| matches!(&secret.scope, SecretScope::Cell(one, _) if cells.contains(one));
             row.secrets.retain(|secret| !dies(secret));
-            put_row(engine, &mut changes, row)?;
+            let id = row.id.clone();
+            acts::put_row(engine, &mut changes, &id, split::rest(engine, row).as_ref())?;
         }
     }
-    let left = strike(engine, &mut changes, cells, &BTreeSet::from([subject]))?;
+    let left = strike(engine, &mut changes, cells, &subject)?;
     changes.insert(HoldEntry::key(hold), None);
+    acts::note(&mut changes, number, &dead);
     acts::shred(engine, number, &changes)?;
-    engine.scrub.add(number, &[]);
+    engine.scrub.add(number, &dead);
+    writer.cells.purge();
     engine.forget_due.store(true, Ordering::Relaxed); // It may have been all that the entry was kept for.
     show(engine, &left)
 }

@@ -1,5 +1,6 @@
 //! What is due: partitions whose window and maximum are over, and the time that this may be judged by.
 
+use super::schedule::{self, AT_ONCE, DueRow};
 use super::{Engine, Writer, access, acts, carry, hold, latest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::{Act, HeldCells};
@@ -21,20 +22,33 @@ pub fn judged_by(engine: &Engine, named: Option<Timestamp>, confirmed: bool) -> 
     }
 }
 
-/// Expires what is due at `now`, which the caller has judged. Housekeeping must be held. Returns what was due, and the
-/// number of the act, none where nothing was to be done.
+/// What an expiry did.
+#[derive(Default)]
+pub struct Expired {
+    /// The partitions that were due.
+    pub partitions: Vec<Expiring>,
+    /// What was due by row.
+    pub rows: Vec<DueRow>,
+    /// The acts that did it; none where nothing was to be done.
+    pub acts: Vec<u64>,
+}
+
+/// Expires what is due at `now`, which the caller has judged. Housekeeping must be held.
 ///
 /// # Errors
-/// The first step that fails. Once the intent is on record it will be done: the next opening finishes it.
-pub fn expire(engine: &Engine, writer: &Writer, now: Timestamp) -> Result<(Vec<Expiring>, Option<u64>)> {
+/// The first step that fails. Once an intent is on record it will be done: the next opening finishes it.
+pub fn expire(engine: &Engine, writer: &Writer, now: Timestamp) -> Result<Expired> {
     access::expire(engine, now)?;
     let mut due = due(engine, now);
     let states = states(engine, &due);
     carry::carry(engine, writer, &states, now)?;
+    let rows = schedule::due(engine, now, AT_ONCE)?;
     let shut = engine.fences.shut();
     // Nobody writes between the look for held cells and the intent that names them, or into windows whose states were just
     // carried out; else nobody need wait.
-    let shut = (!hold::standing(engine).standing.is_empty() || !states.is_empty()).then_some(shut);
+    let more = rows.len() == AT_ONCE;
+    let must = !hold::standing(engine).standing.is_empty() || rows.iter().any(DueRow::takes_all) || !states.is_empty();
+    let shut = must.then_some(shut);
     if shut.is_some() {
         acts::flush(engine, writer)?;
     }
@@ -42,12 +56,48 @@ pub fn expire(engine: &Engine, writer: &Writer, now: Timestamp) -> Result<(Vec<E
         carry::carry(engine, writer, &states, now)?;
     }
     let held = hold::held_back(engine, &mut due)?;
-    let number = intend(engine, &due, held, now)?;
+    let rows = schedule::still_due(engine, rows, now)?;
+    let number = intend(engine, &due, (held, &rows), now)?;
     drop(shut);
+    let partitions = due.into_iter().map(|(_, expiring)| expiring).collect();
+    let mut expired = Expired { partitions, rows: Vec::new(), acts: Vec::new() };
     if let Some(number) = number {
-        acts::perform(engine, number, None)?;
+        perform(engine, number, rows, &mut expired)?;
     }
-    Ok((due.into_iter().map(|(_, expiring)| expiring).collect(), number))
+    if more {
+        expire_rows(engine, now, &mut expired)?;
+    }
+    Ok(expired)
+}
+
+/// Lets go of all that is due by row at `now`. Housekeeping must be held.
+///
+/// # Errors
+/// As [`expire`].
+pub fn expire_rows(engine: &Engine, now: Timestamp, expired: &mut Expired) -> Result<()> {
+    loop {
+        let rows = schedule::due(engine, now, AT_ONCE)?;
+        let shut = engine.fences.shut();
+        let shut = rows.iter().any(DueRow::takes_all).then_some(shut);
+        if shut.is_some() {
+            acts::flush(engine, engine.writer()?)?;
+        }
+        let rows = schedule::still_due(engine, rows, now)?;
+        let intended = intend(engine, &[], (HeldCells::new(), &rows), now)?;
+        drop(shut);
+        match intended {
+            Some(number) => perform(engine, number, rows, expired)?,
+            None => return Ok(()),
+        }
+    }
+}
+
+fn perform(engine: &Engine, number: u64, rows: Vec<DueRow>, expired: &mut Expired) -> Result<()> {
+    let ids: Vec<_> = rows.iter().map(|row| row.customer.clone()).collect();
+    acts::perform(engine, number, Some(&ids))?;
+    expired.acts.push(number);
+    expired.rows.extend(rows);
+    Ok(())
 }
 
 /// The partitions that are about to die and hold states.
@@ -67,7 +117,7 @@ fn has_more(engine: &Engine, before: &[(PartitionNumber, Expiring)], now: Timest
 fn intend(
     engine: &Engine,
     due: &[(PartitionNumber, Expiring)],
-    held: HeldCells,
+    (held, rows): (HeldCells, &[DueRow]),
     now: Timestamp,
 ) -> Result<Option<u64>> {
     let goes = due.iter().filter(|(_, expiring)| !expiring.deferred);
@@ -77,12 +127,16 @@ fn intend(
             (*number, id.stream.clone(), id.window.end().day())
         })
         .collect();
-    if partitions.is_empty() {
+    if partitions.is_empty() && rows.is_empty() {
         return Ok(None);
     }
     partitions.sort_unstable_by_key(|(number, ..)| *number);
-    let number = acts::intend(engine, Act::Expire { partitions: partitions.clone(), now, held })?;
+    let going = rows.iter().map(|row| (row.subject, row.going.clone())).collect();
+    let number = acts::intend(engine, Act::Expire { partitions: partitions.clone(), now, held, rows: going })?;
     engine.fences.close_partitions(&partitions);
+    // Of some of them nothing may come in before it is done: it would go with the rest.
+    let all = rows.iter().filter(|row| row.takes_all()).map(|row| row.subject);
+    engine.fences.close_until(number, all);
     Ok(Some(number))
 }
 

@@ -86,6 +86,14 @@ pub(super) struct Ready<'a> {
     sequence: u64,
 }
 
+/// What records of a customer are written again with.
+pub struct Pen<'a> {
+    /// The cell in a partition that they come to.
+    pub cell: &'a dyn Fn(&Partition) -> Arc<Cell>,
+    /// The keyring entry that this depends on.
+    pub needs: u64,
+}
+
 impl Encoder<'_> {
     /// Encodes `batch`, unless it is `patient` and a partition may have a dictionary first.
     ///
@@ -125,7 +133,7 @@ impl Encoder<'_> {
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] where it is more than one commit may hold.
-    pub fn again(&self, customer: &Found<CustomerEntry>, kept: &[Hit], gone: &[Hit]) -> Result<Option<Pending>> {
+    pub fn again(&self, pen: &Pen<'_>, kept: &[Hit], gone: &[Hit]) -> Result<Option<Pending>> {
         let kind = |hit: &Hit| if hit.amends.is_some() { FrameKind::Amendment } else { FrameKind::Record };
         let mut all: Vec<(&Hit, FrameKind)> = kept.iter().map(|hit| (hit, kind(hit))).collect();
         all.extend(gone.iter().map(|hit| (hit, FrameKind::Tombstone)));
@@ -138,7 +146,7 @@ impl Encoder<'_> {
         let mut group = GroupBuilder::new(1, 0, all.iter().map(|(hit, _)| hit.stored().len() + 128).sum());
         let mut frames = Vec::with_capacity(all.len());
         for ((hit, kind), sequence) in all.into_iter().zip(first..) {
-            let cell = self.cells.get(&customer.entry, &hit.partition);
+            let cell = (pen.cell)(&hit.partition);
             let context =
                 FrameContext { store: &self.opening.store, partition: hit.partition.number, salt: &self.opening.salt };
             let lives = kind != FrameKind::Tombstone;
@@ -152,7 +160,7 @@ impl Encoder<'_> {
             })?;
             frames.push((cell.handle, place));
         }
-        finish(group, frames.into_iter(), customer.number, Vec::new()).map(Some)
+        finish(group, frames.into_iter(), pen.needs, Vec::new()).map(Some)
     }
 
     pub(super) fn head(

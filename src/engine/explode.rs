@@ -1,34 +1,29 @@
 //! Exploding a row: a customer's secret is replaced by the derived keys that must survive, so that the rest can never be
 //! derived again, and a fresh secret for what is to come. Records of a dying cell that must survive are appended again
 //! before, under the fresh secret, with their original ids and order.
+//!
+//! What is restricted stays so: it was erased before, and goes when its time has come. Only a redaction reaches it.
 
-use crate::sync::Arc;
 use std::collections::{BTreeSet, HashSet};
 
-use super::acts::{find, note, shred};
-use super::cells::probes;
+use super::acts::{find, note, put_row, shred};
+use super::cells::{Cell, probes};
+use super::encode::Pen;
 use super::large;
 use super::partitions::Partition;
 use super::read::{CellReader, Hit};
+use super::row::Row;
 use super::scrub::DeadCell;
+use super::split::{self, Cut};
 use super::visible::covered;
 use super::{Engine, Writer, acts, amend};
-use crate::crypto::{Key, YearKey, stream_key};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::format::frame::Origin;
-use crate::format::ledger::Act;
-use crate::ident::{CustomerId, PartitionNumber, Stream};
+use crate::format::ledger::{Act, Kept};
+use crate::ident::{CustomerId, PartitionNumber};
 use crate::keyring::{Changes, CustomerEntry, Secret, SecretScope};
-
-/// Which of a customer's records an act destroys.
-struct Scope {
-    /// The streams it touches.
-    streams: Vec<Stream>,
-    /// The cells it kills.
-    cells: BTreeSet<PartitionNumber>,
-    /// The streams of which nothing survives, whatever partition it may be in.
-    whole: Vec<Stream>,
-}
+use crate::sync::Arc;
+use crate::window::Timestamp;
 
 /// Does a partial erasure or a redaction.
 ///
@@ -54,13 +49,14 @@ pub fn perform(engine: &Engine, writer: &Writer, number: u64, act: &Act, ids: Op
 pub fn finds(engine: &Engine, writer: &Writer, act: &Act, id: &CustomerId) -> Result<bool> {
     writer.committer.flush(&engine.tools(writer))?;
     let (Some(found), Act::ErasePart { until, .. }) = (engine.keyring.customer(id)?, act) else { return Ok(false) };
-    let scope = scope(engine, act, &found.entry);
+    let cut = cut(engine, act, &found.entry);
     let snapshot = engine.catalog.snapshot();
     let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
-    for partition in covered(engine, &found.entry) {
+    let mut row = Row::new(&engine.store, &found.entry);
+    for partition in cut.cells.iter().filter_map(|number| engine.partitions.numbered(*number)) {
         let whole = until.is_none_or(|until| partition.id.window.end() <= until);
-        for probe in probes(&engine.store, &found.entry, &partition) {
-            if !scope.cells.contains(&partition.number) || !reader.exists(partition.number, &probe.handle)? {
+        for probe in row.free(&partition) {
+            if !reader.exists(partition.number, &probe.handle)? {
                 continue;
             }
             let mut hits = Vec::new();
@@ -88,34 +84,161 @@ fn take_apart(engine: &Engine, writer: &Writer, number: u64, act: &Act, ids: Opt
 }
 
 fn explode(engine: &Engine, writer: &Writer, number: u64, act: &Act, customer: &CustomerEntry) -> Result<()> {
-    let scope = scope(engine, act, customer);
-    // The fresh secret is an addition like any other; what is appended again already stands under it.
-    let fresh = engine.keyring.renew(&customer.id)?;
-    let hits = read(engine, customer, &scope)?;
-    let redacted = redacted(act, &hits);
-    let gone = gone(act, &redacted, &hits);
-    let survivors = survivors(act, &redacted, hits).into_iter();
-    let survivors: Result<Vec<Hit>> =
-        survivors.map(|hit| large::again(engine, writer, customer, &fresh, hit)).collect();
-    let survivors = survivors?;
-    let pending = engine.encoder(writer, &engine.policy(), engine.now()).again(&fresh, &survivors, &gone)?;
-    if let Some(pending) = pending {
-        let ticket = writer.committer.submit(pending)?;
-        writer.committer.wait(ticket, &engine.tools(writer))?;
+    let plan = Plan::of(engine, act, customer)?;
+    // Fresh secrets are additions like any other; what is appended again already stands under them.
+    let fresh = engine.keyring.renew(&customer.id, &plan.apart, !(plan.free.0.is_empty() && plan.free.1.is_empty()))?;
+    let free = |partition: &Partition| writer.cells.get(&fresh.entry, partition);
+    let apart = |partition: &Partition| restricted_cell(engine, writer, &fresh.entry, partition);
+    let pens = [Pen { cell: &free, needs: fresh.number }, Pen { cell: &apart, needs: fresh.number }];
+    for (pen, (kept, gone)) in pens.iter().zip([plan.free, plan.restricted]) {
+        let kept = kept.into_iter().map(|hit| large::again(engine, writer, customer, pen, hit));
+        let kept: Vec<Hit> = kept.collect::<Result<_>>()?;
+        if let Some(pending) = engine.encoder(writer, &engine.policy(), engine.now()).again(pen, &kept, &gone)? {
+            let ticket = writer.committer.submit(pending)?;
+            writer.committer.wait(ticket, &engine.tools(writer))?;
+        }
     }
-    let dead = cells_of(engine, customer, &|partition| scope.cells.contains(&partition.number));
+    let mut dead = plan.cut.dead(engine, customer, &is_free);
+    dead.retain(|(number, _)| plan.rest.cells.contains(number));
+    dead.extend(plan.cut_restricted.dead(engine, customer, &|secret| secret.restricted));
     let mut left = fresh.entry.duplicate();
-    let newest = left.secrets.pop();
-    left.secrets = customer.secrets.iter().flat_map(|secret| split(engine, customer, secret, &scope)).collect();
+    let newest = left.secrets.split_off(customer.secrets.len());
+    let stays = |secret: &Secret| match (&secret.scope, secret.restricted) {
+        (SecretScope::Cell(..), _) => vec![secret.duplicate()],
+        (_, true) => plan.cut_restricted.left(engine, customer, secret),
+        (_, false) => {
+            let kept = plan.rest.left(engine, customer, secret).into_iter();
+            let kept = kept.map(|secret| Secret { restricted: true, ..secret });
+            plan.cut.left(engine, customer, secret).into_iter().chain(kept).collect()
+        }
+    };
+    left.secrets = customer.secrets.iter().flat_map(stays).collect();
     left.secrets.extend(newest);
-    let payload = left.encode().ok_or_else(|| Error::new(ErrorKind::Invalid, "what is left of a row is too long"))?;
     let mut changes = Changes::new();
-    changes.insert(engine.keyring.customer_key(&customer.id), Some(payload));
+    put_row(engine, &mut changes, &customer.id, split::rest(engine, left).as_ref())?;
     note(&mut changes, number, &dead);
     shred(engine, number, &changes)?;
     engine.scrub.add(number, &dead);
     writer.cells.purge();
     Ok(())
+}
+
+/// Whether a secret is anybody's to read under.
+fn is_free(secret: &Secret) -> bool {
+    !secret.restricted
+}
+
+/// The cell of a customer's newest secret that is for a partition alone, and restricted.
+fn restricted_cell(engine: &Engine, writer: &Writer, customer: &CustomerEntry, partition: &Partition) -> Arc<Cell> {
+    let is_one = |secret: &Secret| secret.restricted && secret.scope == SecretScope::Window(partition.number);
+    let probe = Row::new(&engine.store, customer).secrets(partition).filter(|(secret, _)| is_one(secret)).last();
+    let (_, probe) = probe.expect("it was made for this");
+    Arc::new(Cell { handle: probe.handle, sealer: probe.key(partition).sealer(&writer.opening.salt) })
+}
+
+/// Records to be appended again, and those that are refused from now on.
+type Again = (Vec<Hit>, Vec<Hit>);
+
+/// What an act does to a row.
+struct Plan {
+    /// What it cuts off free secrets.
+    cut: Cut,
+    /// All but what is left of them restricted.
+    rest: Cut,
+    /// What it cuts off restricted secrets.
+    cut_restricted: Cut,
+    /// What is appended again for everybody.
+    free: Again,
+    /// What is appended again, restricted.
+    restricted: Again,
+    /// The partitions of that.
+    apart: Vec<PartitionNumber>,
+}
+
+impl Plan {
+    fn of(engine: &Engine, act: &Act, customer: &CustomerEntry) -> Result<Plan> {
+        let cut = cut(engine, act, customer);
+        let (free, restricted) = read(engine, customer, &cut)?;
+        match act {
+            Act::ErasePart { until, kept, .. } => Ok(Plan::part(engine, customer, (cut, free), (*until, kept))),
+            Act::Redact { opening, sequence, .. } => {
+                let origin = Origin { opening: *opening, sequence: *sequence };
+                Ok(Plan::redaction(engine, customer, cut, (free, restricted), origin))
+            }
+            _ => Ok(Plan::nothing(engine, customer)),
+        }
+    }
+
+    fn nothing(engine: &Engine, customer: &CustomerEntry) -> Plan {
+        let (cut, cut_restricted) = (Cut::default(), Cut::default());
+        let rest = Cut::all_but(engine, customer, &[]);
+        Plan { cut, rest, cut_restricted, free: Again::default(), restricted: Again::default(), apart: Vec::new() }
+    }
+
+    /// An erasure of what lies before `until`. Of a cell through which that goes, what is later is appended again for
+    /// everybody, and what is earlier and must be kept is appended again too, restricted.
+    fn part(
+        engine: &Engine,
+        customer: &CustomerEntry,
+        (cut, hits): (Cut, Vec<Hit>),
+        (until, kept): (Option<Timestamp>, &[Kept]),
+    ) -> Plan {
+        let is_kept = |partition: &Partition| kept.iter().any(|kept| kept.span.meets(&partition.id));
+        let is_halved = |partition: &Partition| until.is_some_and(|until| until < partition.id.window.end());
+        let stays = |partition: &Partition| {
+            cut.cells.contains(&partition.number) && is_kept(partition) && !is_halved(partition)
+        };
+        let rest = Cut::of(engine, customer, &|partition| !stays(partition));
+        let is_later = |hit: &Hit| until.is_some_and(|until| until <= hit.at);
+        let (later, earlier): (Vec<Hit>, Vec<Hit>) = hits.into_iter().partition(is_later);
+        let halves = |hit: &Hit| is_kept(&hit.partition) && is_halved(&hit.partition);
+        let restricted = sorted(earlier.into_iter().filter(halves).collect());
+        let apart = partitions(&restricted);
+        Plan { rest, cut_restricted: Cut::default(), free: sorted(later), restricted, apart, cut }
+    }
+
+    /// The end of one record in all its versions, wherever they stand.
+    fn redaction(
+        engine: &Engine,
+        customer: &CustomerEntry,
+        cut: Cut,
+        (free, restricted): (Vec<Hit>, Vec<Hit>),
+        origin: Origin,
+    ) -> Plan {
+        let mut plan = Plan::nothing(engine, customer);
+        let again = |mut hits: Vec<Hit>| {
+            let versions = amend::versions(&hits, origin);
+            let redacted: Vec<Hit> = hits.extract_if(.., |hit| versions.contains(&hit.origin) && !hit.gone).collect();
+            let (kept, mut gone) = sorted(hits);
+            let mut seen = HashSet::new();
+            gone.extend(redacted.into_iter().filter(|hit| seen.insert((hit.partition.number, hit.name()))));
+            (kept, gone)
+        };
+        let has = |hits: &[Hit]| hits.iter().any(|hit| hit.origin == origin && !hit.gone);
+        if has(&restricted) {
+            plan.restricted = again(restricted);
+            plan.apart = partitions(&plan.restricted);
+            plan.cut_restricted =
+                Cut { streams: cut.streams.clone(), cells: cut.cells.clone(), whole: cut.whole.clone() };
+        }
+        if has(&free) {
+            (plan.free, plan.cut) = (again(free), cut);
+        }
+        plan
+    }
+}
+
+/// What is to be appended again of what was read, each once and in order, and what was redacted before.
+fn sorted(mut hits: Vec<Hit>) -> Again {
+    let mut seen = HashSet::new();
+    let gone: Vec<Hit> = hits.iter().filter(|hit| hit.gone).cloned().collect();
+    super::read::order(&mut hits);
+    (hits, gone.into_iter().filter(|hit| seen.insert((hit.partition.number, hit.at, hit.id))).collect())
+}
+
+fn partitions((kept, gone): &Again) -> Vec<PartitionNumber> {
+    let numbers: BTreeSet<PartitionNumber> = kept.iter().chain(gone).map(|hit| hit.partition.number).collect();
+    numbers.into_iter().collect()
 }
 
 /// The cells of `customer` in the partitions that `wanted` names.
@@ -129,155 +252,29 @@ pub fn cells_of(engine: &Engine, customer: &CustomerEntry, wanted: &dyn Fn(&Part
         .collect()
 }
 
-fn scope(engine: &Engine, act: &Act, customer: &CustomerEntry) -> Scope {
-    let partitions = covered(engine, customer);
+/// What an act touches of a customer's row.
+fn cut(engine: &Engine, act: &Act, customer: &CustomerEntry) -> Cut {
     match act {
-        Act::ErasePart { stream, until, .. } => {
-            let touched = |one: &Stream| stream.as_ref().is_none_or(|stream| stream == one);
-            let streams: Vec<Stream> =
-                customer.streams.iter().map(|used| used.stream.clone()).filter(|one| touched(one)).collect();
-            let dies = |partition: &Partition| {
-                touched(&partition.id.stream) && until.is_none_or(|until| partition.id.window.start() < until)
-            };
-            let cells = partitions.iter().filter(|partition| dies(partition)).map(|partition| partition.number);
-            let whole = if until.is_none() { streams.clone() } else { Vec::new() };
-            Scope { streams, cells: cells.collect(), whole }
-        }
-        Act::Redact { partition, .. } => {
-            let one = partitions.iter().find(|known| known.number == *partition);
-            let streams = one.map(|known| known.id.stream.clone()).into_iter().collect();
-            Scope { streams, cells: BTreeSet::from([*partition]), whole: Vec::new() }
-        }
-        _ => Scope { streams: Vec::new(), cells: BTreeSet::new(), whole: Vec::new() },
+        Act::ErasePart { stream, until, .. } => Cut::of(engine, customer, &|partition| {
+            stream.as_ref().is_none_or(|stream| *stream == partition.id.stream)
+                && until.is_none_or(|until| partition.id.window.start() < until)
+        }),
+        Act::Redact { partition, .. } => Cut::of(engine, customer, &|known| known.number == *partition),
+        _ => Cut::default(),
     }
 }
 
-/// The record that a redaction is about, in all its versions.
-fn redacted(act: &Act, hits: &[Hit]) -> HashSet<Origin> {
-    match act {
-        Act::Redact { opening, sequence, .. } => {
-            amend::versions(hits, Origin { opening: *opening, sequence: *sequence })
-        }
-        _ => HashSet::new(),
-    }
-}
-
-/// Every record of the dying cells that is to live on.
-fn survivors(act: &Act, redacted: &HashSet<Origin>, mut hits: Vec<Hit>) -> Vec<Hit> {
-    super::read::order(&mut hits);
-    hits.retain(|hit| match act {
-        Act::ErasePart { until: Some(until), .. } => hit.at >= *until,
-        Act::Redact { .. } => !redacted.contains(&hit.origin),
-        _ => false,
-    });
-    hits
-}
-
-/// The records to be refused from now on: the one that a redaction destroys, and those of the dying cells that were
-/// redacted before, where the act does not let go of their time altogether.
-fn gone(act: &Act, redacted: &HashSet<Origin>, hits: &[Hit]) -> Vec<Hit> {
-    let refused = |hit: &&Hit| match act {
-        Act::ErasePart { until, .. } => hit.gone && until.is_some_and(|until| hit.at >= until),
-        Act::Redact { .. } => hit.gone || redacted.contains(&hit.origin),
-        _ => false,
-    };
-    let mut seen = HashSet::new();
-    let once = |hit: &&Hit| seen.insert((hit.partition.number, hit.at, hit.id));
-    hits.iter().filter(refused).filter(once).cloned().collect()
-}
-
-/// Everything that stands in the dying cells, in no particular order.
-fn read(engine: &Engine, customer: &CustomerEntry, scope: &Scope) -> Result<Vec<Hit>> {
+/// Everything that stands in the touched cells, in no particular order: what is free, and what is restricted.
+fn read(engine: &Engine, customer: &CustomerEntry, cut: &Cut) -> Result<(Vec<Hit>, Vec<Hit>)> {
     let snapshot = engine.catalog.snapshot();
     let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
-    let mut hits = Vec::new();
-    for partition in covered(engine, customer) {
-        if scope.cells.contains(&partition.number) {
-            for probe in probes(&engine.store, customer, &partition) {
-                reader.read(&partition, &probe, &|_| true, &mut hits)?;
-            }
+    let (mut free, mut restricted) = (Vec::new(), Vec::new());
+    let mut row = Row::new(&engine.store, customer);
+    for partition in cut.cells.iter().filter_map(|number| engine.partitions.numbered(*number)) {
+        for (secret, probe) in row.secrets(&partition) {
+            let hits = if is_free(secret) { &mut free } else { &mut restricted };
+            reader.read(&partition, &probe, &|_| true, hits)?;
         }
     }
-    Ok(hits)
-}
-
-/// What survives of one secret: itself where nothing of it dies, else the keys below it that do not reach a dead cell.
-fn split(engine: &Engine, customer: &CustomerEntry, secret: &Secret, scope: &Scope) -> Vec<Secret> {
-    let keep = || vec![secret.duplicate()];
-    match &secret.scope {
-        SecretScope::Whole => {
-            let streams = customer.streams.iter().map(|used| &used.stream);
-            streams
-                .flat_map(|stream| {
-                    let key = stream_key(&engine.store, &secret.key, stream);
-                    split_stream(engine, customer, stream, &key, secret.restricted, scope)
-                })
-                .collect()
-        }
-        SecretScope::Stream(stream) if scope.streams.contains(stream) => {
-            split_stream(engine, customer, stream, &secret.key, secret.restricted, scope)
-        }
-        SecretScope::Year(stream, year) if scope.streams.contains(stream) => {
-            split_year(engine, stream, *year, YearKey::from_key(secret.key.duplicate()), secret.restricted, scope)
-        }
-        SecretScope::Window(number) | SecretScope::Cell(number, _) => {
-            if scope.cells.contains(number) {
-                Vec::new()
-            } else {
-                keep()
-            }
-        }
-        SecretScope::Stream(_) | SecretScope::Year(..) => keep(),
-    }
-}
-
-fn split_stream(
-    engine: &Engine,
-    customer: &CustomerEntry,
-    stream: &Stream,
-    key: &Key,
-    restricted: bool,
-    scope: &Scope,
-) -> Vec<Secret> {
-    if scope.whole.contains(stream) {
-        return Vec::new();
-    }
-    if !scope.streams.contains(stream) {
-        return vec![Secret { scope: SecretScope::Stream(stream.clone()), restricted, key: key.duplicate() }];
-    }
-    let Some(used) = customer.streams.iter().find(|used| used.stream == *stream) else { return Vec::new() };
-    let years = used.first_day.year()..=used.last_year;
-    years
-        .flat_map(|year| split_year(engine, stream, year, YearKey::derive(&engine.store, key, year), restricted, scope))
-        .collect()
-}
-
-fn split_year(
-    engine: &Engine,
-    stream: &Stream,
-    year: i16,
-    key: YearKey,
-    restricted: bool,
-    scope: &Scope,
-) -> Vec<Secret> {
-    if scope.whole.contains(stream) {
-        return Vec::new();
-    }
-    let partitions: Vec<Arc<Partition>> = engine.partitions.of_stream(stream);
-    let mut windows = partitions.iter().filter(|partition| partition.id.window.year() == year).peekable();
-    if windows.peek().is_none() {
-        return Vec::new(); // Nothing was ever written there; what will be stands under the fresh secret.
-    }
-    let windows: Vec<_> = windows.collect();
-    if !windows.iter().any(|partition| scope.cells.contains(&partition.number)) {
-        let scope = SecretScope::Year(stream.clone(), year);
-        return vec![Secret { scope, restricted, key: key.key().duplicate() }];
-    }
-    let living = windows.into_iter().filter(|partition| !scope.cells.contains(&partition.number));
-    living
-        .map(|partition| {
-            let scope = SecretScope::Window(partition.number);
-            Secret { scope, restricted, key: key.cell_secret(partition.number).key() }
-        })
-        .collect()
+    Ok((free, restricted))
 }

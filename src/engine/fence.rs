@@ -3,7 +3,7 @@
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::Engine;
 use super::partitions::Partition;
@@ -20,13 +20,20 @@ pub fn follow_acts(engine: &Engine, ledger: &Ledger) {
     for (number, state) in acts.by_number.range(closed.followed + 1..) {
         closed.followed = *number;
         match &state.act {
-            Act::Erase { subjects, .. } => closed.subjects.extend(subjects),
-            Act::ErasePart { subject, .. } | Act::Redact { subject, .. } | Act::Release { subject, .. } => {
-                closed.part(*subject);
+            Act::Erase { subjects, kept, .. } => {
+                closed.subjects.extend(subjects);
+                closed.pending.extend(kept.iter().map(|(subject, _)| (*subject, *number)));
             }
-            Act::Expire { .. } => {}
+            Act::ErasePart { subject, .. } | Act::Redact { subject, .. } => closed.part(*subject),
+            Act::Release { subject, rows, .. } => {
+                subject.iter().chain(rows.iter().map(|(subject, _)| subject)).for_each(|subject| closed.part(*subject));
+            }
+            Act::Expire { rows, .. } => rows.iter().for_each(|(subject, _)| closed.part(*subject)),
         }
     }
+    let pending: BTreeSet<u64> = closed.pending.values().copied().collect();
+    let is_done = |number: &u64| acts.by_number.get(number).is_none_or(|state| state.done.is_some());
+    pending.into_iter().filter(is_done).for_each(|number| closed.finish(number));
     closed.partitions.extend(&acts.expired);
     closed.expired_until = acts.expired_until.clone();
     closed.lapsed = acts.lapsed_fence;
@@ -35,6 +42,8 @@ pub fn follow_acts(engine: &Engine, ledger: &Ledger) {
 #[derive(Debug, Default)]
 struct Closed {
     subjects: HashSet<SubjectNumber>,
+    /// Customers of whom all but what must be kept is let go, each with the act: nothing passes until it is done.
+    pending: HashMap<SubjectNumber, u64>,
     /// Customers of whom a part was let go, each with the count of such acts so far; the highest while it is going.
     parts: HashMap<SubjectNumber, u64>,
     /// Acts so far that let go of a part of a customer.
@@ -47,6 +56,21 @@ struct Closed {
 }
 
 impl Closed {
+    fn has(&self, subject: &SubjectNumber) -> bool {
+        self.subjects.contains(subject) || self.pending.contains_key(subject)
+    }
+
+    /// Lets those pass again whom act `number` has left something of; what was read before is stale.
+    fn finish(&mut self, number: u64) {
+        let done = self.pending.iter().filter(|(_, act)| **act == number);
+        for subject in done.map(|(subject, _)| *subject).collect::<Vec<_>>() {
+            self.pending.remove(&subject);
+            if !self.subjects.contains(&subject) {
+                self.part(subject);
+            }
+        }
+    }
+
     fn part(&mut self, subject: SubjectNumber) {
         self.parted += 1;
         self.parts.insert(subject, self.parted);
@@ -88,6 +112,16 @@ impl Fences {
     /// Closes off customers.
     pub fn close_subjects(&self, subjects: &[SubjectNumber]) {
         self.closing().subjects.extend(subjects);
+    }
+
+    /// Closes off customers until act `number` is finished.
+    pub fn close_until(&self, number: u64, subjects: impl Iterator<Item = SubjectNumber>) {
+        self.closing().pending.extend(subjects.map(|subject| (subject, number)));
+    }
+
+    /// Act `number` is done.
+    pub fn finish(&self, number: u64) {
+        self.closing().finish(number);
     }
 
     /// Keeps readers from a customer of whom a part is let go.
@@ -141,7 +175,7 @@ impl Fences {
 
     /// Whether a customer is closed off.
     pub fn has_subject(&self, subject: &SubjectNumber) -> bool {
-        self.closed.read().expect("no holder of this lock panics").subjects.contains(subject)
+        self.closed.read().expect("no holder of this lock panics").has(subject)
     }
 
     /// Whether a partition is closed off: its key is dead or dying.
@@ -172,7 +206,7 @@ impl Fences {
     /// [`ErrorKind::Erased`].
     pub fn check(&self, subject: &SubjectNumber, partition: PartitionNumber) -> Result<()> {
         let closed = self.closed.read().expect("no holder of this lock panics");
-        match closed.subjects.contains(subject) || closed.partitions.contains(&partition) {
+        match closed.has(subject) || closed.partitions.contains(&partition) {
             false => Ok(()),
             true => Err(Error::new(ErrorKind::Erased, "what was being read has been erased or has expired")),
         }

@@ -4,6 +4,7 @@
 use crate::sync::atomic::Ordering;
 use std::collections::HashSet;
 
+use super::row::reaches;
 use super::visible::covered;
 use super::{Engine, acts, hold, housekeeping};
 use crate::error::Result;
@@ -33,7 +34,8 @@ pub fn forget(engine: &Engine) -> Result<u64> {
         engine.record(&[Fact::FenceLapsed { erased }])?;
         engine.fences.lapse(erased);
     }
-    let held: HashSet<SubjectNumber> = hold::standing(engine).standing.values().map(|hold| hold.subject).collect();
+    let held: HashSet<SubjectNumber> =
+        hold::standing(engine).standing.values().filter_map(|hold| hold.subject).collect();
     let mut candidates = Vec::new();
     let mut more = false;
     engine.keyring.walk_customers(&mut |customer| {
@@ -89,9 +91,13 @@ fn serves_nothing(engine: &Engine, customer: &CustomerEntry, lapsed: Option<Time
     match customer.state {
         CustomerState::Tombstone { erased } => Some(erased) <= lapsed,
         CustomerState::Living => {
-            // A held cell outlives its partition's key, and with it the entry.
-            let holds = |secret: &Secret| matches!(secret.scope, SecretScope::Cell(..));
-            covered(engine, customer).is_empty() && !customer.secrets.iter().any(holds)
+            // A held cell outlives its partition's key, and with it the entry; so does the fence of an erasure.
+            let partitions = covered(engine, customer);
+            let opens = |secret: &Secret| match secret.scope {
+                SecretScope::Cell(..) => true,
+                _ => partitions.iter().any(|partition| reaches(secret, partition)),
+            };
+            customer.not_before <= lapsed.max(engine.fences.lapsed()) && !customer.secrets.iter().any(opens)
         }
     }
 }

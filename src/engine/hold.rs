@@ -1,7 +1,7 @@
 //! Legal holds: what they forbid, what they keep from an expiry, and how ledger and keyring agree about them. The ledger
 //! decides; who it is and why stands in the keyring alone, which wins where the two differ.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Engine;
 use super::cells::probes;
@@ -10,10 +10,11 @@ use super::partitions::Partition;
 use super::read::CellReader;
 use super::visible::covers;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::ledger::{Act, Fact, HeldCells, Hold, Holds};
-use crate::ident::{PartitionId, PartitionNumber, SubjectNumber};
+use crate::format::ledger::{Act, Fact, Going, HeldCells, Hold, Holds};
+use crate::ident::{PartitionId, PartitionNumber, Stream, SubjectNumber};
 use crate::keyring::{CustomerEntry, HoldEntry};
 use crate::report::Expiring;
+use crate::window::Timestamp;
 
 /// The most customers who may have a held cell in one partition: their list is one entry of the keyring.
 const CELLS_OF_PARTITION: usize = 16_384;
@@ -27,14 +28,13 @@ pub fn standing(engine: &Engine) -> Holds {
     engine.ledger().state().holds.clone()
 }
 
-/// Refuses to let go of customers while holds stand on them.
+/// Refuses to destroy one record while holds keep it.
 ///
 /// # Errors
 /// [`ErrorKind::Held`], naming the holds.
-pub fn refuse(engine: &Engine, subjects: &[SubjectNumber]) -> Result<()> {
-    let subjects: HashSet<&SubjectNumber> = subjects.iter().collect();
+pub fn refuse_record(engine: &Engine, subject: &SubjectNumber, stream: &Stream, at: Timestamp) -> Result<()> {
     let holds = standing(engine);
-    let against = holds.standing.iter().filter(|(_, hold)| subjects.contains(&hold.subject));
+    let against = holds.on(subject).filter(|(_, hold)| hold.scope.contains(stream, at));
     let numbers: Vec<String> = against.map(|(number, _)| number.to_string()).collect();
     match numbers.is_empty() {
         true => Ok(()),
@@ -57,10 +57,16 @@ pub fn held_back(engine: &Engine, due: &mut [(PartitionNumber, Expiring)]) -> Re
     let holds = standing(engine);
     let mut room = Room::of(engine);
     let mut held = HeldCells::new();
-    let concerned = |id: &PartitionId| holds.over(id).map(|(_, hold)| hold.subject).collect::<BTreeSet<_>>();
+    let concerned = |id: &PartitionId| holds.over(id).filter_map(|(_, hold)| hold.subject).collect::<BTreeSet<_>>();
     let subjects = due.iter().flat_map(|(_, expiring)| concerned(&expiring.partition)).collect();
-    let rows = rows(engine, &subjects)?;
+    let rows = rows(engine, &subjects, None)?;
     for (number, expiring) in due {
+        let on_all: Vec<u64> = holds.on_all(&expiring.partition).map(|(hold, _)| hold).collect();
+        if !on_all.is_empty() {
+            // The column stays as it is, hidden from everybody who is not shown what is held.
+            (expiring.holds, expiring.deferred) = (on_all, true);
+            continue;
+        }
         let Some(partition) = engine.partitions.numbered(*number) else { continue };
         let cells = cells(engine, &partition, &holds, &rows)?;
         if cells.is_empty() {
@@ -95,8 +101,10 @@ fn cells(
 ) -> Result<BTreeMap<SubjectNumber, HeldCell>> {
     let mut cells: BTreeMap<SubjectNumber, HeldCell> = BTreeMap::new();
     for (number, hold) in holds.over(&partition.id) {
-        let Some(row) = rows.get(&hold.subject) else { continue };
-        let cell = cells.entry(hold.subject).or_default();
+        let Some((subject, row)) = hold.subject.and_then(|subject| Some((subject, rows.get(&subject)?))) else {
+            continue;
+        };
+        let cell = cells.entry(subject).or_default();
         if cell.holds.is_empty() {
             cell.keys = keys(engine, partition, row)?;
         }
@@ -149,12 +157,15 @@ impl Room {
     }
 }
 
-/// The lifting of hold `number`, as the ledger will have it: with the held cells that no other hold keeps. None where no
-/// such hold stands.
-pub fn lifting(engine: &Engine, number: u64) -> Option<Act> {
+/// The lifting of hold `number`, as the ledger will have it: with the held cells that no other hold keeps, and what it alone
+/// has kept of an erasure. None where no such hold stands.
+pub fn lifting(engine: &Engine, number: u64, going: Vec<Going>) -> Option<Act> {
     let holds = standing(engine);
-    let Hold { subject, .. } = *holds.standing.get(&number)?;
+    let subject = holds.standing.get(&number)?.subject;
     let mut cells = Vec::new();
+    let Some(subject) = subject else {
+        return Some(Act::Release { hold: number, subject: None, cells, rows: Vec::new() });
+    };
     for remnant in engine.partitions.remnants() {
         let is_held = remnant.held.iter().any(|(_, held)| *held == subject);
         let others = holds.on(&subject).any(|(other, hold)| other != number && hold.scope.meets(&remnant.id));
@@ -163,7 +174,8 @@ pub fn lifting(engine: &Engine, number: u64) -> Option<Act> {
         }
     }
     cells.sort_unstable();
-    Some(Act::Release { hold: number, subject, cells })
+    let rows = (!going.is_empty()).then_some((subject, going)).into_iter().collect();
+    Some(Act::Release { hold: number, subject: Some(subject), cells, rows })
 }
 
 /// Makes the ledger say of holds what the keyring says: a crash came between the two, or the ledger is an older copy.
@@ -176,7 +188,7 @@ pub fn reconcile(engine: &Engine) -> Result<()> {
     let mut facts = Vec::new();
     for (number, entry) in kept {
         if standing.remove(&number).is_none() {
-            let hold = Hold { subject: entry.subject, scope: entry.scope };
+            let hold = Hold { subject: entry.subject(), scope: entry.scope, after: Vec::new() };
             facts.push(Fact::HoldPlaced { number, hold });
         }
     }

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use super::catalog::{JournalFile, Place, SegmentSlot, Snapshot};
 use super::cells::{Cell, probes};
 use super::committer::Pending;
+use super::encode::Pen;
 use super::encode::{Encoder, finish};
 use super::partitions::Partition;
 use super::read::Hit;
@@ -21,7 +22,7 @@ use crate::format::frame::{FRAME_HEADER_BYTES, FrameContext, FrameHead, FrameKin
 use crate::format::group::{GroupBuilder, SourceMark};
 use crate::format::manifest::{CHUNK_BYTES, Manifest};
 use crate::ident::{Handle, RecordId, Salt};
-use crate::keyring::{CustomerEntry, Found};
+use crate::keyring::CustomerEntry;
 use crate::record::{Batch, BodyKind, Record, SourceOffset};
 use crate::window::Timestamp;
 
@@ -359,29 +360,23 @@ fn locate(
     })
 }
 
-/// Writes the chunks of a large body again under the customer's newest secret, durable on return, since the cell they
+/// Writes the chunks of a large body again where `pen` writes, durable on return, since the cell they
 /// stand in is about to die. The hit that comes back names them where they are now. Any other hit comes back as it is.
 ///
 /// # Errors
 /// What reading and committing answer; doing it again is harmless.
-pub fn again(
-    engine: &Engine,
-    writer: &Writer,
-    customer: &CustomerEntry,
-    fresh: &Found<CustomerEntry>,
-    hit: Hit,
-) -> Result<Hit> {
+pub fn again(engine: &Engine, writer: &Writer, customer: &CustomerEntry, pen: &Pen<'_>, hit: Hit) -> Result<Hit> {
     let snapshot = engine.catalog.snapshot();
     let Some(mut chunks) = Chunks::find(engine, &snapshot, customer, &hit)? else { return Ok(hit) };
     let policy = engine.policy();
     let encoder = engine.encoder(writer, &policy, engine.now());
-    let cell = encoder.cells.get(&fresh.entry, &hit.partition);
+    let cell = (pen.cell)(&hit.partition);
     let mut manifest = Manifest { length: chunks.length(), parts: Vec::new() };
     let mut index = 0;
     while index < chunks.count() {
         let end = chunks.count().min(index + CHUNKS_AT_ONCE as u64);
         let stored: Vec<Chunk> = (index..end).map(|index| chunks.stored(engine, index)).collect::<Result<_>>()?;
-        let (pending, first) = encoder.pack(&cell, &hit.partition, hit.at, fresh.number, &stored)?;
+        let (pending, first) = encoder.pack(&cell, &hit.partition, hit.at, pen.needs, &stored)?;
         let ticket = writer.committer.submit(pending)?;
         writer.committer.wait(ticket, &engine.tools(writer))?;
         manifest.push(first, stored.len() as u32);

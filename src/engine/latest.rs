@@ -1,10 +1,9 @@
 //! Streams that are state: of each customer the newest record counts, wherever it stands.
 
-use super::Engine;
-use super::amend;
 use super::read::{CellReader, Hit, order};
 use super::row::{Probe, Row};
 use super::visible::{covered, shown};
+use super::{Engine, amend, duty};
 use crate::error::Result;
 use crate::ident::{RecordId, Stream};
 use crate::keyring::CustomerEntry;
@@ -28,12 +27,12 @@ pub fn newest(
     wanted: Option<RecordId>,
 ) -> Result<Option<Hit>> {
     let (policy, now) = (engine.policy(), engine.now());
+    let facts = duty::facts(engine, &policy, customer)?;
     let mut row = Row::new(&engine.store, customer);
     let mut hits = Vec::new();
     for partition in covered(engine, customer).into_iter().filter(|partition| partition.id.stream == *stream) {
-        let free = row.secrets(&partition).filter(|(secret, _)| !secret.restricted);
-        let probes: Vec<Probe> = free.map(|(_, probe)| probe).collect();
-        let shown = shown(&policy, &partition, now);
+        let probes: Vec<Probe> = row.free(&partition).collect();
+        let shown = shown(&policy, &partition, &facts, now);
         for probe in &probes {
             reader.read(&partition, probe, &shown, &mut hits)?;
         }

@@ -15,14 +15,16 @@ pub mod column;
 pub mod committer;
 pub mod dictionaries;
 pub mod due;
+pub mod duty;
 pub mod encode;
+pub mod erase;
 pub mod explode;
-pub mod facts;
 pub mod fence;
 pub mod forget;
 pub mod hint;
 pub mod hold;
 pub mod housekeeping;
+pub mod judge;
 pub mod large;
 pub mod latest;
 pub mod lease;
@@ -36,9 +38,11 @@ pub mod request;
 pub mod restore;
 pub mod row;
 mod sample;
+pub mod schedule;
 pub mod scrub;
 pub mod settle;
 pub mod spare;
+pub mod split;
 pub mod sweep;
 pub mod time;
 pub mod train;
@@ -246,6 +250,8 @@ pub struct Engine {
     pub fences: Fences,
     /// Dead cells whose frames may still lie around.
     pub scrub: Scrub,
+    /// When something falls due by row.
+    pub schedule: schedule::Schedule,
     /// Whether customers may be left of whom nothing is readable: set by an expiry.
     pub forget_due: AtomicBool,
     /// Whether frames may be left of expired partitions that are not held: set by an expiry and the end of a hold.

@@ -10,7 +10,7 @@ use crate::crypto::{DictionaryKey, PartitionKey};
 use crate::error::Result;
 use crate::ident::{Handle, PartitionId, PartitionNumber, Stream, SubjectNumber};
 use crate::keyring::{Column, Keyring, PartitionEntry, Remnant};
-use crate::window::Window;
+use crate::window::{Timestamp, Window};
 
 /// A partition.
 #[derive(Debug)]
@@ -21,6 +21,10 @@ pub struct Partition {
     pub id: PartitionId,
     /// Its key; none where that was destroyed and only held cells are left, which nobody but [`crate::Store::held`] shows.
     pub key: Option<Arc<PartitionKey>>,
+    /// The calendar year of its window, kept since it takes arithmetic.
+    pub year: i16,
+    /// The first instant after its window, for the same reason.
+    pub end: Timestamp,
     /// What is left of it where its key was destroyed.
     pub remnant: Option<Arc<Remnant>>,
     /// The handles of that.
@@ -30,13 +34,22 @@ pub struct Partition {
 impl Partition {
     fn living(entry: &PartitionEntry) -> Arc<Self> {
         let (number, id, key) = (entry.number, entry.id.clone(), Some(entry.key.clone()));
-        Arc::new(Partition { number, id, key, remnant: None, kept: HashSet::new() })
+        let (year, end) = (id.window.year(), id.window.end());
+        Arc::new(Partition { number, id, key, remnant: None, year, end, kept: HashSet::new() })
     }
 
     fn remnant(remnant: Arc<Remnant>) -> Arc<Self> {
         let (number, id) = (remnant.number, remnant.id.clone());
         let kept = remnant.held.iter().map(|(handle, _)| *handle).collect();
-        Arc::new(Partition { number, id, key: None, remnant: Some(remnant), kept })
+        let (year, end) = (id.window.year(), id.window.end());
+        Arc::new(Partition { number, id, key: None, remnant: Some(remnant), year, end, kept })
+    }
+
+    /// A living one, for tests.
+    #[cfg(test)]
+    pub fn sample(number: PartitionNumber, id: PartitionId, key: Option<Arc<PartitionKey>>) -> Self {
+        let (year, end) = (id.window.year(), id.window.end());
+        Partition { number, id, key, remnant: None, year, end, kept: HashSet::new() }
     }
 
     /// The key of its dictionary with this id: under its own key, or kept with what is held. None where neither is.

@@ -1,11 +1,13 @@
 //! A pass over everything readable, in bounded memory: what a scan is made of.
 //!
-//! A segment does not know whose its handles are, so that a pass walks the keyring. It does so in pieces: a share of all
-//! customers in some of the partitions, so many that their cells fit. For a piece every cell that its customers may have
-//! is derived, each row once for all its partitions, and those of a partition are sorted as its segments are; then they
-//! are looked up from front to back. Pieces know nothing of each other, so that threads can divide them.
+//! A segment does not know whose its handles are, so that a pass walks the keyring. It does so in batches: a share of all
+//! customers in some of the partitions, so many that their cells fit. First every cell that its customers may have is
+//! derived, each row once for all its partitions; then those of a partition are sorted as its segments are and looked up
+//! from front to back, so that a segment is read as it lies. Both steps come in parts that know nothing of each other, so
+//! that threads can divide them.
 
-use crate::sync::Arc;
+use crate::sync::{Arc, Mutex};
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 
 use super::catalog::Snapshot;
@@ -13,37 +15,45 @@ use super::partitions::Partition;
 use super::read::{CellReader, Hit, order};
 use super::row::{Probe, Row};
 use super::visible::{Range, covers, shown};
-use super::{Engine, amend, latest};
+use super::{Engine, amend, duty, latest};
 use crate::error::Result;
-use crate::ident::{CustomerId, PartitionNumber, Stream, SubjectNumber};
-use crate::policy::Policy;
+use crate::ident::{CustomerId, Handle, PartitionNumber, Stream, SubjectNumber};
+use crate::policy::{Facts, Policy};
 
-/// The most cells of the pieces that are in memory at one time: with 64 bytes each, 64 MB.
+/// The most cells of a batch: with 64 bytes each, 64 MB.
 const CELLS: u64 = 1_000_000;
+/// Threads get about so many parts each of either step, so that none waits long for another.
+const PARTS: usize = 4;
 
-/// A cell that may exist, and whose it is, by place in the piece.
+/// A cell that may exist, and whose it is, by part of the batch and place in that.
 struct Cell {
     probe: Probe,
+    part: u32,
     customer: u32,
 }
 
-/// The cells of one partition, in the order of their handles.
-struct Column {
-    partition: Arc<Partition>,
-    /// Whether the newest record of each customer counts.
-    is_state: bool,
-    cells: Vec<Cell>,
-    /// Further cells of customers who have more than one secret: read with the first.
-    more: HashMap<u32, Vec<Probe>>,
+/// A part of a batch: some customers with their cells.
+pub struct Drawer {
+    customers: Vec<(CustomerId, SubjectNumber)>,
+    /// By unit, until that takes them.
+    cells: Vec<Mutex<Vec<Cell>>>,
+    /// Further cells of customers who have more than one secret, by partition and customer: read with the first.
+    more: HashMap<(usize, u32), Vec<Probe>>,
 }
 
-/// Some customers in some partitions.
-pub struct Piece {
+/// Some customers in some partitions, their cells derived.
+pub struct Batch {
     policy: Arc<Policy>,
-    customers: Vec<(CustomerId, SubjectNumber)>,
-    columns: Vec<Column>,
+    /// Whether any stream ends by row.
+    by_row: bool,
+    drawers: Vec<Drawer>,
+}
+
+/// The cells of one partition, or of a range of handles in it, in the order of their handles.
+pub struct Unit {
     column: usize,
-    cell: usize,
+    cells: Vec<Cell>,
+    next: usize,
 }
 
 /// What a pass goes over.
@@ -52,10 +62,15 @@ pub struct Pass {
     pub snapshot: Snapshot,
     /// The parts of customers that had been let go of when it began.
     pub since: u64,
+    /// What had been closed off when it began.
+    pub passed: u64,
     range: Range,
     partitions: Vec<Arc<Partition>>,
+    /// Partitions of a batch, shares of the customers, parts of a batch, and ranges of handles of a partition.
     columns: usize,
     shares: u32,
+    parts: u32,
+    ranges: usize,
 }
 
 /// What one customer has in one partition.
@@ -72,25 +87,28 @@ impl Pass {
     /// A pass over `stream` (or all) and `range`, by so many threads. One thread meets a partition's customers in the
     /// order of their handles, where there are not too many of them to be in memory at once.
     pub fn new(engine: &Engine, stream: Option<&Stream>, range: Range, threads: usize) -> Self {
-        let (since, policy) = (engine.fences.parted(), engine.policy());
+        let (since, passed) = (engine.fences.parted(), engine.fences.changes());
+        let policy = engine.policy();
         let snapshot = engine.catalog.snapshot();
         let wanted = |partition: &Arc<Partition>| {
             let wanted = stream.is_none_or(|stream| partition.id.stream == *stream);
+            let open = partition.key.is_some() && !engine.fences.has_partition(partition.number);
             // A state that was carried forward happened before the window it stands in.
             let meets = range.meets(partition) || latest::is_state(&policy, &partition.id.stream);
-            partition.key.is_some() && wanted && meets
+            open && wanted && meets
         };
         let partitions: Vec<_> = engine.partitions.all().into_iter().filter(wanted).collect();
-        let (customers, threads) = (engine.keyring.customers().max(1), threads.max(1) as u64);
-        let cells = CELLS / threads;
-        // A piece takes in as many partitions as it can while it holds a good share of the customers: few pieces mean few
-        // walks, many customers mean that a segment is read nearly as it lies.
+        let customers = engine.keyring.customers().max(1);
+        // Few batches mean few walks, many customers mean that a segment is read nearly as it lies.
         let share = if threads > 1 { 8 } else { 1 };
-        let columns = (share * cells / customers).clamp(1, partitions.len().max(1) as u64);
-        let least = if threads > 1 { threads * 8 } else { 1 };
-        let shares = (customers * columns).div_ceil(cells).max(least.min(customers));
-        let (columns, shares) = (columns as usize, u32::try_from(shares).unwrap_or(u32::MAX));
-        Pass { snapshot, since, range, partitions, columns, shares }
+        let columns = (share * CELLS / customers).clamp(1, partitions.len().max(1) as u64);
+        let shares = u32::try_from((customers * columns).div_ceil(CELLS)).unwrap_or(u32::MAX >> 10);
+        let columns = columns as usize;
+        let (parts, ranges) = match threads {
+            0 | 1 => (1, 1),
+            _ => ((threads * PARTS).min(1 << 10), (threads * PARTS).div_ceil(columns).min(256)),
+        };
+        Pass { snapshot, since, passed, range, partitions, columns, shares, parts: parts as u32, ranges }
     }
 
     /// The same pass over these partitions alone.
@@ -99,107 +117,167 @@ impl Pass {
         Pass { partitions, ..self }
     }
 
-    /// How many pieces there are.
-    pub fn pieces(&self) -> usize {
+    /// How many batches there are.
+    pub fn batches(&self) -> usize {
         self.partitions.len().div_ceil(self.columns) * self.shares as usize
     }
 
-    /// Derives the cells of a piece.
+    /// How many parts the derivation of a batch has.
+    pub fn parts(&self) -> usize {
+        self.parts as usize
+    }
+
+    /// How many units a batch has, some of them perhaps empty.
+    pub fn units(&self) -> usize {
+        self.columns * self.ranges
+    }
+
+    /// The partitions of a batch, and its share of the customers.
+    fn place(&self, batch: usize) -> (&[Arc<Partition>], u32) {
+        let (group, share) = (batch / self.shares as usize, (batch % self.shares as usize) as u32);
+        (self.partitions.chunks(self.columns).nth(group).unwrap_or_default(), share)
+    }
+
+    fn unit_of(&self, column: usize, handle: &Handle) -> usize {
+        column * self.ranges + usize::from(handle.as_bytes()[0]) * self.ranges / 256
+    }
+
+    /// Derives the cells of one part of a batch.
     ///
     /// # Errors
     /// Damage in the keyring; [`crate::ErrorKind::Erased`] where a part of one of its customers was let go of since.
-    pub fn piece(&self, engine: &Engine, number: usize) -> Result<Piece> {
-        let (group, share) = (number / self.shares as usize, (number % self.shares as usize) as u32);
-        let partitions = self.partitions.chunks(self.columns).nth(group).unwrap_or_default();
-        let policy = engine.policy();
-        let column = |partition: &Arc<Partition>| Column {
-            partition: partition.clone(),
-            is_state: latest::is_state(&policy, &partition.id.stream),
-            cells: Vec::new(),
-            more: HashMap::new(),
-        };
-        let mut columns: Vec<Column> = partitions.iter().map(column).collect();
-        let mut customers = Vec::new();
-        engine.keyring.walk_customers_part(share, self.shares, &mut |customer| {
-            if engine.fences.has_subject(&customer.subject) {
+    pub fn derive(&self, engine: &Engine, batch: usize, part: usize) -> Result<Drawer> {
+        let (partitions, share) = self.place(batch);
+        let mut cells: Vec<Vec<Cell>> = Vec::new();
+        cells.resize_with(self.units(), Vec::new);
+        let (mut customers, mut more) = (Vec::new(), HashMap::new());
+        let part = part as u32;
+        engine.keyring.walk_customers_part(share * self.parts + part, self.shares * self.parts, &mut |entry| {
+            if engine.fences.has_subject(&entry.subject) {
                 return Ok(());
             }
             // What was appended again since the snapshot is not in it: better no answer than one with a gap.
-            engine.fences.check_part(&customer.subject, self.since)?;
-            let (mut row, number) = (Row::new(&engine.store, customer), customers.len() as u32);
+            engine.fences.check_part(&entry.subject, self.since)?;
+            let (mut row, customer) = (Row::new(&engine.store, entry), customers.len() as u32);
             let mut any = false;
-            for column in columns.iter_mut().filter(|column| covers(customer, &column.partition)) {
-                let mut probes = row.probes(&column.partition);
+            for (column, partition) in partitions.iter().enumerate().filter(|(_, one)| covers(entry, one)) {
+                let mut probes = row.free(partition);
                 if let Some(probe) = probes.next() {
-                    column.cells.push(Cell { probe, customer: number });
+                    cells[self.unit_of(column, &probe.handle)].push(Cell { probe, part, customer });
                     any = true;
-                    let more: Vec<Probe> = probes.collect();
-                    if !more.is_empty() {
-                        column.more.insert(number, more);
+                    let others: Vec<Probe> = probes.collect();
+                    if !others.is_empty() {
+                        more.insert((column, customer), others);
                     }
                 }
             }
             if any {
-                customers.push((customer.id.clone(), customer.subject));
+                customers.push((entry.id.clone(), entry.subject));
             }
             Ok(())
         })?;
-        columns.iter_mut().for_each(|column| column.cells.sort_unstable_by_key(|cell| cell.probe.handle));
-        Ok(Piece { policy, customers, columns, column: 0, cell: 0 })
+        Ok(Drawer { customers, cells: cells.into_iter().map(Mutex::new).collect(), more })
     }
 
-    /// The next cell of a piece that has records: those that are still shown and in the range. Cells that were closed off
-    /// since are passed over.
+    /// A batch of all its parts, in their order.
+    pub fn batch(&self, engine: &Engine, drawers: Vec<Drawer>) -> Batch {
+        let policy = engine.policy();
+        Batch { by_row: policy.ends_by_row(), policy, drawers }
+    }
+
+    /// Takes a unit out of a batch.
+    pub fn unit(&self, batch: &Batch, number: usize) -> Unit {
+        let mut cells = Vec::new();
+        for drawer in &batch.drawers {
+            cells.append(&mut drawer.cells[number].lock().expect("no holder of this lock panics"));
+        }
+        cells.sort_unstable_by_key(|cell| cell.probe.handle);
+        Unit { column: number / self.ranges, cells, next: 0 }
+    }
+
+    /// The next cell of a unit of batch `number` that has records: those that are still shown and in the range. Cells that
+    /// were closed off since are passed over.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Corrupt`] where a frame is damaged; [`crate::ErrorKind::Erased`] as for [`Pass::piece`].
-    pub fn next(&self, engine: &Engine, reader: &CellReader<'_>, piece: &mut Piece) -> Result<Option<Filled>> {
-        while let Some(column) = piece.columns.get(piece.column) {
-            let Some(cell) = column.cells.get(piece.cell) else {
-                (piece.column, piece.cell) = (piece.column + 1, 0);
-                continue;
+    /// [`crate::ErrorKind::Corrupt`] where a frame is damaged; [`crate::ErrorKind::Erased`] as for [`Pass::derive`].
+    pub fn next(
+        &self,
+        engine: &Engine,
+        reader: &CellReader<'_>,
+        (number, batch): (usize, &Batch),
+        unit: &mut Unit,
+    ) -> Result<Option<Filled>> {
+        let (partitions, _) = self.place(number);
+        while let Some(cell) = unit.cells.get(unit.next) {
+            let drawer = &batch.drawers[cell.part as usize];
+            let (customer, subject) = &drawer.customers[cell.customer as usize];
+            let more = match drawer.more.is_empty() {
+                true => None,
+                false => drawer.more.get(&(unit.column, cell.customer)),
             };
-            let hits =
-                self.read(engine, reader, (&piece.policy, column), cell, &piece.customers[cell.customer as usize])?;
+            let probes = std::iter::once(&cell.probe).chain(more.into_iter().flatten());
+            let hits = self.read(engine, reader, (batch, &partitions[unit.column]), probes, (customer, subject))?;
             // Not where it could not be read: it may be tried again.
-            piece.cell += 1;
+            unit.next += 1;
             if !hits.is_empty() {
-                let (customer, subject) = piece.customers[cell.customer as usize].clone();
-                return Ok(Some(Filled { customer, subject, hits }));
+                return Ok(Some(Filled { customer: customer.clone(), subject: *subject, hits }));
             }
         }
         Ok(None)
     }
 
-    fn read(
+    fn read<'p>(
         &self,
         engine: &Engine,
         reader: &CellReader<'_>,
-        (policy, column): (&Policy, &Column),
-        cell: &Cell,
-        (customer, subject): &(CustomerId, SubjectNumber),
+        (batch, partition): (&Batch, &Arc<Partition>),
+        probes: impl Iterator<Item = &'p Probe>,
+        (customer, subject): (&CustomerId, &SubjectNumber),
     ) -> Result<Vec<Hit>> {
-        let (partition, mut hits) = (&column.partition, Vec::new());
-        let more = column.more.get(&cell.customer).map_or(&[][..], Vec::as_slice);
-        if more.is_empty() && !reader.exists(partition.number, &cell.probe.handle)? {
-            return Ok(hits);
+        let mut hits = Vec::new();
+        if engine.fences.changes() != self.passed {
+            if engine.fences.check(subject, partition.number).is_err() {
+                return Ok(hits); // Erased or expired since the walk.
+            }
+            engine.fences.check_part(subject, self.since)?;
         }
-        if engine.fences.check(subject, partition.number).is_err() {
-            return Ok(hits); // Erased or expired since the walk.
-        }
-        engine.fences.check_part(subject, self.since)?;
-        let shown = shown(policy, partition, engine.now());
-        for probe in std::iter::once(&cell.probe).chain(more) {
-            reader.read(partition, probe, &|at| self.range.contains(at) && shown(at), &mut hits)?;
+        let facts = match batch.by_row {
+            true => facts(engine, &batch.policy, partition, (customer, subject))?,
+            false => Facts::NONE,
+        };
+        let is_shown = OnceCell::new();
+        let wanted = |at| {
+            let shown = is_shown.get_or_init(|| shown(&batch.policy, partition, &facts, engine.now()));
+            self.range.contains(at) && shown(at)
+        };
+        for probe in probes {
+            reader.read(partition, probe, &wanted, &mut hits)?;
         }
         order(&mut hits);
         amend::supersede(&mut hits);
-        if column.is_state && !hits.is_empty() {
+        // Where the newest record of each customer counts, a period runs from what is known of the customer.
+        if batch.by_row && !hits.is_empty() && latest::is_state(&batch.policy, &partition.id.stream) {
             let entry = engine.keyring.customer(customer)?.filter(|found| found.entry.subject == *subject);
             let newest = entry.map(|found| latest::newest(engine, reader, &found.entry, &partition.id.stream, None));
             let newest = newest.transpose()?.flatten().map(|newest| (newest.name(), newest.at));
             hits.retain(|hit| newest.as_ref().is_some_and(|newest| *newest == (hit.name(), hit.at)));
         }
         Ok(hits)
+    }
+}
+
+/// What is known of a customer, where the period of a partition's stream runs from that.
+fn facts(
+    engine: &Engine,
+    policy: &Policy,
+    partition: &Partition,
+    (id, subject): (&CustomerId, &SubjectNumber),
+) -> Result<Facts> {
+    if !policy.terms(&partition.id.stream).is_some_and(|terms| terms.ends_by_row()) {
+        return Ok(Facts::NONE);
+    }
+    match engine.keyring.customer(id)?.filter(|found| found.entry.subject == *subject) {
+        Some(found) => duty::facts(engine, policy, &found.entry),
+        None => Ok(Facts::NONE), // Erased since; nothing of it will be handed out.
     }
 }

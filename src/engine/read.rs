@@ -77,6 +77,12 @@ impl Hit {
         &self.body
     }
 
+    /// The length of its body as it came in; of one whose chunks cannot be made out, that of their list.
+    pub fn length(&self) -> u64 {
+        let large = self.manifest().ok().flatten().map(|manifest| manifest.length);
+        large.unwrap_or_else(|| self.raw_length.into())
+    }
+
     /// What stands before the body when it is appended again: original place and id kept. Without its `body`, the
     /// prefix of a tombstone.
     pub fn prefix(&self, body: bool) -> Prefix {
@@ -152,7 +158,11 @@ pub struct CellReader<'a> {
     catalog: &'a Catalog,
     snapshot: &'a Snapshot,
     store: StoreId,
+    /// Whether cells are asked for in the order of their handles.
+    ahead: bool,
     buffers: RefCell<Buffers>,
+    /// The dictionary that was named last.
+    dictionary: RefCell<Option<(PartitionNumber, u32, Arc<Dictionary>)>>,
 }
 
 /// Frames as they were read, and the one being opened.
@@ -160,12 +170,68 @@ pub struct CellReader<'a> {
 struct Buffers {
     run: Vec<u8>,
     plain: Vec<u8>,
+    windows: Windows,
+}
+
+/// The segments of a partition that are read ahead, each in its own window; of more than these, runs are read alone.
+const WINDOWS: usize = 16;
+/// How far a window reaches at most.
+const WINDOW_BYTES: u64 = 256 << 10;
+/// What is passed over rather than beginning anew.
+const GAP_BYTES: u64 = 8 << 10;
+
+/// Parts of segments that are read from front to back.
+#[derive(Default)]
+struct Windows(Vec<Window>);
+
+struct Window {
+    segment: Arc<Segment>,
+    start: u64,
+    bytes: Vec<u8>,
+    ahead: u64,
+}
+
+impl Windows {
+    /// The frames of a run, from a window that reaches the further the more of it was wanted lately.
+    fn get(&mut self, segment: &Arc<Segment>, run: &Run) -> Result<&[u8]> {
+        let Windows(windows) = self;
+        windows.retain(|window| window.segment.partition() == segment.partition());
+        let known = windows.iter().position(|window| Arc::ptr_eq(&window.segment, segment));
+        let at = known.unwrap_or_else(|| {
+            windows.truncate(WINDOWS - 1);
+            windows.push(Window { segment: segment.clone(), start: 0, bytes: Vec::new(), ahead: 0 });
+            windows.len() - 1
+        });
+        let Window { start, bytes, ahead, .. } = &mut windows[at];
+        let end = *start + bytes.len() as u64;
+        if run.offset < *start || run.offset + run.bytes > end {
+            let is_near = run.offset >= *start && run.offset <= end + GAP_BYTES && end > 0;
+            *ahead = if is_near { (*ahead * 2).clamp(4 * GAP_BYTES, WINDOW_BYTES) } else { 0 };
+            *start = run.offset;
+            segment.read_ahead(run, *ahead, bytes).inspect_err(|_| bytes.clear())?;
+        }
+        let from = (run.offset - *start) as usize;
+        Ok(&bytes[from..from + run.bytes as usize])
+    }
 }
 
 impl<'a> CellReader<'a> {
     /// Reads from `snapshot`.
     pub fn new(catalog: &'a Catalog, snapshot: &'a Snapshot, store: StoreId) -> Self {
-        CellReader { catalog, snapshot, store, buffers: RefCell::default() }
+        CellReader {
+            catalog,
+            snapshot,
+            store,
+            ahead: false,
+            buffers: RefCell::default(),
+            dictionary: RefCell::default(),
+        }
+    }
+
+    /// The same for many cells of a partition, asked for in the order of their handles: what lies behind one is read with
+    /// it.
+    pub fn ahead(catalog: &'a Catalog, snapshot: &'a Snapshot, store: StoreId) -> Self {
+        CellReader { ahead: true, ..CellReader::new(catalog, snapshot, store) }
     }
 
     /// Whether any frame of `handle` stands in `partition`.
@@ -235,8 +301,7 @@ impl<'a> CellReader<'a> {
         wanted: &dyn Fn(Timestamp) -> bool,
         hits: &mut Vec<Hit>,
     ) -> Result<()> {
-        let (store, catalog) = (self.store, self.catalog);
-        let mut cell = Cell { store, catalog, partition, probe, key: None, sealers: Vec::new(), dictionary: None };
+        let mut cell = Cell { reader: self, partition, probe, key: None, sealers: Vec::new() };
         for slot in self.snapshot.segments(partition.number) {
             self.read_segment(slot, &mut cell, wanted, hits)?;
         }
@@ -244,6 +309,24 @@ impl<'a> CellReader<'a> {
             self.read_journal(journal, &mut cell, wanted, hits)?;
         }
         Ok(())
+    }
+
+    /// The dictionary that a frame names; cells that are read one after the other seldom name more than one.
+    fn named(&self, partition: &Partition, id: u32) -> Result<Option<Arc<Dictionary>>> {
+        if id == 0 {
+            return Ok(None);
+        }
+        let mut last = self.dictionary.borrow_mut();
+        match &*last {
+            Some((number, known, dictionary)) if (*number, *known) == (partition.number, id) => {
+                Ok(Some(dictionary.clone()))
+            }
+            _ => {
+                let dictionary = self.catalog.dictionary(partition, id)?;
+                *last = Some((partition.number, id, dictionary.clone()));
+                Ok(Some(dictionary))
+            }
+        }
     }
 
     /// The segment of `slot` and where the frames of `handle` lie in it, if it has any.
@@ -262,11 +345,17 @@ impl<'a> CellReader<'a> {
         hits: &mut Vec<Hit>,
     ) -> Result<()> {
         let Some((segment, run)) = self.find(slot, &cell.probe.handle)? else { return Ok(()) };
-        let Buffers { run: bytes, plain } = &mut *self.buffers.borrow_mut();
+        let Buffers { run: bytes, plain, windows } = &mut *self.buffers.borrow_mut();
         if run.bytes > LONG_RUN_BYTES {
             return read_long((&segment, &run), cell, (bytes, plain), wanted, hits);
         }
-        segment.read_run(&run, bytes)?;
+        let bytes = match self.ahead {
+            true => windows.get(&segment, &run)?,
+            false => {
+                segment.read_run(&run, bytes)?;
+                bytes
+            }
+        };
         let mut offset = run.offset;
         for frame in segment.frames(&run, bytes) {
             let frame = frame?;
@@ -322,33 +411,11 @@ fn read_long(
 
 /// A cell while it is read: its key once it was found, and its data keys by opening.
 struct Cell<'a> {
-    store: StoreId,
+    reader: &'a CellReader<'a>,
     partition: &'a Arc<Partition>,
     probe: &'a Probe,
     key: Option<CellKey>,
-    catalog: &'a Catalog,
     sealers: Vec<(u32, Sealer)>,
-    /// The dictionary that its latest frame named.
-    dictionary: Option<(u32, Arc<Dictionary>)>,
-}
-
-/// What a frame names, for a cell that was found; one cell seldom names more than one.
-fn named(
-    cell: &mut Option<(u32, Arc<Dictionary>)>,
-    id: u32,
-    find: impl FnOnce() -> Result<Arc<Dictionary>>,
-) -> Result<Option<Arc<Dictionary>>> {
-    if id == 0 {
-        return Ok(None);
-    }
-    match cell {
-        Some((known, dictionary)) if *known == id => Ok(Some(dictionary.clone())),
-        _ => {
-            let dictionary = find()?;
-            *cell = Some((id, dictionary.clone()));
-            Ok(Some(dictionary))
-        }
-    }
 }
 
 impl Cell<'_> {
@@ -377,16 +444,14 @@ impl Cell<'_> {
             self.sealers.push((head.opening, key.sealer(salt)));
             self.sealers.len() - 1
         });
-        let context = FrameContext { store: &self.store, partition: self.partition.number, salt };
+        let context = FrameContext { store: &self.reader.store, partition: self.partition.number, salt };
         let plain = frame.open(&context, &self.sealers[at].1, scratch);
         let plain = plain.map_err(|wrong| Error::corrupt(path, offset, wrong.0))?;
         if !wanted(plain.since.unwrap_or(plain.at)) {
             return Ok(());
         }
         let dictionary = match plain.compressed {
-            true => named(&mut self.dictionary, head.dictionary, || {
-                self.catalog.dictionary(self.partition, head.dictionary)
-            })?,
+            true => self.reader.named(self.partition, head.dictionary)?,
             false => None,
         };
         hits.push(Hit {

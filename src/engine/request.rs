@@ -5,16 +5,14 @@
 //! is then answered as stale, and whoever asked looks into the ledger.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
-use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Engine, Writer, access, acts, due, explode, hold, lease};
+use super::{Engine, Writer, access, due, erase, lease};
 use crate::env::{create_dirs, publish_new, read_file};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::ledger::Act;
 use crate::format::request::{ANSWER_BYTES, Answer, Named, Outcome, REQUEST_LIMIT, Request, SealedRequest};
-use crate::ident::{CustomerId, SubjectNumber};
+use crate::ident::CustomerId;
 use crate::keyring::CustomerState;
 use crate::window::Timestamp;
 
@@ -114,47 +112,35 @@ fn carry_out(engine: &Engine, writer: &Writer, request: Request) -> Result<Optio
     writer.committer.check()?;
     match request {
         Request::Erase { customers } => {
-            let (subjects, ids) = living(engine, &customers)?;
-            if subjects.is_empty() {
-                return Ok(None);
-            }
-            hold::refuse(engine, &subjects)?;
-            let number = acts::intend(engine, Act::Erase { subjects, at: engine.now() })?;
-            acts::perform(engine, number, Some(&ids)).map(|()| Some(number))
+            let ids = living(engine, &customers)?;
+            erase::whole(engine, writer, &ids)
         }
         Request::ErasePart { customer, stream, until } => {
-            let (subjects, ids) = living(engine, &[customer])?;
-            if subjects.is_empty() || stream.is_none() && until.is_none() {
-                return Ok(None);
+            let Some(id) = living(engine, &[customer])?.pop() else { return Ok(None) };
+            match stream.is_none() && until.is_none() {
+                true => Ok(None),
+                false => erase::part(engine, writer, &id, stream, until),
             }
-            hold::refuse(engine, &subjects)?;
-            let act = Act::ErasePart { subject: customer.subject, stream, until };
-            if !explode::finds(engine, writer, &act, &ids[0])? {
-                return Ok(None);
-            }
-            let number = acts::intend(engine, act)?;
-            acts::perform(engine, number, Some(&ids)).map(|()| Some(number))
         }
         Request::Expire { now, confirmed } => {
             let now = due::judged_by(engine, now, confirmed)?;
-            due::expire(engine, writer, now).map(|(_, number)| number)
+            due::expire(engine, writer, now).map(|expired| expired.acts.first().copied())
         }
     }
 }
 
-/// Those of `customers` that have a life to lose, each once, and their ids.
-fn living(engine: &Engine, customers: &[Named]) -> Result<(Vec<SubjectNumber>, Vec<CustomerId>)> {
-    let (mut subjects, mut ids) = (HashSet::new(), Vec::new());
+/// The ids of those of `customers` that have a life to lose.
+fn living(engine: &Engine, customers: &[Named]) -> Result<Vec<CustomerId>> {
+    let mut ids = Vec::new();
     for customer in customers {
         if let Some(found) = engine.keyring.customer_under(&customer.tag)?
             && found.entry.subject == customer.subject
             && found.entry.state == CustomerState::Living
-            && subjects.insert(customer.subject)
         {
             ids.push(found.entry.id.clone());
         }
     }
-    Ok((customers.iter().map(|customer| customer.subject).filter(|subject| subjects.remove(subject)).collect(), ids))
+    Ok(ids)
 }
 
 /// Publishes the answer to the request at `path`, where there is none yet, and removes the request.

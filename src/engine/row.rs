@@ -50,6 +50,11 @@ impl<'a> Row<'a> {
         self.secrets(partition).map(|(_, probe)| probe)
     }
 
+    /// Those of them that anybody may look into.
+    pub fn free(&mut self, partition: &Partition) -> impl Iterator<Item = Probe> {
+        self.secrets(partition).filter(|(secret, _)| !secret.restricted).map(|(_, probe)| probe)
+    }
+
     /// Every secret that reaches a cell in `partition`, with that cell.
     pub fn secrets(&mut self, partition: &Partition) -> impl Iterator<Item = (&'a Secret, Probe)> {
         let secrets = &self.customer.secrets;
@@ -57,10 +62,11 @@ impl<'a> Row<'a> {
         reached.filter_map(|(index, secret)| self.probe(index, secret, partition).map(|probe| (secret, probe)))
     }
 
-    /// The cell to write to: that of the newest secret that covers everything. A partition that is written to has its
-    /// own key.
+    /// The cell to write to: that of the newest secret that covers everything and is free. A partition that is written to
+    /// has its own key.
     pub fn newest(&mut self, partition: &Partition) -> Option<Probe> {
-        let index = self.customer.secrets.iter().rposition(|secret| secret.scope == SecretScope::Whole)?;
+        let writes = |secret: &Secret| secret.scope == SecretScope::Whole && !secret.restricted;
+        let index = self.customer.secrets.iter().rposition(writes)?;
         self.probe(index, &self.customer.secrets[index], partition)
     }
 
@@ -68,20 +74,16 @@ impl<'a> Row<'a> {
     /// that was destroyed.
     fn probe(&mut self, index: usize, secret: &Secret, partition: &Partition) -> Option<Probe> {
         let (stream, number) = (&partition.id.stream, partition.number);
-        let reaches = match &secret.scope {
-            SecretScope::Whole => true,
-            SecretScope::Stream(one) => one == stream,
-            SecretScope::Year(one, year) => one == stream && *year == partition.id.window.year(),
-            SecretScope::Window(one) => *one == number,
-            SecretScope::Cell(one, handle) => {
-                let held = || Probe { handle: *handle, half: Half::Held(secret.key.duplicate()) };
-                return (*one == number).then(held);
-            }
-        };
-        let column = partition.key.as_ref().filter(|_| reaches)?;
+        if !reaches(secret, partition) {
+            return None;
+        }
+        if let SecretScope::Cell(_, handle) = &secret.scope {
+            return Some(Probe { handle: *handle, half: Half::Held(secret.key.duplicate()) });
+        }
+        let column = partition.key.as_ref()?;
         let half = match &secret.scope {
             SecretScope::Window(_) => CellSecret::from_key(&secret.key),
-            _ => self.year(index, secret, stream, partition.id.window.year()).cell_secret(number),
+            _ => self.year(index, secret, stream, partition.year).cell_secret(number),
         };
         Some(Probe { handle: column.handle(&half), half: Half::Row(half) })
     }
@@ -113,5 +115,15 @@ impl<'a> Row<'a> {
             }
         };
         &self.streams[at].2
+    }
+}
+
+/// Whether the cell that a secret leads to in `partition`, if there is one, can be opened with it.
+pub fn reaches(secret: &Secret, partition: &Partition) -> bool {
+    match &secret.scope {
+        SecretScope::Whole => true,
+        SecretScope::Stream(one) => *one == partition.id.stream,
+        SecretScope::Year(one, year) => *one == partition.id.stream && *year == partition.year,
+        SecretScope::Window(one) | SecretScope::Cell(one, _) => *one == partition.number,
     }
 }

@@ -3,12 +3,12 @@
 use crate::sync::Arc;
 use std::collections::HashMap;
 
-use super::Engine;
 use super::catalog::Snapshot;
 use super::cells::probes;
 use super::partitions::Partition;
 use super::read::{CellReader, Hit, order};
 use super::visible::{covers, shown};
+use super::{Engine, duty};
 use crate::compress::Sample;
 use crate::keyring::{CustomerEntry, CustomerState};
 
@@ -107,7 +107,7 @@ impl<'a> Sampling<'a> {
         }
         let reader = CellReader::new(&engine.catalog, &self.snapshot, engine.store);
         let (policy, now) = (engine.policy(), engine.now());
-        let shown = shown(&policy, partition, now);
+        let shown = shown(&policy, partition, &duty::reported(&customer.anchors), now);
         let mut hits: Vec<Hit> = Vec::new();
         for probe in probes(&engine.store, customer, partition) {
             if reader.read(partition, &probe, &|at| shown(at), &mut hits).is_err() {

@@ -64,8 +64,8 @@ impl Scrub {
             Ok(())
         })?;
         for (number, state) in &acts.by_number {
-            let expired = matches!(state.act, Act::Expire { .. });
-            if !expired && state.shredded.is_some() && state.scrubbed.is_none() {
+            let has_none = matches!(&state.act, Act::Expire { rows, .. } if rows.is_empty());
+            if !has_none && state.shredded.is_some() && state.scrubbed.is_none() {
                 scrub.add(*number, &[]);
             }
         }

@@ -6,7 +6,7 @@ use std::ops::{Bound, RangeBounds};
 use super::Engine;
 use super::partitions::Partition;
 use crate::keyring::{CustomerEntry, StreamUse};
-use crate::policy::Policy;
+use crate::policy::{Facts, Happened, Policy};
 use crate::window::Timestamp;
 
 /// A range of event times, both ends resolved, in microseconds: from the first to before the second.
@@ -39,8 +39,7 @@ impl Range {
 
     /// Whether any instant of the partition's window lies in it.
     pub fn meets(&self, partition: &Partition) -> bool {
-        let window = &partition.id.window;
-        window.start().as_micros() < self.until && self.from < window.end().as_micros()
+        partition.id.window.start().as_micros() < self.until && self.from < partition.end.as_micros()
     }
 }
 
@@ -75,12 +74,32 @@ pub fn covers(customer: &CustomerEntry, partition: &Partition) -> bool {
 /// Whether a window of the stream lies within what was used of it.
 fn within(used: &StreamUse, partition: &Partition) -> bool {
     let window = &partition.id.window;
-    let begun = window.first_day() >= used.first_day || window.end() > used.first_day.start();
-    begun && window.year() <= used.last_year
+    let begun = window.first_day() >= used.first_day || partition.end > used.first_day.start();
+    begun && partition.year <= used.last_year
 }
 
-/// Which event times of a partition are still shown: those whose anchor plus the maximum lies ahead of `now`.
-pub fn shown<'a>(policy: &'a Policy, partition: &Partition, now: Timestamp) -> impl Fn(Timestamp) -> bool + use<'a> {
-    let terms = policy.terms(&partition.id.stream);
-    move |at| terms.and_then(|terms| terms.deadline_of(at)).is_none_or(|deadline| now < deadline)
+/// With whose eyes a customer is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// Anybody's: what has expired is hidden, and what an erasure has left. Of what was amended it is the last version, of
+    /// states the newest.
+    Ordinary,
+    /// Anybody's who may see the history: the same, in every version that it had.
+    History,
+    /// Theirs who serve a hold: what it keeps, whatever has expired.
+    Held,
+    /// Theirs who serve a duty: what an erasure has left because a duty or a hold keeps it.
+    Restricted,
+}
+
+/// Which event times of a partition are still shown: those whose anchor plus the maximum lies ahead of `now`. What the
+/// period of a stream runs from may be a fact about the customer.
+pub fn shown<'a>(
+    policy: &'a Policy,
+    partition: &Partition,
+    facts: &Facts,
+    now: Timestamp,
+) -> impl Fn(Timestamp) -> bool + use<'a> {
+    let (terms, facts) = (policy.terms(&partition.id.stream), *facts);
+    move |at| terms.and_then(|terms| terms.limit(Happened::At(at), &facts)).is_none_or(|limit| now < limit.at)
 }

@@ -69,6 +69,13 @@ pub struct Anchor {
     pub at: Timestamp,
 }
 
+impl Anchor {
+    /// The end of the relationship.
+    pub const RELATIONSHIP_ENDED: u8 = 1;
+    /// A closed request.
+    pub const REQUEST_CLOSED: u8 = 3;
+}
+
 /// What the keyring knows of one customer. `Debug` shows neither id nor secrets.
 pub struct CustomerEntry {
     /// Who it is.
@@ -196,9 +203,14 @@ impl Secret {
 }
 
 impl CustomerEntry {
-    /// The secret that writers use: the newest that covers everything.
-    pub fn secret(&self) -> Option<&Key> {
-        self.secrets.iter().rev().find(|secret| secret.scope == SecretScope::Whole).map(|secret| &secret.key)
+    /// The secret that writers use: the newest that covers everything and is free.
+    pub fn secret(&self) -> Option<&Secret> {
+        self.secrets.iter().rev().find(|secret| secret.scope == SecretScope::Whole && !secret.restricted)
+    }
+
+    /// Whether any of it is for nobody but who serves a duty or a hold.
+    pub fn is_restricted(&self) -> bool {
+        self.secrets.iter().any(|secret| secret.restricted)
     }
 
     /// Whether records may be written under it: it lives and has a secret for that, not only held cells.

@@ -17,15 +17,13 @@ pub const MATTER_LIMIT: usize = 256;
 /// The longest reason in bytes of UTF-8.
 pub const REASON_LIMIT: usize = 4096;
 
-/// A legal hold on one customer. `Debug` shows neither who it is nor why.
+/// A legal hold on one customer, or on everybody. `Debug` shows neither who it is nor why.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HoldEntry {
     /// Counts the holds of the store, from one.
     pub number: u64,
-    /// The customer's random name.
-    pub subject: SubjectNumber,
-    /// The customer.
-    pub customer: CustomerId,
+    /// On whom, the customer's random name beside the id; none is on everybody.
+    pub customer: Option<(SubjectNumber, CustomerId)>,
     /// What of the customer is held.
     pub scope: HoldScope,
     /// When it was placed.
@@ -38,7 +36,8 @@ pub struct HoldEntry {
 
 impl fmt::Debug for HoldEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HoldEntry({} on {})", self.number, self.subject)
+        let whom = self.customer.as_ref().map_or("everybody".to_owned(), |(subject, _)| subject.to_string());
+        write!(f, "HoldEntry({} on {whom})", self.number)
     }
 }
 
@@ -56,6 +55,11 @@ fn take_words(from: &mut Reader<'_>, limit: usize) -> Result<String, Malformed> 
 }
 
 impl HoldEntry {
+    /// On whom it is; none is on everybody.
+    pub fn subject(&self) -> Option<SubjectNumber> {
+        self.customer.as_ref().map(|(subject, _)| *subject)
+    }
+
     /// Where hold `number` stands.
     pub fn key(number: u64) -> TreeKey {
         let mut tag = [0; 16];
@@ -66,11 +70,15 @@ impl HoldEntry {
     /// Its payload. Matter and reason are within their limits.
     pub fn encode(&self) -> Payload {
         assert!(self.matter.len() <= MATTER_LIMIT && self.reason.len() <= REASON_LIMIT, "words are bounded before");
-        let room = 256 + self.customer.expose().len() + self.matter.len() + self.reason.len();
+        let id = self.customer.as_ref().map_or(0, |(_, id)| id.expose().len());
+        let room = 256 + id + self.matter.len() + self.reason.len();
         let mut out = Zeroizing::new(Vec::with_capacity(room));
         out.put_u64(self.number);
-        out.put(self.subject.as_bytes());
-        put_words(&mut out, self.customer.expose());
+        out.put_u8(u8::from(self.customer.is_some()));
+        if let Some((subject, id)) = &self.customer {
+            out.put(subject.as_bytes());
+            put_words(&mut out, id.expose());
+        }
         out.put_u8(u8::from(self.scope.stream.is_some()));
         self.scope.stream.iter().for_each(|stream| put_stream(&mut out, stream));
         put_optional_time(&mut out, self.scope.from);
@@ -85,9 +93,15 @@ impl HoldEntry {
     pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
         let mut from = Reader::new(payload);
         let number = from.u64()?;
-        let subject = SubjectNumber::from_bytes(from.array()?);
-        let customer = CustomerId::new(take_words(&mut from, usize::from(u16::MAX))?)
-            .map_err(|_| Malformed("an id of impossible length"))?;
+        let customer = match from.u8()? {
+            0 => None,
+            1 => {
+                let subject = SubjectNumber::from_bytes(from.array()?);
+                let id = CustomerId::new(take_words(&mut from, usize::from(u16::MAX))?);
+                Some((subject, id.map_err(|_| Malformed("an id of impossible length"))?))
+            }
+            _ => return Err(Malformed("a customer that is neither there nor not")),
+        };
         let stream = match from.u8()? {
             0 => None,
             1 => Some(take_stream(&mut from)?),
@@ -98,7 +112,7 @@ impl HoldEntry {
         let (matter, reason) = (take_words(&mut from, MATTER_LIMIT)?, take_words(&mut from, REASON_LIMIT)?);
         from.finish()?;
         match number > 0 && scope.is_possible() {
-            true => Ok(HoldEntry { number, subject, customer, scope, placed, matter, reason }),
+            true => Ok(HoldEntry { number, customer, scope, placed, matter, reason }),
             false => Err(Malformed("a hold without a number, or one that ends before it begins")),
         }
     }
@@ -113,8 +127,7 @@ mod tests {
     fn a_hold_reads_back_and_shows_nobody() {
         let hold = HoldEntry {
             number: 7,
-            subject: SubjectNumber::from_bytes([3; 16]),
-            customer: CustomerId::new("c-secret").unwrap(),
+            customer: Some((SubjectNumber::from_bytes([3; 16]), CustomerId::new("c-secret").unwrap())),
             scope: HoldScope {
                 stream: Stream::new("chat", "EU").ok(),
                 from: None,
@@ -127,6 +140,8 @@ mod tests {
         let payload = hold.encode();
         assert_eq!(HoldEntry::decode(&payload), Ok(hold.clone()));
         assert!((0..payload.len()).all(|length| HoldEntry::decode(&payload[..length]).is_err()));
+        let all = HoldEntry { customer: None, ..hold.clone() };
+        assert_eq!(HoldEntry::decode(&all.encode()), Ok(all));
         let shown = format!("{hold:?}");
         assert!(["c-secret", "Miller", "subpoena"].iter().all(|word| !shown.contains(word)), "{shown}");
         let nothing = HoldEntry { scope: HoldScope { from: hold.scope.until, ..hold.scope.clone() }, ..hold.clone() };

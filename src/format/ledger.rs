@@ -10,6 +10,7 @@ mod fact;
 mod gap;
 mod hold;
 mod snapshot;
+mod span;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ pub use fact::{Fact, SegmentFact, SegmentRef};
 pub use gap::Gap;
 pub use hold::{Hold, Holds};
 pub use snapshot::{Snapshot, State};
+pub use span::{Going, GoingRows, Kept, KeptDuty, KeptRows, Span};
 
 use super::bytes::{Malformed, Reader, Writer};
 use crate::crypto::Digest;

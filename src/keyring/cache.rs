@@ -45,7 +45,10 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
     pub fn get(&self, key: &K) -> Option<V> {
         let shard = self.shard(key).read().unwrap_or_else(PoisonError::into_inner);
         let kept = shard.kept.get(key)?;
-        kept.touched.store(true, Ordering::Relaxed);
+        // Once is enough, and what everybody writes to is in nobody's cache.
+        if !kept.touched.load(Ordering::Relaxed) {
+            kept.touched.store(true, Ordering::Relaxed);
+        }
         Some(kept.value.clone())
     }
 

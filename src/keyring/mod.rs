@@ -19,6 +19,7 @@ mod mend;
 mod open;
 mod opening;
 mod partitions;
+mod reported;
 mod rewrite;
 mod roots;
 mod scan;
@@ -45,7 +46,7 @@ use crate::env::{self, Env};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::keyring::{EntryKind, Place, TreeKey};
 use crate::format::keyring_tree::Payload;
-use crate::ident::{CustomerId, PartitionId, StoreId, Stream, SubjectNumber};
+use crate::ident::{CustomerId, PartitionId, PartitionNumber, StoreId, Stream, SubjectNumber};
 use crate::window::{Timestamp, Window};
 
 pub use self::custodian::{CommandCustodian, Custodian, Evidence, FileCustodian, OpeningToken, Registration};
@@ -53,7 +54,7 @@ pub use self::opening::register_opening;
 pub use self::rewrite::Changes;
 pub use self::verify::{KeyringCheck, verify};
 pub use crate::format::keyring_column::{Column, NOTE_CELLS_LIMIT, PartitionEntry, Remnant, ScrubNote};
-pub use crate::format::keyring_entry::{CustomerEntry, CustomerState, Secret, SecretScope, StreamUse};
+pub use crate::format::keyring_entry::{Anchor, CustomerEntry, CustomerState, Secret, SecretScope, StreamUse};
 pub use crate::format::keyring_hold::{HoldEntry, MATTER_LIMIT, REASON_LIMIT};
 
 /// Compaction is due when the log has this many bytes and more than half of them are dead.
@@ -311,11 +312,12 @@ impl Keyring {
         Ok(entry)
     }
 
-    /// Gives a living customer a fresh secret beside those it has: what is written from now on stands under it.
+    /// Gives a living customer fresh secrets beside those it has: one for each partition of `restricted`, for what is written
+    /// again there and is not for everybody, and with `whole` one that what is written from now on stands under.
     ///
     /// # Errors
     /// As [`Keyring::use_customer`]; [`ErrorKind::NotFound`] where there is no such customer.
-    pub fn renew(&self, id: &CustomerId) -> Result<Found<CustomerEntry>> {
+    pub fn renew(&self, id: &CustomerId, restricted: &[PartitionNumber], whole: bool) -> Result<Found<CustomerEntry>> {
         let tag = customer_tag(&self.lookup, id.expose());
         let key = TreeKey::new(EntryKind::Customer, &tag);
         let _stripe = locked(self.stripe(&key));
@@ -324,10 +326,16 @@ impl Keyring {
             None => self.load_customer(&key)?,
         };
         let mut entry = match held {
+            Some((entry, number)) if entry.state == CustomerState::Living && restricted.is_empty() && !whole => {
+                return Ok(Found { entry, number: self.pending(number) });
+            }
             Some((entry, _)) if entry.state == CustomerState::Living => entry.duplicate(),
             _ => return Err(Error::new(ErrorKind::NotFound, "there is no such customer to give a fresh secret")),
         };
-        entry.secrets.push(Secret { scope: SecretScope::Whole, restricted: false, key: random_key(&*self.env)? });
+        let windows = restricted.iter().map(|number| (SecretScope::Window(*number), true));
+        for (scope, restricted) in windows.chain(whole.then_some((SecretScope::Whole, false))) {
+            entry.secrets.push(Secret { scope, restricted, key: random_key(&*self.env)? });
+        }
         let payload =
             entry.encode().ok_or_else(|| Error::new(ErrorKind::Invalid, "a customer has too many secrets"))?;
         let weight = payload.len() + 256;

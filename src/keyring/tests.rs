@@ -83,7 +83,7 @@ fn partition(month: &str) -> PartitionId {
 }
 
 fn secret(entry: &CustomerEntry) -> [u8; 32] {
-    *entry.secret().unwrap().expose()
+    *entry.secret().unwrap().key.expose()
 }
 
 #[test]

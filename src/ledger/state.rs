@@ -199,7 +199,11 @@ impl State {
             Fact::HoldReleased { number } => drop(self.holds.standing.remove(number)),
             Fact::Dictionary(new) => self.dictionaries.entry(new.partition).or_default().push(new.clone()),
             Fact::FenceLapsed { erased } => self.acts.lapsed_fence = self.acts.lapsed_fence.max(Some(*erased)),
-            Fact::StoreCreated { .. } | Fact::Watermark | Fact::ClockTrusted { .. } | Fact::SnapshotTaken { .. } => {}
+            Fact::StoreCreated { .. }
+            | Fact::Watermark
+            | Fact::ClockTrusted { .. }
+            | Fact::Reported { .. }
+            | Fact::SnapshotTaken { .. } => {}
         }
     }
 
@@ -252,7 +256,7 @@ impl State {
         match act {
             Act::Expire { partitions, .. } => dead.extend(partitions.iter().map(|(partition, ..)| *partition)),
             Act::Release { subject, cells, .. } => {
-                cells.iter().for_each(|partition| self.acts.let_go(*partition, [subject]));
+                cells.iter().for_each(|partition| self.acts.let_go(*partition, subject));
                 dead.extend(cells);
             }
             Act::Erase { subjects, .. } => {

@@ -8,11 +8,11 @@ use regex::bytes::Regex;
 
 use crate::engine::catalog::Snapshot;
 use crate::engine::large::Chunks;
+use crate::engine::visible::Sight;
 use crate::engine::{Engine, lease};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::manifest::CHUNK_BYTES;
 use crate::ident::{CustomerId, PartitionNumber, RecordId, SubjectNumber};
-use crate::ops::timeline::Looked;
 use crate::ops::{refresh, timeline};
 use crate::record::Stored;
 
@@ -36,20 +36,20 @@ pub struct Body {
     subject: SubjectNumber,
     partition: PartitionNumber,
     since: u64,
-    /// How it was looked for.
-    looked: Looked,
+    /// With whose eyes it is read.
+    sight: Sight,
     source: Source,
     /// The chunk read last, with its number.
     current: Option<(u64, Vec<u8>)>,
     position: u64,
 }
 
-/// The body of the record of `customer` with `id`, `looked` for in one way or another.
+/// The body of the record of `customer` with `id`, where it may be seen.
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`] where a part of it cannot be found.
-pub fn body(engine: &Arc<Engine>, customer: &CustomerId, id: RecordId, looked: Looked) -> Result<Option<Body>> {
-    let Some(found) = timeline::find(engine, customer, id, looked)? else { return Ok(None) };
+pub fn body(engine: &Arc<Engine>, customer: &CustomerId, id: RecordId, sight: Sight) -> Result<Option<Body>> {
+    let Some(found) = timeline::find(engine, customer, id, sight)? else { return Ok(None) };
     let (chunks, snapshot) = refresh::settled(engine, || {
         // What moves between finding the record and finding its chunks is found in the newer snapshot.
         let snapshot = engine.catalog.snapshot();
@@ -62,7 +62,7 @@ pub fn body(engine: &Arc<Engine>, customer: &CustomerId, id: RecordId, looked: L
         Some(chunks) => Source::Chunks { chunks: Box::new(chunks), _snapshot: snapshot },
     };
     let (engine, subject, since) = (engine.clone(), found.entry.subject, found.since);
-    Ok(Some(Body { engine, record, subject, partition, since, looked, source, current: None, position: 0 }))
+    Ok(Some(Body { engine, record, subject, partition, since, sight, source, current: None, position: 0 }))
 }
 
 impl Body {
@@ -83,7 +83,7 @@ impl Body {
     pub fn read_at(&mut self, offset: u64, into: &mut [u8]) -> Result<usize> {
         lease::look(&self.engine)?;
         let fences = &self.engine.fences;
-        let passed = timeline::check(&self.engine, &self.subject, self.partition, self.looked == Looked::Held);
+        let passed = timeline::check(&self.engine, &self.subject, self.partition, self.sight);
         if let Err(erased) = passed.and_then(|()| fences.check_part(&self.subject, self.since)) {
             self.current = None;
             return Err(erased);
@@ -115,7 +115,7 @@ impl Body {
             let Source::Chunks { chunks, .. } = &mut self.source else { return Ok(Vec::new()) };
             match chunks.read(&self.engine, index) {
                 Err(error) if refresh::has_moved(&self.engine, &error)? => {
-                    let again = body(&self.engine, &self.record.customer, self.record.id, self.looked)?;
+                    let again = body(&self.engine, &self.record.customer, self.record.id, self.sight)?;
                     self.source = again.ok_or_else(gone)?.source;
                 }
                 outcome => return outcome,
@@ -137,9 +137,8 @@ const OVERLAP: usize = 1 << 20;
 ///
 /// # Errors
 /// As [`Body::read_at`].
-pub fn matches(engine: &Arc<Engine>, stored: &Stored, held: bool, pattern: &Regex) -> Result<bool> {
-    let looked = if held { Looked::Held } else { Looked::Shown };
-    let mut body = body(engine, &stored.customer, stored.id, looked)?.ok_or_else(gone)?;
+pub fn matches(engine: &Arc<Engine>, stored: &Stored, sight: Sight, pattern: &Regex) -> Result<bool> {
+    let mut body = body(engine, &stored.customer, stored.id, sight)?.ok_or_else(gone)?;
     let mut piece = vec![0; SEARCHED.min(usize::try_from(body.length()).unwrap_or(SEARCHED))];
     let (mut start, mut kept) = (0, 0);
     loop {

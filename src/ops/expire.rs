@@ -1,9 +1,10 @@
 //! Expire: partitions whose window and maximum are over lose their keys, together in one rewrite, and then their files.
 
+use crate::engine::schedule::{self, DueRow};
 use crate::engine::{Engine, access, due, hold};
 use crate::error::Result;
-use crate::ops::receipt::receipt;
-use crate::report::Expiry;
+use crate::ops::receipt::{lapsed_of, receipt};
+use crate::report::{Expiry, Lapsed};
 use crate::window::Timestamp;
 
 /// How an expiry is asked for.
@@ -24,15 +25,26 @@ pub struct ExpireOptions {
 /// Otherwise the first step that fails: the intent stands, and the next opening finishes it.
 pub fn expire(engine: &Engine, options: ExpireOptions) -> Result<Expiry> {
     let now = options.now.unwrap_or_else(|| engine.trusted.now(&*engine.env));
-    let mut due = due::due(engine, now);
-    if options.dry_run || due.is_empty() && access::over(engine, now)?.is_none() {
+    if options.dry_run {
+        let mut due = due::due(engine, now);
         hold::held_back(engine, &mut due)?;
+        let rows = schedule::due(engine, now, usize::MAX)?;
         let partitions = due.into_iter().map(|(_, expiring)| expiring).collect();
-        return Ok(Expiry { now, partitions, receipt: None });
+        return Ok(Expiry { now, partitions, rows: lapsed(&rows), receipt: None, further: Vec::new() });
+    }
+    let is_over = access::over(engine, now)?.is_some();
+    if !is_over && due::due(engine, now).is_empty() && schedule::due(engine, now, 1)?.is_empty() {
+        return Ok(Expiry { now, ..Expiry::default() });
     }
     let writer = engine.writer()?;
     due::judged_by(engine, Some(now), options.confirmed)?;
     let _one_at_a_time = writer.housekeep()?;
-    let (partitions, number) = due::expire(engine, writer, now)?;
-    Ok(Expiry { now, partitions, receipt: number.and_then(|number| receipt(engine, number)) })
+    let expired = due::expire(engine, writer, now)?;
+    let mut receipts = expired.acts.iter().filter_map(|number| receipt(engine, *number));
+    let (receipt, further) = (receipts.next(), receipts.collect());
+    Ok(Expiry { now, partitions: expired.partitions, rows: lapsed(&expired.rows), receipt, further })
+}
+
+fn lapsed(rows: &[DueRow]) -> Vec<Lapsed> {
+    rows.iter().flat_map(|row| lapsed_of(&row.subject, &row.going)).collect()
 }

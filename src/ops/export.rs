@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::engine::Engine;
 use crate::engine::read::CellReader;
 use crate::engine::row::Row;
-use crate::engine::visible::{Range, covered_or_held};
+use crate::engine::visible::{Range, Sight, covered_or_held};
 use crate::error::Result;
 use crate::ident::{CustomerId, RecordId};
 use crate::ops::body::{Body, body};
 use crate::ops::policy_explain;
-use crate::ops::timeline::{Looked, Timeline, timeline};
+use crate::ops::timeline::{Timeline, timeline};
 use crate::policy::Verdict;
 use crate::record::Stored;
 use crate::report::{CustomerLaw, Unshown, WhyUnshown};
@@ -62,7 +62,7 @@ impl Export {
     /// # Errors
     /// As [`crate::Store::body`].
     pub fn body(&self, id: RecordId) -> Result<Option<Body>> {
-        body(&self.engine, &self.customer, id, Looked::Shown)
+        body(&self.engine, &self.customer, id, Sight::Ordinary)
     }
 }
 

@@ -1,10 +1,9 @@
 //! Explaining: what the law says of a stream or of a customer, place by place, with the rules that say so.
 
 use crate::engine::Engine;
-use crate::engine::facts::facts;
-use crate::engine::hold;
 use crate::engine::partitions::Partition;
 use crate::engine::visible::covered_or_held;
+use crate::engine::{duty, hold};
 use crate::error::Result;
 use crate::format::ledger::Holds;
 use crate::ident::{CustomerId, Stream, SubjectNumber};
@@ -37,7 +36,7 @@ pub fn customer(engine: &Engine, customer: &CustomerId) -> Result<Option<Custome
         return Ok(None);
     }
     let (policy, subject) = (engine.policy(), found.entry.subject);
-    let whose = Whose { facts: facts(&found.entry), subject: Some(subject) };
+    let whose = Whose { facts: duty::facts(engine, &policy, &found.entry)?, subject: Some(subject) };
     let mut places = covered_or_held(engine, &found.entry);
     places.retain(|partition| partition.key.is_some() || partition.holds(&subject));
     places.sort_by(|a, b| a.id.cmp(&b.id));
@@ -77,7 +76,7 @@ fn provision(rule: &Rule) -> Provision {
 
 fn place(terms: Option<Terms<'_>>, partition: &Partition, holds: &Holds, whose: &Whose, now: Timestamp) -> Place {
     let over =
-        holds.over(&partition.id).filter(|(_, hold)| whose.subject.is_none_or(|subject| hold.subject == subject));
+        holds.over(&partition.id).filter(|(_, hold)| whose.subject.is_none_or(|subject| hold.concerns(&subject)));
     let holds: Vec<u64> = over.map(|(number, _)| number).collect();
     let (happened, facts) = (Happened::Within(partition.id.window), whose.facts);
     let question = Question { happened, facts, held: !holds.is_empty(), erasure: None, now };

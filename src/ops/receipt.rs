@@ -3,8 +3,9 @@
 use crate::engine::forget::FENCE_DAYS;
 use crate::engine::{Engine, lease};
 use crate::error::Result;
-use crate::format::ledger::{Act, ActState, Effect, Fact};
-use crate::report::{Receipt, Verb};
+use crate::format::ledger::{Act, ActState, Effect, Fact, Going, GoingRows, Kept, KeptDuty};
+use crate::ident::SubjectNumber;
+use crate::report::{self, Receipt, Verb};
 use crate::window::Timestamp;
 
 /// The account of act `number`; none where there is no such act.
@@ -59,21 +60,13 @@ pub fn from_facts(number: u64, facts: &[(Timestamp, Fact)]) -> Option<Receipt> {
 }
 
 fn tell(number: u64, state: &ActState) -> Receipt {
-    let (verb, subjects, partitions, fence_until) = match &state.act {
-        Act::Expire { partitions, .. } => (Verb::Expire, Vec::new(), partitions.len() as u64, None),
-        Act::Erase { subjects, at } => {
-            let until = at.plus_seconds(FENCE_DAYS * 86_400);
-            (Verb::Erase, subjects.iter().map(ToString::to_string).collect(), 0, Some(until))
-        }
-        Act::ErasePart { subject, .. } => (Verb::ErasePart, vec![subject.to_string()], 0, None),
-        Act::Redact { subject, .. } => (Verb::Redact, vec![subject.to_string()], 0, None),
-        Act::Release { subject, cells, .. } => (Verb::Release, vec![subject.to_string()], cells.len() as u64, None),
-    };
-    Receipt {
+    let mut told = Receipt {
         number,
-        verb,
-        subjects,
-        partitions,
+        verb: Verb::Expire,
+        subjects: Vec::new(),
+        kept: Vec::new(),
+        lapsed: Vec::new(),
+        partitions: 0,
         intended: state.intended,
         fenced: state.fenced,
         shredded: state.shredded.map(|(at, _)| at),
@@ -81,6 +74,68 @@ fn tell(number: u64, state: &ActState) -> Receipt {
         is_final: state.is_final,
         evidence: state.evidence.clone(),
         scrubbed: state.scrubbed,
-        fence_until,
+        fence_until: None,
+    };
+    match &state.act {
+        Act::Expire { partitions, rows, .. } => {
+            told.partitions = partitions.len() as u64;
+            told.subjects = rows.iter().map(|(subject, _)| subject.to_string()).collect();
+            told.lapsed = lapsed(rows);
+        }
+        Act::Erase { subjects, at, kept } => {
+            told.verb = Verb::Erase;
+            told.subjects = subjects.iter().chain(kept.iter().map(|(one, _)| one)).map(ToString::to_string).collect();
+            told.kept = kept.iter().flat_map(|(subject, kept)| kept_of(subject, kept)).collect();
+            told.fence_until = Some(at.plus_seconds(FENCE_DAYS * 86_400));
+        }
+        Act::ErasePart { subject, kept, .. } => {
+            (told.verb, told.subjects) = (Verb::ErasePart, vec![subject.to_string()]);
+            told.kept = kept_of(subject, kept);
+        }
+        Act::Redact { subject, .. } => (told.verb, told.subjects) = (Verb::Redact, vec![subject.to_string()]),
+        Act::Release { subject, cells, rows, .. } => {
+            (told.verb, told.partitions) = (Verb::Release, cells.len() as u64);
+            told.subjects = subject.iter().map(ToString::to_string).collect();
+            told.lapsed = lapsed(rows);
+        }
     }
+    told
+}
+
+/// What an act left of customers, as a receipt tells it.
+fn kept_of(subject: &SubjectNumber, kept: &[Kept]) -> Vec<report::Kept> {
+    let tell = |kept: &Kept| report::Kept {
+        subject: subject.to_string(),
+        stream: kept.span.stream.clone(),
+        from: kept.span.from,
+        until: kept.span.until,
+        duty: duty(kept.duty),
+        holds: kept.holds.clone(),
+    };
+    kept.iter().map(tell).collect()
+}
+
+/// A duty, as reports tell it.
+pub fn duty(duty: KeptDuty) -> report::Duty {
+    match duty {
+        KeptDuty::None => report::Duty::None,
+        KeptDuty::Until(until) => report::Duty::Until(until),
+        KeptDuty::Open => report::Duty::Open,
+    }
+}
+
+/// What went of one customer.
+pub fn lapsed_of(subject: &SubjectNumber, going: &[Going]) -> Vec<report::Lapsed> {
+    let tell = |going: &Going| report::Lapsed {
+        subject: subject.to_string(),
+        stream: going.span.stream.clone(),
+        from: going.span.from,
+        until: going.span.until,
+        restricted: !going.all,
+    };
+    going.iter().map(tell).collect()
+}
+
+fn lapsed(rows: &GoingRows) -> Vec<report::Lapsed> {
+    rows.iter().flat_map(|(subject, going)| lapsed_of(subject, going)).collect()
 }

@@ -17,6 +17,7 @@ use crate::engine::committer::{Committer, Opening};
 use crate::engine::encode::Sequence;
 use crate::engine::fence::{Fences, follow_acts};
 use crate::engine::partitions::Partitions;
+use crate::engine::schedule::Schedule;
 use crate::engine::scrub::Scrub;
 use crate::engine::time::TrustedTime;
 use crate::engine::trouble::Trouble;
@@ -154,6 +155,7 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
         followed: Mutex::default(),
         watermark,
         fences: Fences::default(),
+        schedule: Schedule::default(),
         forget_due: AtomicBool::new(false),
         trim_due: AtomicBool::new(false),
         scrub,

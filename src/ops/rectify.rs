@@ -1,9 +1,10 @@
 //! Rectify: a record is put right by another one that stands in its place; the history keeps both.
 
+use crate::engine::visible::Sight;
 use crate::engine::{Engine, housekeeping};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ident::{CustomerId, RecordId};
-use crate::ops::timeline::{self, Looked};
+use crate::ops::timeline;
 use crate::record::BODY_LIMIT;
 
 /// Amends the record of `customer` with `id`, in its last version, and returns the id of the amendment, durable by then.
@@ -20,7 +21,7 @@ pub fn rectify(engine: &Engine, customer: &CustomerId, id: RecordId, body: &[u8]
     housekeeping::make_room(engine, writer)?;
     // Nothing is let go of meanwhile, and no two amend the same version.
     let _one_at_a_time = writer.housekeep_beside_settling()?;
-    let found = timeline::find(engine, customer, id, Looked::Shown)?.ok_or_else(|| {
+    let found = timeline::find(engine, customer, id, Sight::Ordinary)?.ok_or_else(|| {
         Error::new(ErrorKind::NotFound, "there is no such record to be amended: unknown, redacted, erased or expired")
             .hint("`tenure timeline CUSTOMER` lists the ids of a customer's records")
     })?;

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use crate::engine::catalog::{Catalog, JournalFile, SegmentSlot};
 use crate::engine::fence::{Fences, follow_acts};
 use crate::engine::partitions::Partitions;
+use crate::engine::schedule::Schedule;
 use crate::engine::scrub::Scrub;
 use crate::engine::time::TrustedTime;
 use crate::engine::{Engine, access, dictionaries, hint, lease, replay};
@@ -84,6 +85,7 @@ fn try_open(
         followed: Mutex::default(),
         lease: lease::Held::none(env.clone()),
         fences: Fences::default(),
+        schedule: Schedule::default(),
         forget_due: AtomicBool::new(false),
         trim_due: AtomicBool::new(false),
         scrub: Scrub::default(),

@@ -130,11 +130,12 @@ pub fn next_act(engine: &Engine) -> u64 {
 /// The account of an act from number `first` on that did what `request` asked, should somebody have done it.
 pub fn done_since(engine: &Engine, request: &Request, first: u64) -> Option<Receipt> {
     let fits = |act: &Act| match (act, request) {
-        (Act::Erase { subjects, .. }, Request::Erase { customers }) => {
-            let erased: HashSet<&SubjectNumber> = subjects.iter().collect();
+        (Act::Erase { subjects, kept, .. }, Request::Erase { customers }) => {
+            let erased: HashSet<&SubjectNumber> =
+                subjects.iter().chain(kept.iter().map(|(subject, _)| subject)).collect();
             customers.iter().all(|customer| erased.contains(&customer.subject))
         }
-        (Act::ErasePart { subject, stream, until }, Request::ErasePart { customer, stream: of, until: before }) => {
+        (Act::ErasePart { subject, stream, until, .. }, Request::ErasePart { customer, stream: of, until: before }) => {
             (subject, stream, until) == (&customer.subject, of, before)
         }
         (Act::Expire { .. }, Request::Expire { .. }) => true,
@@ -157,7 +158,7 @@ pub fn deadlines(engine: &Engine) -> HashMap<PartitionNumber, Expiring> {
 pub fn expiry(engine: &Engine, receipt: Receipt, known: &HashMap<PartitionNumber, Expiring>) -> Expiry {
     let ledger = engine.ledger();
     let (mut expired, mut at) = (Vec::new(), receipt.intended);
-    if let Some(Act::Expire { partitions, now, held }) =
+    if let Some(Act::Expire { partitions, now, held, .. }) =
         ledger.state().acts.by_number.get(&receipt.number).map(|state| &state.act)
     {
         let held: HashMap<_, _> = held.iter().map(|(number, subjects)| (number, subjects)).collect();
@@ -165,13 +166,17 @@ pub fn expiry(engine: &Engine, receipt: Receipt, known: &HashMap<PartitionNumber
             let Some(mut one) = known.get(number).cloned() else { continue };
             if let Some(subjects) = held.get(number) {
                 one.held = subjects.len() as u64;
-                let over =
-                    ledger.state().holds.over(&one.partition).filter(|(_, hold)| subjects.contains(&hold.subject));
+                let over = ledger
+                    .state()
+                    .holds
+                    .over(&one.partition)
+                    .filter(|(_, hold)| subjects.iter().any(|one| hold.concerns(one)));
                 one.holds = over.map(|(hold, _)| hold).collect();
             }
             expired.push(one);
         }
         at = *now;
     }
-    Expiry { now: at, partitions: expired, receipt: Some(receipt) }
+    let rows = receipt.lapsed.clone();
+    Expiry { now: at, partitions: expired, rows, receipt: Some(receipt), further: Vec::new() }
 }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use crate::engine::catalog::Snapshot;
-use crate::engine::pass::{Filled, Pass, Piece};
+use crate::engine::pass::{Batch, Drawer, Filled, Pass, Unit};
 use crate::engine::read::{CellReader, Hit};
 use crate::engine::visible::Range;
 use crate::engine::{Engine, lease};
@@ -19,8 +19,10 @@ use crate::record::Stored;
 pub struct Scan {
     engine: Arc<Engine>,
     pass: Pass,
-    ahead: std::ops::Range<usize>,
-    piece: Option<Piece>,
+    batches: std::ops::Range<usize>,
+    batch: Option<(usize, Batch)>,
+    units: std::ops::Range<usize>,
+    unit: Option<Unit>,
     customer: Option<(CustomerId, SubjectNumber)>,
     hits: VecDeque<Hit>,
     failed: bool,
@@ -29,15 +31,19 @@ pub struct Scan {
 /// Begins a scan of `stream` (or of all) over `range`.
 pub fn scan(engine: Arc<Engine>, stream: Option<&Stream>, range: Range) -> Scan {
     let pass = Pass::new(&engine, stream, range, 1);
-    let ahead = 0..pass.pieces();
-    Scan { pass, ahead, piece: None, customer: None, hits: VecDeque::new(), failed: false, engine }
+    let batches = 0..pass.batches();
+    let (batch, units, unit, customer, hits) = (None, 0..0, None, None, VecDeque::new());
+    Scan { pass, batches, batch, units, unit, customer, hits, failed: false, engine }
 }
 
 /// Whether a record of a cell may be handed out: not where the cell was closed off since it was read, and an error where
 /// a part of its customer was.
-fn passes(engine: &Engine, since: u64, subject: &SubjectNumber, partition: PartitionNumber) -> Result<bool> {
+fn passes(engine: &Engine, pass: &Pass, subject: &SubjectNumber, partition: PartitionNumber) -> Result<bool> {
     lease::look(engine)?;
-    engine.fences.check_part(subject, since)?;
+    if engine.fences.changes() == pass.passed {
+        return Ok(true);
+    }
+    engine.fences.check_part(subject, pass.since)?;
     Ok(engine.fences.check(subject, partition).is_ok())
 }
 
@@ -45,26 +51,31 @@ impl Scan {
     fn advance(&mut self) -> Result<Option<Stored>> {
         loop {
             if let (Some(hit), Some((customer, subject))) = (self.hits.pop_front(), &self.customer) {
-                match passes(&self.engine, self.pass.since, subject, hit.partition.number)? {
+                match passes(&self.engine, &self.pass, subject, hit.partition.number)? {
                     true => return hit.into_record(customer).map(Some),
                     false => self.hits.clear(), // Erased or expired since it was read.
                 }
             }
-            if let Some(piece) = &mut self.piece {
+            if let (Some(unit), Some((number, batch))) = (&mut self.unit, &self.batch) {
                 let reader = CellReader::new(&self.engine.catalog, &self.pass.snapshot, self.engine.store);
-                match self.pass.next(&self.engine, &reader, piece) {
+                match self.pass.next(&self.engine, &reader, (*number, batch), unit) {
                     Ok(Some(Filled { customer, subject, hits })) => {
                         (self.customer, self.hits) = (Some((customer, subject)), hits.into());
                     }
-                    Ok(None) => self.piece = None,
+                    Ok(None) => self.unit = None,
                     // It goes on with the same cell, from what there is now.
                     Err(error) if has_moved(&self.engine, &error)? => {
                         self.pass.snapshot = self.engine.catalog.snapshot();
                     }
                     Err(error) => return Err(error),
                 }
-            } else if let Some(number) = self.ahead.next() {
-                self.piece = Some(self.pass.piece(&self.engine, number)?);
+            } else if let (Some(unit), Some((_, batch))) = (self.units.next(), &self.batch) {
+                self.unit = Some(self.pass.unit(batch, unit));
+            } else if let Some(number) = self.batches.next() {
+                let drawers = (0..self.pass.parts()).map(|part| self.pass.derive(&self.engine, number, part));
+                let drawers = drawers.collect::<Result<Vec<Drawer>>>()?;
+                self.batch = Some((number, self.pass.batch(&self.engine, drawers)));
+                self.units = 0..self.pass.units();
             } else {
                 return Ok(None);
             }
@@ -88,14 +99,8 @@ impl Iterator for Scan {
 
 impl std::fmt::Debug for Scan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Scan({} pieces ahead)", self.ahead.len())
+        write!(f, "Scan({} batches ahead)", self.batches.len())
     }
-}
-
-/// How a scan on many threads ended before its end.
-enum End<B> {
-    Broken(B),
-    Failed(crate::error::Error),
 }
 
 /// Hands every readable record of `stream` (or of all) over `range` to `visit`, on this thread and so many others beside
@@ -113,44 +118,70 @@ pub fn scan_parallel<B: Send>(
 ) -> Result<ControlFlow<B>> {
     let threads = threads.max(1);
     let pass = Pass::new(engine, stream, range, threads);
-    let (next, over, end) = (AtomicUsize::new(0), AtomicBool::new(false), Mutex::new(None));
-    side_by_side(threads, &|| {
-        let mut snapshot = pass.snapshot.clone();
-        while !over.load(Ordering::Acquire) {
+    for number in 0..pass.batches() {
+        let drawers = shared(threads, pass.parts(), &|| (), &|(), part| pass.derive(engine, number, part))?;
+        let batch = pass.batch(engine, drawers);
+        let over = AtomicBool::new(false);
+        let visited = shared(threads, pass.units(), &|| pass.snapshot.clone(), &|snapshot, unit| {
+            let outcome = visit_unit(engine, &pass, snapshot, ((number, &batch), unit), &over, visit);
+            if !matches!(outcome, Ok(ControlFlow::Continue(()))) {
+                over.store(true, Ordering::Release);
+            }
+            outcome
+        })?;
+        if let Some(broken) = visited.into_iter().find(ControlFlow::is_break) {
+            return Ok(broken);
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// Does so many tasks on so many threads, each with a tool of its own: their results in order, or the first failure, after
+/// which no further task is begun.
+fn shared<T, R: Send>(
+    threads: usize,
+    tasks: usize,
+    tool: &(dyn Fn() -> T + Sync),
+    task: &(dyn Fn(&mut T, usize) -> Result<R> + Sync),
+) -> Result<Vec<R>> {
+    let (next, results) = (AtomicUsize::new(0), Mutex::new((Vec::new(), None)));
+    let locked = || results.lock().expect("no holder of this lock panics");
+    side_by_side(threads.min(tasks), &|| {
+        let mut tool = tool();
+        loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= pass.pieces() {
+            if number >= tasks {
                 break;
             }
-            if let Err(early) = visit_piece(engine, (&pass, number), &mut snapshot, &over, visit) {
-                over.store(true, Ordering::Release);
-                end.lock().expect("no holder of this lock panics").get_or_insert(early);
+            match task(&mut tool, number) {
+                Ok(result) => locked().0.push((number, result)),
+                Err(error) => {
+                    next.store(tasks, Ordering::Relaxed);
+                    locked().1.get_or_insert(error);
+                }
             }
         }
     });
-    match end.into_inner().expect("no holder of this lock panics") {
-        None => Ok(ControlFlow::Continue(())),
-        Some(End::Broken(value)) => Ok(ControlFlow::Break(value)),
-        Some(End::Failed(error)) => Err(error),
-    }
+    let (mut results, failed) = results.into_inner().expect("no holder of this lock panics");
+    results.sort_unstable_by_key(|(number, _)| *number);
+    failed.map_or(Ok(()), Err)?;
+    Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
-/// Visits what is in a piece; should the writer merge meanwhile in another process, from a newer `snapshot` in the end.
-fn visit_piece<B>(
+/// Visits what is in a unit; should the writer merge meanwhile in another process, from a newer `snapshot` in the end.
+fn visit_unit<B>(
     engine: &Engine,
-    (pass, number): (&Pass, usize),
+    pass: &Pass,
     snapshot: &mut Snapshot,
+    (batch, unit): ((usize, &Batch), usize),
     over: &AtomicBool,
     visit: &(dyn Fn(Stored) -> ControlFlow<B> + Sync),
-) -> std::result::Result<(), End<B>> {
-    let mut piece = pass.piece(engine, number).map_err(End::Failed)?;
+) -> Result<ControlFlow<B>> {
+    let mut unit = pass.unit(batch.1, unit);
     loop {
-        let reader = CellReader::new(&engine.catalog, snapshot, engine.store);
-        match visit_cells(engine, (pass, &mut piece), &reader, over, visit) {
-            Err(End::Failed(error)) => match has_moved(engine, &error) {
-                Ok(true) => *snapshot = engine.catalog.snapshot(),
-                Ok(false) => return Err(End::Failed(error)),
-                Err(error) => return Err(End::Failed(error)),
-            },
+        let reader = CellReader::ahead(&engine.catalog, snapshot, engine.store);
+        match visit_cells(engine, pass, &reader, (batch, &mut unit), over, visit) {
+            Err(error) if has_moved(engine, &error)? => *snapshot = engine.catalog.snapshot(),
             outcome => return outcome,
         }
     }
@@ -158,23 +189,25 @@ fn visit_piece<B>(
 
 fn visit_cells<B>(
     engine: &Engine,
-    (pass, piece): (&Pass, &mut Piece),
+    pass: &Pass,
     reader: &CellReader<'_>,
+    (batch, unit): ((usize, &Batch), &mut Unit),
     over: &AtomicBool,
     visit: &(dyn Fn(Stored) -> ControlFlow<B> + Sync),
-) -> std::result::Result<(), End<B>> {
-    while let Some(filled) = pass.next(engine, reader, piece).map_err(End::Failed)? {
+) -> Result<ControlFlow<B>> {
+    let is_over = || over.load(Ordering::Acquire);
+    while let Some(filled) = if is_over() { None } else { pass.next(engine, reader, batch, unit)? } {
         for hit in filled.hits {
-            if over.load(Ordering::Acquire) {
-                return Ok(());
+            if is_over() {
+                return Ok(ControlFlow::Continue(()));
             }
-            if !passes(engine, pass.since, &filled.subject, hit.partition.number).map_err(End::Failed)? {
+            if !passes(engine, pass, &filled.subject, hit.partition.number)? {
                 break; // Erased or expired since it was read.
             }
-            if let ControlFlow::Break(value) = visit(hit.into_record(&filled.customer).map_err(End::Failed)?) {
-                return Err(End::Broken(value));
+            if let broken @ ControlFlow::Break(_) = visit(hit.into_record(&filled.customer)?) {
+                return Ok(broken);
             }
         }
     }
-    Ok(())
+    Ok(ControlFlow::Continue(()))
 }

@@ -8,12 +8,12 @@ use regex::bytes::Regex;
 use crate::engine::partitions::Partition;
 use crate::engine::read::{CellReader, Hit, order};
 use crate::engine::row::{Probe, Row};
-use crate::engine::visible::{Range, covered_or_held, covers, shown};
-use crate::engine::{Engine, amend, hold, latest, lease};
+use crate::engine::visible::{Range, Sight, covered_or_held, covers, shown};
+use crate::engine::{Engine, amend, duty, hold, latest, lease};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::Origin;
 use crate::ident::{CustomerId, PartitionNumber, RecordId, Stream, SubjectNumber};
-use crate::keyring::{CustomerEntry, CustomerState};
+use crate::keyring::{CustomerEntry, CustomerState, Secret};
 use crate::ops::body;
 use crate::ops::refresh::settled;
 use crate::policy::HoldScope;
@@ -31,8 +31,8 @@ pub struct Timeline {
     passed: u64,
     hits: VecDeque<Hit>,
     pattern: Option<Regex>,
-    /// Whether it shows what is held, whatever has expired.
-    held: bool,
+    /// What it shows.
+    sight: Sight,
 }
 
 impl std::fmt::Debug for Timeline {
@@ -54,7 +54,7 @@ impl Timeline {
         if fences.changes() == self.passed {
             return Ok(());
         }
-        check(&self.engine, &self.subject, hit.partition.number, self.held)?;
+        check(&self.engine, &self.subject, hit.partition.number, self.sight)?;
         fences.check_part(&self.subject, self.since)
     }
 
@@ -65,7 +65,7 @@ impl Timeline {
         let shown = match &self.pattern {
             None => true,
             Some(pattern) if stored.large.is_none() => pattern.is_match(&stored.body),
-            Some(pattern) => body::matches(&self.engine, &stored, self.held, pattern)?,
+            Some(pattern) => body::matches(&self.engine, &stored, self.sight, pattern)?,
         };
         Ok(shown.then_some(stored))
     }
@@ -94,10 +94,15 @@ impl Iterator for Timeline {
 /// # Errors
 /// [`ErrorKind::Corrupt`] where a part of it cannot be read: a gap is never passed over.
 pub fn timeline(engine: &Arc<Engine>, customer: &CustomerId, range: Range) -> Result<Timeline> {
+    seen(engine, customer, Sight::Ordinary, range)
+}
+
+/// Everything in `range` that somebody may see of a customer.
+fn seen(engine: &Arc<Engine>, customer: &CustomerId, sight: Sight, range: Range) -> Result<Timeline> {
     let since = engine.fences.parted();
-    let Found { subject, passed, hits } = settled(engine, || hits(engine, customer, range, Versions::Last, None))?;
+    let Found { subject, passed, hits } = settled(engine, || hits(engine, customer, sight, range, None))?;
     let (engine, customer) = (engine.clone(), customer.clone());
-    Ok(Timeline { engine, customer, subject, since, passed, hits: hits.into(), pattern: None, held: false })
+    Ok(Timeline { engine, customer, subject, since, passed, hits: hits.into(), pattern: None, sight })
 }
 
 /// Every record of `customer` in every version that it had, those before an amendment and all states of a stream whose
@@ -106,11 +111,7 @@ pub fn timeline(engine: &Arc<Engine>, customer: &CustomerId, range: Range) -> Re
 /// # Errors
 /// As [`timeline`].
 pub fn history(engine: &Arc<Engine>, customer: &CustomerId) -> Result<Timeline> {
-    let since = engine.fences.parted();
-    let all = || hits(engine, customer, Range::new(..), Versions::All, None);
-    let Found { subject, passed, hits } = settled(engine, all)?;
-    let (engine, customer) = (engine.clone(), customer.clone());
-    Ok(Timeline { engine, customer, subject, since, passed, hits: hits.into(), pattern: None, held: false })
+    seen(engine, customer, Sight::History, Range::new(..))
 }
 
 /// Every record of `customer` that a hold keeps, those included that have expired and nobody else is shown; empty where no
@@ -119,10 +120,15 @@ pub fn history(engine: &Arc<Engine>, customer: &CustomerId) -> Result<Timeline> 
 /// # Errors
 /// As [`timeline`].
 pub fn held(engine: &Arc<Engine>, customer: &CustomerId) -> Result<Timeline> {
-    let since = engine.fences.parted();
-    let Found { subject, passed, hits } = settled(engine, || held_hits(engine, customer, None))?;
-    let (engine, customer) = (engine.clone(), customer.clone());
-    Ok(Timeline { engine, customer, subject, since, passed, hits: hits.into(), pattern: None, held: true })
+    seen(engine, customer, Sight::Held, Range::new(..))
+}
+
+/// Every record of `customer` that an erasure has left because a duty or a hold keeps it; empty where there is none.
+///
+/// # Errors
+/// As [`timeline`].
+pub fn restricted(engine: &Arc<Engine>, customer: &CustomerId) -> Result<Timeline> {
+    seen(engine, customer, Sight::Restricted, Range::new(..))
 }
 
 /// The records of a timeline whose body matches `pattern`, a regular expression over bytes. A large body is searched in
@@ -143,7 +149,7 @@ pub fn grep(engine: &Arc<Engine>, customer: &CustomerId, pattern: &str, range: R
 /// # Errors
 /// As [`timeline`].
 pub fn get(engine: &Engine, customer: &CustomerId, id: RecordId) -> Result<Option<Stored>> {
-    let (_, hit) = by_id(engine, customer, id, Looked::Shown)?;
+    let (_, hit) = by_id(engine, customer, id, Sight::Ordinary)?;
     hit.map(|hit| hit.into_record(customer)).transpose()
 }
 
@@ -151,11 +157,19 @@ pub fn get(engine: &Engine, customer: &CustomerId, id: RecordId) -> Result<Optio
 ///
 /// # Errors
 /// [`ErrorKind::Erased`].
-pub fn check(engine: &Engine, subject: &SubjectNumber, number: PartitionNumber, held: bool) -> Result<()> {
-    let Some(partition) = engine.partitions.numbered(number).filter(|_| held) else {
+pub fn check(engine: &Engine, subject: &SubjectNumber, number: PartitionNumber, sight: Sight) -> Result<()> {
+    let Some(partition) = engine.partitions.numbered(number).filter(|_| sight == Sight::Held) else {
         return engine.fences.check(subject, number);
     };
-    engine.fences.check_held(subject, &partition)
+    let checked = engine.fences.check_held(subject, &partition);
+    if checked.is_err() && partition.key.is_some() && !engine.fences.has_subject(subject) {
+        // It is closed off and has its key still: an expiry is about to take out what its intent says is held.
+        let ledger = engine.ledger();
+        if ledger.state().acts.held.get(&number).is_some_and(|held| held.contains(subject)) {
+            return Ok(());
+        }
+    }
+    checked
 }
 
 /// A record with what opens it.
@@ -168,24 +182,13 @@ pub struct FoundRecord {
     pub since: u64,
 }
 
-/// How a record is looked for by its id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Looked {
-    /// As it is shown: where it was amended, its last version.
-    Shown,
-    /// Exactly this version.
-    Exact,
-    /// As a hold keeps it, also where nobody else is shown it.
-    Held,
-}
-
-/// The record of `customer` with `id`, still closed.
+/// The record of `customer` with `id`, still closed, where it may be seen.
 ///
 /// # Errors
 /// As [`timeline`].
-pub fn find(engine: &Engine, customer: &CustomerId, id: RecordId, looked: Looked) -> Result<Option<FoundRecord>> {
+pub fn find(engine: &Engine, customer: &CustomerId, id: RecordId, sight: Sight) -> Result<Option<FoundRecord>> {
     let since = engine.fences.parted();
-    let (subject, hit) = by_id(engine, customer, id, looked)?;
+    let (subject, hit) = by_id(engine, customer, id, sight)?;
     let Some((hit, found)) = hit.zip(engine.keyring.customer(customer)?) else { return Ok(None) };
     match found.entry.subject == subject {
         true => Ok(Some(FoundRecord { entry: found.entry, hit, since })),
@@ -208,14 +211,10 @@ impl Wanted {
 
 /// An id that the store gave tells the frame, which can be seen without opening any. The frames of what was appended
 /// again are others, so that everything is looked through where it is not there.
-fn by_id(engine: &Engine, customer: &CustomerId, id: RecordId, looked: Looked) -> Result<(SubjectNumber, Option<Hit>)> {
+fn by_id(engine: &Engine, customer: &CustomerId, id: RecordId, sight: Sight) -> Result<(SubjectNumber, Option<Hit>)> {
     let one = |origin| {
         let wanted = Wanted { id, origin };
-        let versions = if looked == Looked::Shown { Versions::Last } else { Versions::All };
-        let found = settled(engine, || match looked {
-            Looked::Held => held_hits(engine, customer, Some(&wanted)),
-            _ => hits(engine, customer, Range::new(..), versions, Some(&wanted)),
-        })?;
+        let found = settled(engine, || hits(engine, customer, sight, Range::new(..), Some(&wanted)))?;
         Ok((found.subject, found.hits.into_iter().next()))
     };
     if let Some((opening, sequence)) = id.spelled() {
@@ -241,52 +240,45 @@ struct View<'a> {
     partitions: &'a dyn Fn(&Partition) -> bool,
     /// The times of events in one of them.
     times: &'a dyn Fn(&Partition) -> Times<'a>,
-    /// Whether it is looked at because it is held, whatever has expired.
-    held: bool,
-    /// Which versions of what was amended.
-    versions: Versions,
+    /// The secrets under which to look.
+    secrets: &'a dyn Fn(&Secret) -> bool,
+    /// With whose eyes that is.
+    sight: Sight,
     /// When it happened.
     range: Range,
 }
 
-/// Which versions of a record are looked at, and which states of a stream whose newest counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Versions {
-    Last,
-    All,
-}
-
 type Times<'a> = Box<dyn Fn(Timestamp) -> bool + 'a>;
 
-/// Everything in `range`, or only the record `wanted`.
-fn hits(
-    engine: &Engine,
-    customer: &CustomerId,
-    range: Range,
-    versions: Versions,
-    wanted: Option<&Wanted>,
-) -> Result<Found> {
-    let (policy, now) = (engine.policy(), engine.now());
-    let partitions = |partition: &Partition| partition.key.is_some() && range.meets(partition);
-    let times = |partition: &Partition| -> Times<'_> {
-        let shown = shown(&policy, partition, now);
-        Box::new(move |at| range.contains(at) && shown(at))
+/// Everything in `range` that may be seen, or only the record `wanted`.
+fn hits(engine: &Engine, customer: &CustomerId, sight: Sight, range: Range, wanted: Option<&Wanted>) -> Result<Found> {
+    let (policy, now, holds) = (engine.policy(), engine.now(), hold::standing(engine));
+    let entry = engine.keyring.customer(customer)?.map(|found| found.entry);
+    let subject = entry.as_ref().map(|entry| entry.subject).unwrap_or_default();
+    let facts = entry.as_ref().map(|entry| duty::facts(engine, &policy, entry)).transpose()?.unwrap_or_default();
+    let scopes: Vec<&HoldScope> = holds.on(&subject).map(|(_, hold)| &hold.scope).collect();
+    let is_held = |stream: &Stream, at| scopes.iter().any(|scope| scope.contains(stream, at));
+    let (policy, facts) = (&*policy, &facts);
+    let partitions = |partition: &Partition| match sight {
+        Sight::Held => scopes.iter().any(|scope| scope.meets(&partition.id)),
+        _ => partition.key.is_some() && range.meets(partition),
     };
-    read(engine, customer, &View { partitions: &partitions, times: &times, held: false, versions, range }, wanted)
-}
-
-/// Everything that a hold keeps, or only the record `wanted`.
-fn held_hits(engine: &Engine, customer: &CustomerId, wanted: Option<&Wanted>) -> Result<Found> {
-    let subject = engine.keyring.customer(customer)?.map(|found| found.entry.subject).unwrap_or_default();
-    let scopes: Vec<HoldScope> = hold::standing(engine).on(&subject).map(|(_, hold)| hold.scope.clone()).collect();
-    let partitions = |partition: &Partition| scopes.iter().any(|scope| scope.meets(&partition.id));
     let times = |partition: &Partition| -> Times<'_> {
-        let stream = partition.id.stream.clone();
-        let scopes = &scopes;
-        Box::new(move |at| scopes.iter().any(|scope| scope.contains(&stream, at)))
+        let (shown, stream) = (shown(policy, partition, facts, now), partition.id.stream.clone());
+        match sight {
+            Sight::Ordinary | Sight::History => Box::new(move |at| range.contains(at) && shown(at)),
+            Sight::Held => Box::new(move |at| is_held(&stream, at)),
+            Sight::Restricted => Box::new(move |at| {
+                range.contains(at) && (is_held(&stream, at) || duty::keeps(policy, &stream, at, facts, now))
+            }),
+        }
     };
-    let (versions, range) = (Versions::All, Range::new(..));
-    let view = View { partitions: &partitions, times: &times, held: true, versions, range };
+    let secrets = |secret: &Secret| match sight {
+        Sight::Ordinary | Sight::History => !secret.restricted,
+        Sight::Held => true,
+        Sight::Restricted => secret.restricted,
+    };
+    let view = View { partitions: &partitions, times: &times, secrets: &secrets, sight, range };
     read(engine, customer, &view, wanted)
 }
 
@@ -295,7 +287,7 @@ fn read(engine: &Engine, customer: &CustomerId, view: &View<'_>, wanted: Option<
     let since = engine.fences.parted();
     // Before the entry: a column that explodes in between is found as it was, with its key. The other way round the entry
     // might lack a held cell's key, and the column its own.
-    let columns = if view.held { engine.partitions.all() } else { Vec::new() };
+    let columns = if view.sight == Sight::Held { engine.partitions.all() } else { Vec::new() };
     let Some(found) = engine.keyring.customer(customer)? else { return Ok(Found::default()) };
     let subject = found.entry.subject;
     if found.entry.state == CustomerState::Living && engine.fences.has_subject(&subject) {
@@ -305,13 +297,13 @@ fn read(engine: &Engine, customer: &CustomerId, view: &View<'_>, wanted: Option<
     let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
     let mut row = Row::new(&engine.store, &found.entry);
     let mut hits = Vec::new();
-    let mut partitions = match view.held {
-        true => columns.into_iter().filter(|partition| covers(&found.entry, partition)).collect(),
-        false => covered_or_held(engine, &found.entry),
+    let mut partitions = match view.sight {
+        Sight::Held => columns.into_iter().filter(|partition| covers(&found.entry, partition)).collect(),
+        _ => covered_or_held(engine, &found.entry),
     };
-    let states = match view.versions {
-        Versions::Last => states(engine, &found.entry),
-        Versions::All => Vec::new(),
+    let states = match view.sight {
+        Sight::Ordinary => states(engine, &found.entry),
+        _ => Vec::new(),
     };
     partitions.retain(|partition| (view.partitions)(partition) && !states.contains(&partition.id.stream));
     if wanted.is_some() {
@@ -321,7 +313,8 @@ fn read(engine: &Engine, customer: &CustomerId, view: &View<'_>, wanted: Option<
         if wanted.is_some_and(|wanted| wanted.found_before(partition.id.window.start(), &hits)) {
             break;
         }
-        let probes: Vec<Probe> = row.probes(&partition).collect();
+        let probes: Vec<Probe> =
+            row.secrets(&partition).filter(|(one, _)| (view.secrets)(one)).map(|(_, probe)| probe).collect();
         if let Some(origin) = wanted.and_then(|wanted| wanted.origin)
             && !any(&probes, |probe| reader.names(partition.number, &probe.handle, origin))?
         {
@@ -332,9 +325,9 @@ fn read(engine: &Engine, customer: &CustomerId, view: &View<'_>, wanted: Option<
             reader.read(&partition, probe, &times, &mut hits)?;
         }
         if let Some(wanted) = wanted {
-            match view.versions {
-                Versions::Last => amend::keep_versions_since(&mut hits, wanted.id),
-                Versions::All => hits.retain(|hit| hit.id == wanted.id),
+            match view.sight {
+                Sight::Ordinary => amend::keep_versions_since(&mut hits, wanted.id),
+                _ => hits.retain(|hit| hit.id == wanted.id),
             }
         }
     }
@@ -346,14 +339,14 @@ fn read(engine: &Engine, customer: &CustomerId, view: &View<'_>, wanted: Option<
         hits.extend(newest.filter(|hit| view.range.contains(hit.event())));
     }
     order(&mut hits);
-    if view.versions == Versions::Last {
+    if view.sight == Sight::Ordinary {
         amend::supersede(&mut hits);
     }
     let passed = engine.fences.changes();
     engine.fences.check_part(&subject, since)?;
     // What was closed off while it was read is not handed out.
     lease::look(engine)?;
-    hits.retain(|hit| check(engine, &subject, hit.partition.number, view.held).is_ok());
+    hits.retain(|hit| check(engine, &subject, hit.partition.number, view.sight).is_ok());
     Ok(Found { subject, passed, hits })
 }
 

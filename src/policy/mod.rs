@@ -87,6 +87,16 @@ impl Policy {
         best.map(|first| Terms { first, second })
     }
 
+    /// Whether any period runs from `anchor`.
+    pub fn runs_from(&self, anchor: AnchorKind) -> bool {
+        self.rules.iter().any(|rule| rule.anchor() == anchor)
+    }
+
+    /// Whether any stream may end by row: its maximum runs from a fact about the customer.
+    pub fn ends_by_row(&self) -> bool {
+        self.rules.iter().any(|rule| rule.anchor().is_of_customer() && rule.keep_at_most().is_some())
+    }
+
     /// Whether `stream` may have dictionaries.
     pub fn dictionary(&self, stream: &Stream) -> bool {
         self.terms(stream).is_some_and(|terms| terms.dictionary())

@@ -154,6 +154,7 @@ impl<'a> Terms<'a> {
 
     /// The instant from which a record of `at` is hidden from readers, whoever its customer is: exactly its anchor plus
     /// the maximum. None is never, or not by column.
+    #[cfg(test)]
     pub fn deadline_of(&self, at: Timestamp) -> Option<Timestamp> {
         self.limit(Happened::At(at), &Facts::NONE).map(|limit| limit.at)
     }

@@ -4,7 +4,7 @@ use crate::sync::Arc;
 use crate::sync::atomic::AtomicUsize;
 use std::path::{Path, PathBuf};
 
-use super::index::{Index, block_for, entry_in};
+use super::index::{self, Index, block_for};
 use super::{unread, unreadable};
 use crate::crypto::Digest;
 use crate::env::{self, Env, File, OpenMode, ReadAhead};
@@ -95,7 +95,7 @@ impl Segment {
             Some(entry) => entry,
             None => {
                 let block = self.block(index)?;
-                let entry = entry_in(&block, handle);
+                let entry = block.find(handle);
                 self.index.keep(index, self.sparse.len(), block);
                 entry
             }
@@ -104,13 +104,13 @@ impl Segment {
     }
 
     /// Reads and checks a block of the index.
-    fn block(&self, index: usize) -> Result<Box<[IndexEntry]>> {
+    fn block(&self, index: usize) -> Result<index::Block> {
         let (offset, length) = self.summary.block(index as u64);
         let mut buffer = [0; BLOCK_BYTES];
         let buffer = &mut buffer[..length];
         env::read_exact_at(&*self.file, buffer, offset).map_err(unread(&self.path))?;
         let entries = Block::decode(buffer).and_then(|block| block.entries().collect());
-        entries.map_err(|wrong| Error::corrupt(&self.path, offset, wrong.0))
+        entries.map(index::Block::new).map_err(|wrong| Error::corrupt(&self.path, offset, wrong.0))
     }
 
     /// The run of an index entry, within the frames of this file.
@@ -131,11 +131,20 @@ impl Segment {
     /// # Errors
     /// The system's; [`crate::ErrorKind::Corrupt`] where the run lies outside of the frames.
     pub fn read_run(&self, run: &Run, buffer: &mut Vec<u8>) -> Result<()> {
-        let end = run.offset.checked_add(run.bytes).filter(|end| *end <= self.summary.index_offset());
-        if end.is_none() {
-            return Err(Error::corrupt(&self.path, run.offset, "a run ends beyond the frames of its segment"));
-        }
-        buffer.resize(run.bytes as usize, 0);
+        self.read_ahead(run, 0, buffer)
+    }
+
+    /// The same, with what follows in the frames: `ahead` bytes at least, as far as there are so many.
+    ///
+    /// # Errors
+    /// As [`Segment::read_run`].
+    pub fn read_ahead(&self, run: &Run, ahead: u64, buffer: &mut Vec<u8>) -> Result<()> {
+        let past = self.summary.index_offset();
+        let end = run.offset.checked_add(run.bytes).filter(|end| *end <= past);
+        let end =
+            end.ok_or_else(|| Error::corrupt(&self.path, run.offset, "a run ends beyond the frames of its segment"))?;
+        let end = end.max(run.offset.saturating_add(ahead).min(past));
+        buffer.resize((end - run.offset) as usize, 0);
         env::read_exact_at(&*self.file, buffer, run.offset).map_err(unread(&self.path))
     }
 

@@ -8,11 +8,12 @@ use super::verify::SegmentCheck;
 use super::*;
 use crate::crypto::Digest;
 use crate::env::Env;
+use crate::env::disk::Disk;
 use crate::env::sim::{Failure, Faults, Plant, Sim};
 use crate::error::Result;
 use crate::format::frame::FrameView;
 use crate::format::samples::{STORE, Sample, at, handle, partition_id, salt};
-use crate::format::segment::SegmentHead;
+use crate::format::segment::{SegmentHead, TRAILER_BYTES};
 use crate::ident::{Handle, PartitionNumber};
 use crate::window::Day;
 
@@ -120,6 +121,31 @@ fn a_handle_costs_one_read() {
     let before = sim.operations();
     assert!(segment.find(&handle(9)).unwrap().is_some());
     assert_eq!(sim.operations(), before + 1);
+}
+
+#[test]
+fn past_the_page_cache_the_same_bytes_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let env: Arc<dyn Env> = Arc::new(Disk::new());
+    let (cached, direct) = (dir.path().join("cached/1.seg"), dir.path().join("direct/1.seg"));
+    let frames = model(&records(30_000, 250));
+    let mut writers = [
+        SegmentWriter::create(env.clone(), &cached, head(1)).unwrap(),
+        SegmentWriter::create_direct(env.clone(), &direct, head(1)).unwrap(),
+    ];
+    let mut hashes = Vec::new();
+    for frame in frames.values() {
+        let frame = FrameView::parse(frame).unwrap();
+        writers.iter_mut().for_each(|writer| assert!(writer.push(&frame).unwrap()));
+    }
+    for writer in writers {
+        hashes.push(writer.finish(1, span()).unwrap());
+    }
+    assert_eq!(hashes[0], hashes[1]);
+    let bytes = [cached, direct].map(|path| env.map(&path).unwrap().to_vec());
+    assert!(bytes[0].len() > 3 << 20, "of several pieces");
+    assert!(bytes[0] == bytes[1]);
+    assert_eq!(crate::crypto::sha256(&bytes[1][..bytes[1].len() - TRAILER_BYTES]), hashes[1].hash);
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn an_expiry_that_is_finished_late_leaves_the_fence_of_who_was_erased_meanwhile(
     let subject = engine.keyring.customer(&CustomerId::new("ana").unwrap()).unwrap().unwrap().entry.subject;
     let partitions = vec![(july_column.number, july_column.id.stream.clone(), july_column.id.window.end().day())];
     let held = vec![(july_column.number, vec![subject])];
-    let act = Act::Expire { partitions, held, now: engine.now() };
+    let act = Act::Expire { partitions, held, now: engine.now(), rows: Vec::new() };
     let number = acts::intend(engine, act).unwrap();
     store.release(hold).unwrap().unwrap();
     store.erase(&["ana"]).unwrap().unwrap();

@@ -3,9 +3,10 @@
 use std::io;
 
 use super::{Commit, Store};
+use crate::engine::visible::Sight;
 use crate::error::Result;
 use crate::ident::{CustomerId, RecordId};
-use crate::ops::{self, body::Body, timeline::Looked};
+use crate::ops::{self, body::Body};
 use crate::record::{Record, SourceOffset};
 
 impl Store {
@@ -36,7 +37,7 @@ impl Store {
     /// # Errors
     /// As [`Store::timeline`].
     pub fn body(&self, customer: &str, id: RecordId) -> Result<Option<Body>> {
-        ops::body::body(self.current()?, &CustomerId::new(customer)?, id, Looked::Shown)
+        ops::body::body(self.current()?, &CustomerId::new(customer)?, id, Sight::Ordinary)
     }
 
     /// The same of a record that a hold keeps, also where it has expired and [`Store::held`] alone shows it.
@@ -44,7 +45,15 @@ impl Store {
     /// # Errors
     /// As [`Store::body`].
     pub fn held_body(&self, customer: &str, id: RecordId) -> Result<Option<Body>> {
-        ops::body::body(self.current()?, &CustomerId::new(customer)?, id, Looked::Held)
+        ops::body::body(self.current()?, &CustomerId::new(customer)?, id, Sight::Held)
+    }
+
+    /// The same of a record that an erasure has left and [`Store::restricted`] alone shows.
+    ///
+    /// # Errors
+    /// As [`Store::body`].
+    pub fn restricted_body(&self, customer: &str, id: RecordId) -> Result<Option<Body>> {
+        ops::body::body(self.current()?, &CustomerId::new(customer)?, id, Sight::Restricted)
     }
 }
 

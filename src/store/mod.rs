@@ -25,10 +25,11 @@ use crate::engine::visible::Range;
 use crate::error::Result;
 use crate::ident::{CustomerId, RecordId, Stream};
 use crate::ops;
+use crate::ops::report::Reported;
 use crate::record::{Batch, Classifier, Hold, Record, Stored};
 use crate::report::{
-    Budget, CustomerLaw, Expiry, HoldReport, Maintenance, PolicyCheck, Progress, Receipt, Recovery, Repair, Stats,
-    StreamLaw, Training, Verification, VerifyOptions,
+    Budget, CustomerLaw, Expiry, HoldReport, Home, Maintenance, PolicyCheck, Progress, Receipt, Recovery, Repair,
+    Stats, StreamLaw, Training, Verification, VerifyOptions,
 };
 use crate::rights::Authorizer;
 use crate::window::Timestamp;
@@ -265,12 +266,14 @@ impl Store {
     }
 
     /// Erases customers by destroying their secrets, all together in one rewrite, however many records they have. Their
-    /// open timelines end in [`crate::ErrorKind::Erased`]; their late events are refused for 35 days by name. `None`
-    /// where nobody knows any of them.
+    /// open timelines end in [`crate::ErrorKind::Erased`]; their late events are refused for 35 days by name.
+    ///
+    /// What a duty of the policy or a hold keeps, stays: nobody but [`Store::restricted`] (and [`Store::held`]) shows it, and
+    /// [`Store::expire`] lets go of it once its time has come. The receipt lists it. `None` where nobody knows any of the
+    /// customers, or all there is of them has to stay and is restricted already.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Held`] where a hold stands on any of them: nothing has happened. Otherwise the first step that
-    /// fails; once the intent is on record, the next opening finishes it.
+    /// The first step that fails; once the intent is on record, the next opening finishes it.
     pub fn erase(&self, customers: &[&str]) -> Result<Option<Receipt>> {
         let ids: Result<Vec<CustomerId>> = customers.iter().map(|id| CustomerId::new(*id)).collect();
         ops::erase::erase(&self.0.engine, &ids?)
@@ -292,23 +295,44 @@ impl Store {
     /// Destroys one record of a customer; it is refused should it be sent again. `None` where there is no such record.
     ///
     /// # Errors
-    /// As [`Store::erase`].
+    /// [`crate::ErrorKind::Held`] where a hold keeps the record, [`crate::ErrorKind::Refused`] where a duty does: nothing has
+    /// happened. Otherwise as [`Store::erase`].
     pub fn redact(&self, customer: &str, id: RecordId) -> Result<Option<Receipt>> {
-        ops::erase::redact(&self.0.engine, &CustomerId::new(customer)?, id)
+        ops::erase::redact(&self.0.engine, &CustomerId::new(customer)?, id, false)
     }
 
-    /// Places a legal hold on a customer and returns its number: until it is released, nothing of the customer can be
-    /// erased, and what it covers survives the expiry of its partitions, where [`Store::held`] alone shows it. Several may
-    /// overlap. `None` where nobody knows the customer.
+    /// [`Store::redact`], also where a duty to keep the record stands against it: for what must never have been stored, as
+    /// card numbers. The ledger says that it was done despite a duty.
+    ///
+    /// # Errors
+    /// As [`Store::redact`]; a hold stands against this too.
+    pub fn redact_despite_duty(&self, customer: &str, id: RecordId) -> Result<Option<Receipt>> {
+        ops::erase::redact(&self.0.engine, &CustomerId::new(customer)?, id, true)
+    }
+
+    /// Places a legal hold on a customer and returns its number: until it is released, what it covers survives erasures,
+    /// and the expiry of its partitions, where [`Store::held`] alone shows it. Several may overlap. `None` where nobody knows
+    /// the customer. What was let go of before it is not held: [`HoldReport::after`] names the receipts.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Invalid`] for words that are missing or too long; [`crate::ErrorKind::Erased`] where the
-    /// customer is being erased. After another failure the hold may stand, once the store is opened again.
+    /// customer is being erased, or was. After another failure the hold may stand, once the store is opened again.
     pub fn hold(&self, customer: &str, hold: &Hold) -> Result<Option<u64>> {
-        ops::hold::place(&self.0.engine, &CustomerId::new(customer)?, hold)
+        ops::hold::place(&self.0.engine, Some(&CustomerId::new(customer)?), hold)
     }
 
-    /// Lifts a hold, and destroys the keys of what it alone has kept from an expiry. `None` where no such hold stands.
+    /// Places a legal hold on everybody's records of a stream, of a time, or both (or on all there is), and returns its
+    /// number. Partitions that it meets do not expire: what is past its maximum in them is shown by [`Store::held`] alone.
+    ///
+    /// # Errors
+    /// As [`Store::hold`].
+    pub fn hold_everybody(&self, hold: &Hold) -> Result<u64> {
+        let number = ops::hold::place(&self.0.engine, None, hold)?;
+        Ok(number.unwrap_or_default())
+    }
+
+    /// Lifts a hold, and destroys the keys of what it alone has kept from an expiry or an erasure; of one on everybody, the
+    /// former go with the next [`Store::expire`]. `None` where no such hold stands.
     ///
     /// # Errors
     /// The first step that fails; once the intent is on record, the next opening finishes it.
@@ -331,6 +355,53 @@ impl Store {
     /// As [`Store::timeline`].
     pub fn held(&self, customer: &str) -> Result<Timeline> {
         ops::timeline::held(self.current()?, &CustomerId::new(customer)?)
+    }
+
+    /// Every record of `customer` that an erasure has left because a duty or a hold keeps it, in the order of events; nothing
+    /// else shows them. A record whose own duty is over is not among them, although it goes with its window.
+    ///
+    /// # Errors
+    /// As [`Store::timeline`].
+    pub fn restricted(&self, customer: &str) -> Result<Timeline> {
+        ops::timeline::restricted(self.current()?, &CustomerId::new(customer)?)
+    }
+
+    /// Every place in which `customer` lives, and what the law says of it: what an erasure would let go of, and what it would
+    /// leave, why and until when. Empty where nobody knows the customer.
+    ///
+    /// # Errors
+    /// Damage in what has to be read.
+    pub fn homes(&self, customer: &str) -> Result<Vec<Home>> {
+        ops::homes::homes(self.current()?, &CustomerId::new(customer)?)
+    }
+
+    /// Keeps that the relationship with a customer ended at `at`: periods may run from that. A later report takes the place
+    /// of an earlier one. `false` where nobody knows the customer.
+    ///
+    /// # Errors
+    /// What the keyring or the ledger answers; the fact may be kept then, once the store is opened again.
+    pub fn relationship_ended(&self, customer: &str, at: Timestamp) -> Result<bool> {
+        self.report(customer, Reported::RelationshipEnded(at))
+    }
+
+    /// Keeps that the relationship with a customer did not end, or has begun again.
+    ///
+    /// # Errors
+    /// As [`Store::relationship_ended`].
+    pub fn relationship_resumed(&self, customer: &str) -> Result<bool> {
+        self.report(customer, Reported::RelationshipResumed)
+    }
+
+    /// Keeps that a request of a customer was closed at `at`; the latest counts.
+    ///
+    /// # Errors
+    /// As [`Store::relationship_ended`].
+    pub fn request_closed(&self, customer: &str, at: Timestamp) -> Result<bool> {
+        self.report(customer, Reported::RequestClosed(at))
+    }
+
+    fn report(&self, customer: &str, reported: Reported) -> Result<bool> {
+        ops::report::report(&self.0.engine, &CustomerId::new(customer)?, reported)
     }
 
     /// Drops the bytes of everything erased so far, at once instead of with the merges to come.

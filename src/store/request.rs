@@ -3,20 +3,15 @@
 use std::time::Duration;
 
 use super::{ExpireOptions, Store};
-use crate::engine::hold;
 use crate::error::Result;
-use crate::format::request::{Named, Outcome, Request};
-use crate::ident::{CustomerId, Stream, SubjectNumber};
+use crate::format::request::{Outcome, Request};
+use crate::ident::{CustomerId, Stream};
 use crate::ops::{self, request};
 use crate::report::{Expiry, Receipt};
 use crate::window::Timestamp;
 
 /// How long to wait between two looks for the answer.
 const PAUSE: Duration = Duration::from_millis(10);
-
-fn subjects(customers: &[Named]) -> Vec<SubjectNumber> {
-    customers.iter().map(|customer| customer.subject).collect()
-}
 
 /// What came of a request: the act that did it, or that nothing was to be done.
 type Came = Option<Receipt>;
@@ -37,11 +32,7 @@ impl Store {
         let customers = request::living(self.current()?, &ids)?;
         match customers.is_empty() {
             true => Ok(None),
-            false => {
-                // By the ledger as it is read here; the process that does it looks again.
-                hold::refuse(&self.0.engine, &subjects(&customers))?;
-                self.ask(&Request::Erase { customers }, timeout)
-            }
+            false => self.ask(&Request::Erase { customers }, timeout),
         }
     }
 
@@ -62,10 +53,7 @@ impl Store {
         let customers = request::living(self.current()?, &[CustomerId::new(customer)?])?;
         match customers.first() {
             None => Ok(None),
-            Some(customer) => {
-                hold::refuse(&self.0.engine, &subjects(&customers))?;
-                self.ask(&Request::ErasePart { customer: *customer, stream, until }, timeout)
-            }
+            Some(customer) => self.ask(&Request::ErasePart { customer: *customer, stream, until }, timeout),
         }
     }
 
@@ -87,7 +75,7 @@ impl Store {
             Some(receipt) => Ok(request::expiry(engine, receipt, &known)),
             None => {
                 let now = options.now.unwrap_or_else(|| engine.trusted.now(&*engine.env));
-                Ok(Expiry { now, partitions: Vec::new(), receipt: None })
+                Ok(Expiry { now, ..Expiry::default() })
             }
         }
     }

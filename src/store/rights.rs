@@ -1,9 +1,10 @@
 //! What people may ask for: everything that is on record of them, and that it be put right.
 
 use super::{Export, Store, Timeline};
+use crate::engine::visible::Sight;
 use crate::error::Result;
 use crate::ident::{CustomerId, RecordId};
-use crate::ops::{self, body::Body, timeline::Looked};
+use crate::ops::{self, body::Body};
 
 impl Store {
     /// Everything that is shown of a customer, with what the law says of it and what is there and not shown: for somebody
@@ -41,6 +42,6 @@ impl Store {
     /// # Errors
     /// As [`Store::body`].
     pub fn history_body(&self, customer: &str, id: RecordId) -> Result<Option<Body>> {
-        ops::body::body(self.current()?, &CustomerId::new(customer)?, id, Looked::Exact)
+        ops::body::body(self.current()?, &CustomerId::new(customer)?, id, Sight::History)
     }
 }

@@ -107,7 +107,7 @@ fn nothing_is_trained_while_an_act_is_under_way_that_readers_may_not_know_of() {
     let engine = &store.0.engine;
     let due = train::due(engine, true).unwrap();
     let customer = engine.keyring.customer(&CustomerId::new("c-3").unwrap()).unwrap().unwrap();
-    let act = Act::Erase { subjects: vec![customer.entry.subject], at: engine.now() };
+    let act = Act::Erase { subjects: vec![customer.entry.subject], at: engine.now(), kept: Vec::new() };
     let number = acts::intend(engine, act).unwrap();
     assert_eq!(train::train(engine, &due, &|| false).unwrap(), None);
     assert_eq!(train::train_from(engine, &strangers(60, 5), &|| false).unwrap(), []);
@@ -183,4 +183,29 @@ fn a_new_dictionary_must_be_better_for_those_it_was_not_trained_on() {
     store.append(records).unwrap().wait().unwrap();
     sim.advance(std::time::Duration::from_secs(86_400 * 20));
     assert!(!train(&store, 0, || {}), "it is better for its own customers only");
+}
+
+/// One customer in five streams for seven years of months, all of which a duty cuts through in the middle of a year.
+#[test]
+fn an_exploded_row_stays_small() {
+    let sim = Sim::new(3);
+    sim.set_now("2026-01-20T00:00:00Z".parse().unwrap());
+    let custodian = FileCustodian::with_env(sim.env(), "/calls.custodian");
+    let law = "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nkeep_at_least = \"P6Y1M\"\n";
+    let options = Store::options("/calls").env(sim.env()).custodian(custodian).ballast_bytes(4096).policy(law);
+    let store = options.create().unwrap();
+    for month in 0..84 {
+        let at: Timestamp = format!("{}-{:02}-05T00:00:00Z", 2019 + month / 12, 1 + month % 12).parse().unwrap();
+        let streams = ["call-transcript", "correspondence", "transaction", "chat", "recording-of-calls"];
+        let records = streams.map(|class| Record::new("ana", class, "US-CA", at, "a few words").unwrap());
+        store.append(records.to_vec()).unwrap().wait().unwrap();
+    }
+    store.erase(&["ana"]).unwrap().unwrap();
+    let id = CustomerId::new("ana").unwrap();
+    let entry = store.0.engine.keyring.customer(&id).unwrap().unwrap().entry;
+    let (bytes, secrets) = (entry.encode().unwrap().len(), entry.secrets.len());
+    println!("an exploded row of {secrets} secrets takes {bytes} bytes");
+    assert!(entry.secrets.iter().all(|secret| secret.restricted) && secrets >= 5 * 7, "{secrets}");
+    assert!(bytes <= 4096, "{bytes}");
+    assert_eq!(store.restricted("ana").unwrap().count(), 5 * 72);
 }

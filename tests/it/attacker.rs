@@ -114,6 +114,8 @@ fn plunder(life: &Life, store: &Store) -> Gain {
         timeline.flatten().for_each(|stored| see(stored.id));
         let Ok(held) = store.held(customer) else { continue };
         held.flatten().for_each(|stored| see(stored.id));
+        let Ok(restricted) = store.restricted(customer) else { continue };
+        restricted.flatten().for_each(|stored| see(stored.id));
     }
     if let Ok(scan) = store.scan(ScanFilter::default()) {
         scan.map_while(Result::ok).for_each(|stored| see(stored.id));

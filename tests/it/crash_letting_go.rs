@@ -10,7 +10,8 @@ use tenure::report::VerifyOptions;
 use tenure::simulation::seals;
 use tenure::{ErrorKind, Store};
 
-use crate::life::{Life, MATTER, Place, STORE, WORD, every_seed, held, scanned, seeds, timelines};
+use crate::life::{Life, MATTER, Place, STORE, WORD, every_seed, scanned, seeds, seen};
+use crate::model::Seen;
 use crate::scene::{CUSTOMERS, Dice};
 use crate::vault::Vault;
 
@@ -25,6 +26,11 @@ fn new_life(seed: u64, plant: Option<Plant>) -> Life {
     life.append(&store).unwrap();
     if seed.is_multiple_of(3) {
         store.settle().unwrap();
+    }
+    if seed % 12 == 3 {
+        // Something was erased under a duty or a hold.
+        life.hold(&store).unwrap();
+        life.erase(&store).unwrap();
     }
     if seed % 6 == 5 {
         // Something is held and has expired before the power goes.
@@ -76,25 +82,28 @@ fn recover(life: &mut Life, seed: u64, cut: u64) -> Store {
     sim.restart();
     let opened = life.place.options().open();
     let store = opened.unwrap_or_else(|error| panic!("seed {seed}, cut {cut}: recovery failed: {error:?}"));
-    life.model.adopt_holds(&store);
+    life.model.adopt_holds(&store, life.place.sim.now());
     store
 }
 
 /// What must hold of every store that was recovered.
 fn check(life: &Life, store: &Store, when: &str) {
-    let (found, held) = (timelines(store), held(store));
-    if !life.model.allows(&found, &held) {
+    let (seen, now) = (seen(store), life.place.sim.now());
+    let (allowed, Seen { free: found, held, restricted }) = (life.model.allows(&seen, now), seen);
+    if !allowed {
         let missing = life.model.kept.iter().filter(|(id, _)| !found.contains_key(*id)).count();
         let back = life.model.dead.iter().filter(|(id, _)| found.contains_key(*id)).count();
         let (coming, going) = (life.model.coming.len(), life.model.going.len());
-        let (has, wants, held) = (found.len(), life.model.kept.len(), held.len());
+        let (has, wants, held) = (found.len(), life.model.kept.len(), (held.len(), restricted.len()));
         panic!(
-            "{when}: {has} of {wants}: {missing} missing, {back} came back, {coming} coming, {going} going, {held} held"
+            "{when}: {has} of {wants}: {missing} missing, {back} came back, {coming} coming, {going} going, {held:?} held and restricted"
         );
     }
     assert_eq!(scanned(store), found, "{when}: a scan sees something else");
     let expected = |id| found.contains_key(id);
-    for (id, kept) in life.model.kept.iter().chain(&life.model.dead).chain(&life.model.hidden) {
+    for (id, kept) in
+        life.model.kept.iter().chain(&life.model.dead).chain(&life.model.hidden).chain(&life.model.restricted)
+    {
         assert_eq!(store.get(&kept.0, *id).unwrap().is_some(), expected(id), "{when}: get sees something else");
     }
     let verified = store.verify(VerifyOptions { deep: true, subset: 1.0 }, &mut |_| {}).unwrap();
@@ -133,15 +142,15 @@ fn one_cut(seed: u64, cut: u64, plant: Option<Plant>) -> bool {
     let store = recover(&mut life, seed, cut);
     check(&life, &store, &when);
     // What has been seen once stays so, through another power cut and through a clean close.
-    let (found, kept) = (timelines(&store), held(&store));
+    let found = seen(&store);
     drop(store);
     sim.crash();
     let store = recover(&mut life, seed, cut + 1_000_000);
-    assert_eq!((timelines(&store), held(&store)), (found.clone(), kept), "{when}: recovering again changed something");
+    assert_eq!(seen(&store), found, "{when}: recovering again changed something");
     store.close().unwrap();
     let store = life.place.options().open().unwrap();
     assert!(store.recovery().clean, "{when}: closed, but not cleanly");
-    assert_eq!(timelines(&store), found, "{when}: closing changed something");
+    assert_eq!(seen(&store), found, "{when}: closing changed something");
     if cut.is_multiple_of(8) {
         discreet(&mut life, &store);
     }
@@ -185,12 +194,12 @@ fn one_failure(seed: u64, arrive: u64) -> bool {
         opened.unwrap_or_else(|error| panic!("{when}: {why}: {error:?}"))
     };
     let store = reopened("after the failure");
-    life.model.adopt_holds(&store);
+    life.model.adopt_holds(&store, life.place.sim.now());
     check(&life, &store, &when);
-    let found = timelines(&store);
+    let found = seen(&store);
     store.close().unwrap();
     let store = reopened("after a close");
-    assert_eq!(timelines(&store), found, "{when}: closing changed something");
+    assert_eq!(seen(&store), found, "{when}: closing changed something");
     drop(store);
     life.told.is_discreet();
     assert_eq!(custodian.reuses(), 0, "{when}: an epoch was used twice");
@@ -209,7 +218,7 @@ fn a_custodian_that_does_not_answer_brings_nothing_back_and_loses_nothing() {
 fn empty(sim: &Sim) {
     let files = sim.files().into_iter().map(|(path, _)| path);
     files.filter(|path| path.starts_with(STORE)).for_each(|path| sim.remove(path));
-    for name in ["journal", "ledger", "segments", "readers", "requests"] {
+    for name in ["journal", "ledger", "segments", "readers", "requests", "access"] {
         let _ = sim.remove_dir(&Path::new(STORE).join(name)); // It may not be there yet.
     }
 }

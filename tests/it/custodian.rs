@@ -149,7 +149,7 @@ fn a_copy_beside_its_living_original_is_refused() {
     store.close().unwrap();
     let error = failure(copy().open());
     assert!(
-        error.kind() == ErrorKind::KeyUnavailable && error.next_step().unwrap().contains("--take-over"),
+        error.kind() == ErrorKind::KeyUnavailable && error.next_step().unwrap().contains("use the other copy"),
         "{error:?}"
     );
     place.options().open().unwrap().close().unwrap();

@@ -146,36 +146,95 @@ fn held_cells_survive_an_expiry_and_go_with_the_last_hold() {
 }
 
 #[test]
-fn a_hold_forbids_every_erasure_of_its_customer_and_names_itself() {
-    let (_place, store) = scene(2);
+fn a_hold_defers_every_erasure_of_what_it_covers_and_the_rest_dies() {
+    let (place, mut store) = scene(2);
     fill(&store);
-    let held = Hold { from: Some(at("2031-01-01T00:00:00Z")), ..matter("what may come") };
-    assert_eq!((store.hold("ana", &held).unwrap(), store.hold("ana", &matter("all")).unwrap()), (Some(1), Some(2)));
-    let id = store.timeline("ana", ..).unwrap().next().unwrap().unwrap().id;
-    let until = Some(at("2025-12-01T00:00:00Z"));
-    let before = store.stats().unwrap().ledger_leaves;
-    for refused in [
-        store.erase(&["bo", "ana"]).unwrap_err(),
-        store.erase_part("ana", None, until).unwrap_err(),
-        store.redact("ana", id).unwrap_err(),
-    ] {
-        assert_eq!((refused.kind(), refused.to_string().contains("holds 1, 2")), (ErrorKind::Held, true), "{refused}");
+    let december = Hold { from: Some(at("2025-12-01T00:00:00Z")), ..matter("December") };
+    let later = Hold { from: Some(at("2031-01-01T00:00:00Z")), ..matter("what may come") };
+    assert_eq!((store.hold("ana", &december).unwrap(), store.hold("ana", &later).unwrap()), (Some(1), Some(2)));
+    let ids: Vec<RecordId> = store.timeline("ana", ..).unwrap().map(|stored| stored.unwrap().id).collect();
+    let held = store.redact("ana", ids[2]).unwrap_err();
+    assert_eq!((held.kind(), held.to_string().contains("hold 1 stands")), (ErrorKind::Held, true), "{held}");
+    assert!(store.redact("ana", RecordId::from_bytes([9; 16])).unwrap().is_none());
+    store.redact("ana", ids[0]).unwrap().unwrap();
+    let homes = store.homes("ana").unwrap();
+    assert_eq!(homes.iter().map(|home| home.may_go()).collect::<Vec<_>>(), [false, true, false], "{homes:?}");
+    let receipt = store.erase(&["bo", "ana"]).unwrap().unwrap();
+    assert_eq!((receipt.subjects.len(), receipt.kept.len()), (2, 2), "{receipt:?}");
+    assert!(receipt.kept.iter().all(|kept| kept.holds == [1] && kept.from.to_string() == "2025-12-01"));
+    for _ in 0..2 {
+        assert!(bodies(store.timeline("ana", ..)).is_empty() && bodies(store.timeline("bo", ..)).is_empty());
+        assert_eq!(bodies(store.held("ana")), ["ana chat 12", "ana email 12"]);
+        assert_eq!(bodies(store.restricted("ana")), ["ana chat 12", "ana email 12"]);
+        store.scrub().unwrap();
+        assert_eq!(unreachable(&store), 0);
+        store.close().unwrap();
+        store = place.options().open().unwrap();
     }
-    assert_eq!(store.stats().unwrap().ledger_leaves, before, "nothing was done");
-    assert_eq!((bodies(store.timeline("ana", ..)).len(), bodies(store.timeline("bo", ..)).len()), (4, 4));
+    assert!(store.erase(&["ana"]).unwrap().is_none(), "what is left has to stay");
+    // What the last hold alone has kept goes with it, and with that the customer.
+    let chats = Hold { stream: Stream::new("chat", "EU").ok(), ..matter("chats") };
+    assert_eq!(store.hold("ana", &chats).unwrap(), Some(3));
+    assert_eq!(store.holds().unwrap()[2].after, [1, 2], "a redaction and an erasure came before it");
+    let receipt = store.release(1).unwrap().unwrap();
+    assert_eq!(receipt.lapsed.iter().map(|part| part.stream.to_string()).collect::<Vec<_>>(), ["email/EU"]);
+    assert_eq!(bodies(store.held("ana")), ["ana chat 12"]);
     store.release(2).unwrap().unwrap();
-    assert!(store.erase(&["ana"]).unwrap_err().to_string().contains("hold 1 stands"));
-    assert_eq!(store.redact("ana", RecordId::from_bytes([9; 16])).unwrap_err().kind(), ErrorKind::Held);
-    store.release(1).unwrap().unwrap();
-    store.erase(&["ana"]).unwrap().unwrap();
-    assert!(bodies(store.timeline("ana", ..)).is_empty());
-    assert_eq!(store.hold("ana", &matter("too late")).unwrap(), None);
+    store.release(3).unwrap().unwrap();
+    assert!(bodies(store.held("ana")).is_empty() && bodies(store.restricted("ana")).is_empty());
+    let late = store.append(vec![note("ana", "chat", "2026-01-01T00:00:00Z", "late")]).unwrap_err();
+    assert_eq!(late.refusals()[0].reason, RefusalReason::Erased);
+    let error = store.hold("ana", &matter("too late")).unwrap_err();
+    assert_eq!((error.kind(), error.to_string().contains("too late")), (ErrorKind::Erased, true), "{error}");
+    store.scrub().unwrap();
+    assert_eq!(unreachable(&store), 0);
+    store.append(vec![note("bo", "chat", "2026-01-20T12:00:00Z", "again")]).unwrap().wait().unwrap();
     for hold in [Hold::default(), Hold { matter: "x".repeat(257), ..matter("long") }] {
         assert_eq!(store.hold("bo", &hold).unwrap_err().kind(), ErrorKind::Invalid);
     }
+    let until = Some(at("2025-12-01T00:00:00Z"));
     let nothing = Hold { from: until, until, ..matter("nothing") };
     assert_eq!(store.hold("bo", &nothing).unwrap_err().kind(), ErrorKind::Invalid);
-    assert_eq!(store.hold("bo", &matter("the next")).unwrap(), Some(3), "no number is given twice");
+    assert_eq!(store.hold("bo", &matter("the next")).unwrap(), Some(4), "no number is given twice");
+}
+
+#[test]
+fn a_hold_on_everybody_keeps_whole_columns_and_what_is_erased_of_them() {
+    let (place, mut store) = scene(7);
+    fill(&store);
+    let chats = Hold {
+        stream: Stream::new("chat", "EU").ok(),
+        until: Some(at("2025-12-01T00:00:00Z")),
+        ..matter("everybody's chats until December")
+    };
+    assert_eq!(store.hold_everybody(&chats).unwrap(), 1);
+    let receipt = store.erase(&["bo"]).unwrap().unwrap();
+    assert_eq!(receipt.kept.iter().map(|kept| kept.holds.clone()).collect::<Vec<_>>(), [[1]]);
+    let expiry = store.expire(june()).unwrap();
+    let deferred: Vec<_> = expiry.partitions.iter().map(|due| (due.deferred, due.holds.len())).collect();
+    assert_eq!(deferred, [(true, 1), (false, 0), (false, 0), (false, 0)]);
+    place.sim.set_now(at("2026-07-02T00:00:00Z"));
+    for _ in 0..2 {
+        assert!(bodies(store.timeline("ana", ..)).is_empty() && scanned(&store) == 0, "past its maximum");
+        assert_eq!(
+            (bodies(store.held("ana")), bodies(store.held("bo"))),
+            (vec!["ana chat 11".into()], vec!["bo chat 11".to_owned()])
+        );
+        assert_eq!(bodies(store.restricted("bo")), ["bo chat 11"]);
+        assert_eq!(store.holds().unwrap()[0].customer, None);
+        let late = note("ana", "chat", "2025-11-07T00:00:00Z", "too late");
+        assert_eq!(store.append(vec![late]).unwrap_err().refusals()[0].reason, RefusalReason::Expired);
+        store.close().unwrap();
+        store = place.options().trust_clock().open().unwrap();
+    }
+    // The end of the hold lets go of what was erased, and makes the column due.
+    assert!(store.release(1).unwrap().unwrap().subjects.is_empty());
+    assert!(bodies(store.restricted("bo")).is_empty() && bodies(store.held("ana")).is_empty());
+    assert_eq!(store.receipts().unwrap().last().unwrap().lapsed.len(), 1);
+    assert_eq!(store.expire(june()).unwrap().partitions.len(), 1);
+    store.maintain(Budget::ALL).unwrap();
+    assert!(store.stats().unwrap().partitions.is_empty());
+    assert_eq!(store.release(1).unwrap(), None);
 }
 
 #[test]
@@ -246,7 +305,8 @@ fn holds_survive_an_older_copy() {
     for round in 0..2 {
         assert_eq!(bodies(store.held("ana")), CHATS, "round {round}");
         assert!(bodies(store.timeline("ana", ..)).is_empty() && bodies(store.timeline("bo", ..)).is_empty());
-        assert_eq!(store.erase(&["ana"]).unwrap_err().kind(), ErrorKind::Held);
+        let homes = store.homes("ana").unwrap();
+        assert!(homes.len() == 2 && homes.iter().all(|home| home.expired && !home.may_go()), "{homes:?}");
         let late = note("bo", "chat", "2025-12-07T00:00:00Z", "too late");
         assert_eq!(store.append(vec![late]).unwrap_err().refusals()[0].reason, RefusalReason::Expired);
         store.maintain(Budget::ALL).unwrap();

@@ -10,10 +10,11 @@ use tenure::env::Env;
 use tenure::env::sim::Sim;
 use tenure::report::{Budget, Receipt};
 use tenure::{
-    Batch, Custodian, Error, ErrorKind, ExpireOptions, FileCustodian, Hold, Options, Record, RecordId, Refusal,
-    RefusalReason, Result, ScanFilter, Store, Stream, Timestamp,
+    Batch, Custodian, Error, ErrorKind, ExpireOptions, FileCustodian, Hold, Options, Record, RecordId, Result,
+    ScanFilter, Store, Stream, Timeline, Timestamp,
 };
 
+use crate::model::{Held, Kept, Model, Seen, keep};
 use crate::scene::{CUSTOMERS, Dice};
 use crate::vault::Vault;
 use crate::watched::Watched;
@@ -23,7 +24,20 @@ pub const STORE: &str = "/calls";
 pub const MATTER: &str = "Miller";
 /// What every body says; nothing that a store or a custodian tells may say it too.
 pub const WORD: &str = "confided";
-const POLICY: &str = "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nwindow = \"month\"\nkeep_at_most = \"P6M\"\n";
+/// Chats may go when they like; letters must be kept for three months.
+const POLICY: &str = "
+[[rule]]
+class = \"*\"
+jurisdiction = \"*\"
+window = \"month\"
+keep_at_most = \"P6M\"
+[[rule]]
+class = \"email\"
+jurisdiction = \"US-CA\"
+window = \"month\"
+keep_at_least = \"P3M\"
+keep_at_most = \"P6M\"
+";
 /// When November and December are over and past their maximum. The clock of a life never comes near.
 const DEADLINES: [(&str, &str); 2] =
     [("2026-06-02T00:00:00Z", "2025-12-01T00:00:00Z"), ("2026-07-02T00:00:00Z", "2026-01-01T00:00:00Z")];
@@ -61,154 +75,6 @@ fn handle(sim: &Sim, vault: Option<&Vault>) -> Arc<dyn Custodian> {
         Some(vault) => Arc::new(vault.clone()),
         None => Arc::new(FileCustodian::with_env(Arc::new(sim.clone()), "/calls.custodian")),
     }
-}
-
-type Kept = (String, Stream, Timestamp, Vec<u8>);
-
-/// A hold as the model knows it: on whom, on what.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Held {
-    customer: String,
-    stream: Option<Stream>,
-    from: Option<Timestamp>,
-    until: Option<Timestamp>,
-}
-
-impl Held {
-    /// Whether it keeps a record. Its ends are those of windows.
-    fn covers(&self, kept: &Kept) -> bool {
-        self.customer == kept.0
-            && self.stream.as_ref().is_none_or(|stream| *stream == kept.1)
-            && self.from.is_none_or(|from| from <= kept.2)
-            && self.until.is_none_or(|until| kept.2 < until)
-    }
-}
-
-/// What is known of a store: what was acknowledged and is to stay, and what is in doubt while a call is under way.
-#[derive(Clone, Default)]
-pub struct Model {
-    pub kept: BTreeMap<RecordId, Kept>,
-    /// What a call under way adds.
-    pub coming: BTreeMap<RecordId, Kept>,
-    /// What a call under way takes away, all of it or nothing.
-    pub going: BTreeSet<RecordId>,
-    /// What has expired and is held: nobody sees it but who asks for what is held.
-    pub hidden: BTreeMap<RecordId, Kept>,
-    /// The holds that stand.
-    pub holds: BTreeMap<u64, Held>,
-    /// A hold that a call under way places.
-    placing: Option<Held>,
-    /// A hold that a call under way lifts.
-    lifting: Option<u64>,
-    /// What was acknowledged to be gone for good.
-    pub dead: BTreeMap<RecordId, Kept>,
-    /// Records that were redacted, and are refused should they be sent again.
-    pub redacted: Vec<Record>,
-    /// Customers erased, with the latest time.
-    erased: BTreeMap<String, Timestamp>,
-    expired_before: Option<Timestamp>,
-    serial: u64,
-}
-
-impl Model {
-    fn begin_going(&mut self, goes: impl Fn(&RecordId, &Kept) -> bool) {
-        self.going = self.kept.iter().filter(|(id, kept)| goes(id, kept)).map(|(id, _)| *id).collect();
-    }
-
-    /// The call under way has been acknowledged.
-    pub fn acknowledge(&mut self) {
-        self.kept.append(&mut self.coming);
-        for id in std::mem::take(&mut self.going) {
-            if let Some(kept) = self.kept.remove(&id) {
-                // Nothing that is held can go but by expiring.
-                let held = self.holds.values().any(|hold| hold.covers(&kept));
-                if held {
-                    self.hidden.insert(id, kept)
-                } else {
-                    self.dead.insert(id, kept)
-                };
-            }
-        }
-    }
-
-    /// A hold does not stand any more, and what it alone has kept is gone.
-    fn lifted(&mut self, number: u64) {
-        self.holds.remove(&number);
-        let (held, gone) = std::mem::take(&mut self.hidden)
-            .into_iter()
-            .partition(|(_, kept)| self.holds.values().any(|hold| hold.covers(kept)));
-        self.hidden = held;
-        self.dead.extend::<BTreeMap<_, _>>(gone);
-    }
-
-    /// After a power cut: what was under way with holds has been done, or has not.
-    pub fn adopt_holds(&mut self, store: &Store) {
-        let found: BTreeSet<u64> = store.holds().unwrap().iter().map(|hold| hold.number).collect();
-        if let Some(held) = self.placing.take()
-            && let Some(number) = found.iter().find(|number| !self.holds.contains_key(number))
-        {
-            self.holds.insert(*number, held);
-        }
-        if let Some(number) = self.lifting.take()
-            && !found.contains(&number)
-        {
-            self.lifted(number);
-        }
-        assert!(self.holds.keys().eq(found.iter()), "holds {found:?} stand, not {:?}", self.holds.keys());
-    }
-
-    /// What holds must show.
-    fn held(&self) -> BTreeMap<RecordId, Kept> {
-        let all = self.kept.iter().chain(&self.hidden);
-        let held = all.filter(|(_, kept)| self.holds.values().any(|hold| hold.covers(kept)));
-        held.map(|(id, kept)| (*id, kept.clone())).collect()
-    }
-
-    /// Whether `found`, and of it and what has expired `held`, is what must be there: every record, the call under way done
-    /// or not done as a whole.
-    pub fn allows(&self, found: &BTreeMap<RecordId, Kept>, held: &BTreeMap<RecordId, Kept>) -> bool {
-        let mut done = self.clone();
-        done.acknowledge();
-        (*found == self.kept && *held == self.held()) || (*found == done.kept && *held == done.held())
-    }
-
-    fn is_held(&self, customers: &[&str]) -> bool {
-        self.holds.values().any(|hold| customers.contains(&&*hold.customer))
-    }
-
-    fn record(&mut self, dice: &mut Dice, now: Timestamp) -> Record {
-        self.serial += 1;
-        let customer = CUSTOMERS[dice.roll(4) as usize];
-        let (class, jurisdiction) = [("chat", "EU"), ("email", "US-CA")][dice.roll(2) as usize];
-        let day = 10 + dice.roll(9);
-        let time = match dice.roll(3) {
-            0 => at(&format!("2025-11-{day}T00:00:00.{:06}Z", self.serial)),
-            1 => at(&format!("2025-12-{day}T00:00:00.{:06}Z", self.serial)),
-            // A little ahead, so that it is later than any erasure before.
-            _ => now.plus_seconds(60 + self.serial as i64),
-        };
-        let body = format!("{WORD} {} by {customer} {}", self.serial, "word ".repeat(dice.roll(8) as usize));
-        let mut id = [0xee; 16];
-        id[..8].copy_from_slice(&self.serial.to_le_bytes());
-        Record::new(customer, class, jurisdiction, time, body).unwrap().with_id(RecordId::from_bytes(id))
-    }
-
-    /// A refusal must have a reason that the model knows of.
-    fn judge(&self, records: &[Record], refusal: &Refusal) {
-        let record = &records[refusal.index];
-        let known = match refusal.reason {
-            // Whoever is new takes nothing from before the newest fence that has lapsed, whosever it was.
-            RefusalReason::Erased => self.erased.values().any(|erased| record.at <= *erased),
-            RefusalReason::Expired => self.expired_before.is_some_and(|before| record.at < before),
-            _ => false,
-        };
-        assert!(known, "refused for no reason: {refusal:?}");
-    }
-}
-
-fn keep(record: &Record) -> (RecordId, Kept) {
-    let kept = (record.customer.expose().to_owned(), record.stream.clone(), record.at, record.body.to_vec());
-    (record.id.unwrap(), kept)
 }
 
 /// Everything that anybody was told: errors, receipts, recoveries.
@@ -290,10 +156,7 @@ impl Life {
         let first = self.dice.roll(4) as usize;
         let count = 1 + self.dice.roll(2) as usize;
         let customers: Vec<&str> = (0..count).map(|index| CUSTOMERS[(first + index) % 4]).collect();
-        if self.model.is_held(&customers) {
-            return self.refused(store.erase(&customers));
-        }
-        self.model.begin_going(|_, kept| customers.contains(&&*kept.0));
+        self.model.begin_erasing(true, self.place.sim.now(), |kept| customers.contains(&&*kept.0));
         // The time is taken inside; whatever it is, it is no later than this.
         let latest = self.place.sim.now().plus_seconds(1);
         for customer in &customers {
@@ -306,27 +169,42 @@ impl Life {
         Ok(())
     }
 
-    /// A hold stands: it must be refused where there is anything to refuse.
-    fn refused(&mut self, outcome: Result<Option<Receipt>>) -> Result<()> {
+    /// A hold stands against it, or a duty: it must be refused.
+    fn refused(&mut self, outcome: Result<Option<Receipt>>, kind: ErrorKind) -> Result<()> {
         match outcome {
-            Err(error) if error.kind() == ErrorKind::Held => {
+            Err(error) if error.kind() == kind => {
                 self.told.error(&error);
                 Ok(())
             }
-            other => other.map(|receipt| panic!("let go of, although a hold stands: {receipt:?}")),
+            other => other.map(|receipt| panic!("let go of, although it must be kept: {receipt:?}")),
         }
     }
 
     /// Places a hold on somebody.
     pub fn hold(&mut self, store: &Store) -> Result<()> {
-        let customer = CUSTOMERS[self.dice.roll(4) as usize];
-        let stream = (self.dice.roll(2) == 0).then(|| Stream::new("chat", "EU").unwrap());
+        let customer = (self.dice.roll(4) > 0).then(|| CUSTOMERS[self.dice.roll(4) as usize]);
+        let stream = (customer.is_none() || self.dice.roll(2) == 0).then(|| Stream::new("chat", "EU").unwrap());
         let december = Some(at("2025-12-01T00:00:00Z"));
         let (from, until) = [(None, None), (december, None), (None, december)][self.dice.roll(3) as usize];
-        let held = Held { customer: customer.into(), stream: stream.clone(), from, until };
+        let held = Held { customer: customer.map(str::to_owned), stream: stream.clone(), from, until };
         self.model.placing = Some(held.clone());
-        let (matter, reason) = (format!("{MATTER} {customer}"), format!("{WORD} of {MATTER}"));
-        let placed = store.hold(customer, &Hold { matter, reason, stream, from, until });
+        let (matter, reason) = (format!("{MATTER} {}", customer.unwrap_or_default()), format!("{WORD} of {MATTER}"));
+        let hold = Hold { matter, reason, stream, from, until };
+        let placed = match customer {
+            Some(customer) => store.hold(customer, &hold),
+            None => store.hold_everybody(&hold).map(Some),
+        };
+        let placed = match placed {
+            // There is nobody any more to be held.
+            Err(error)
+                if error.kind() == ErrorKind::Erased
+                    && customer.is_some_and(|one| self.model.erased.contains_key(one)) =>
+            {
+                self.told.error(&error);
+                Ok(None)
+            }
+            placed => placed,
+        };
         if let Some(number) = placed? {
             assert!(self.model.holds.insert(number, held).is_none());
         }
@@ -346,7 +224,7 @@ impl Life {
         let receipt = store.release(number)?.expect("it stands");
         self.told.receipt(Some(&receipt));
         self.model.lifting = None;
-        self.model.lifted(number);
+        self.model.lifted(number, self.place.sim.now());
         Ok(())
     }
 
@@ -357,13 +235,11 @@ impl Life {
             let day = 10 + self.dice.roll(9);
             at(&format!("2025-1{}-{day}T00:00:00Z", 1 + self.dice.roll(2)))
         });
-        if self.model.is_held(&[customer]) {
-            return self.refused(store.erase_part(customer, stream, until));
-        }
         let hit = |stream_of: &Stream, time: Timestamp| {
             stream.as_ref().is_none_or(|one| one == stream_of) && until.is_none_or(|until| time < until)
         };
-        self.model.begin_going(|_, kept| kept.0 == customer && hit(&kept.1, kept.2));
+        let now = self.place.sim.now();
+        self.model.begin_erasing(false, now, |kept| kept.0 == customer && hit(&kept.1, kept.2));
         let receipt = store.erase_part(customer, stream.clone(), until)?;
         self.told.receipt(receipt.as_ref());
         self.model.acknowledge();
@@ -372,16 +248,22 @@ impl Life {
     }
 
     pub fn redact(&mut self, store: &Store) -> Result<()> {
-        if self.model.kept.is_empty() {
+        let (free, restricted) = (&self.model.kept, &self.model.restricted);
+        if free.is_empty() && restricted.is_empty() {
             return Ok(());
         }
-        let index = self.dice.roll(self.model.kept.len() as u64) as usize;
-        let (id, kept) = self.model.kept.iter().nth(index).map(|(id, kept)| (*id, kept.clone())).unwrap();
-        if self.model.is_held(&[&kept.0]) {
-            return self.refused(store.redact(&kept.0, id));
+        let index = self.dice.roll((free.len() + restricted.len()) as u64) as usize;
+        let (id, kept) = free.iter().chain(restricted).nth(index).map(|(id, kept)| (*id, kept.clone())).unwrap();
+        let (held, has_duty) = (self.model.is_held(&kept), self.model.has_duty(&kept, self.place.sim.now()));
+        if held || has_duty && self.dice.roll(2) == 0 {
+            return self.refused(store.redact(&kept.0, id), if held { ErrorKind::Held } else { ErrorKind::Refused });
         }
-        self.model.begin_going(|one, _| *one == id);
-        let receipt = store.redact(&kept.0, id)?.expect("it is there to be redacted");
+        self.model.begin_redacting(id);
+        let redacted = match has_duty {
+            true => store.redact_despite_duty(&kept.0, id),
+            false => store.redact(&kept.0, id),
+        };
+        let receipt = redacted?.expect("it is there to be redacted");
         self.told.receipt(Some(&receipt));
         self.model.acknowledge();
         let (class, jurisdiction) =
@@ -394,7 +276,7 @@ impl Life {
     pub fn expire(&mut self, store: &Store) -> Result<()> {
         let (now, before) = DEADLINES[self.dice.roll(2) as usize];
         let before = at(before);
-        self.model.begin_going(|_, kept| kept.2 < before);
+        self.model.begin_expiring(before, at(now));
         self.model.expired_before = self.model.expired_before.max(Some(before));
         let options = ExpireOptions { now: Some(at(now)), confirmed: true, ..ExpireOptions::default() };
         let expiry = store.expire(options)?;
@@ -444,11 +326,10 @@ impl Life {
     }
 }
 
-/// What the timelines of all customers give.
-pub fn timelines(store: &Store) -> BTreeMap<RecordId, Kept> {
+fn collect(of: &dyn Fn(&str) -> Result<Timeline>) -> BTreeMap<RecordId, Kept> {
     let mut found = BTreeMap::new();
     for customer in CUSTOMERS {
-        for stored in store.timeline(customer, ..).unwrap() {
+        for stored in of(customer).unwrap() {
             let stored = stored.unwrap();
             let kept = (customer.to_owned(), stored.stream, stored.at, stored.body.to_vec());
             assert!(found.insert(stored.id, kept).is_none(), "a record came back twice");
@@ -457,17 +338,19 @@ pub fn timelines(store: &Store) -> BTreeMap<RecordId, Kept> {
     found
 }
 
+/// What the timelines of all customers give.
+pub fn timelines(store: &Store) -> BTreeMap<RecordId, Kept> {
+    collect(&|customer| store.timeline(customer, ..))
+}
+
 /// What is held of all customers.
 pub fn held(store: &Store) -> BTreeMap<RecordId, Kept> {
-    let mut found = BTreeMap::new();
-    for customer in CUSTOMERS {
-        for stored in store.held(customer).unwrap() {
-            let stored = stored.unwrap();
-            let kept = (customer.to_owned(), stored.stream, stored.at, stored.body.to_vec());
-            assert!(found.insert(stored.id, kept).is_none(), "a held record came back twice");
-        }
-    }
-    found
+    collect(&|customer| store.held(customer))
+}
+
+/// What everybody sees.
+pub fn seen(store: &Store) -> Seen {
+    Seen { free: timelines(store), held: held(store), restricted: collect(&|customer| store.restricted(customer)) }
 }
 
 /// What a scan of everything gives.

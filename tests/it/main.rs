@@ -24,6 +24,8 @@ mod damage;
 #[cfg(feature = "simulation")]
 mod dictionary;
 #[cfg(feature = "simulation")]
+mod duty;
+#[cfg(feature = "simulation")]
 mod holding;
 #[cfg(feature = "simulation")]
 mod large;
@@ -34,6 +36,8 @@ mod letting_go;
 mod life;
 #[cfg(feature = "simulation")]
 mod machine;
+#[cfg(feature = "simulation")]
+mod model;
 #[cfg(feature = "simulation")]
 mod races;
 #[cfg(feature = "simulation")]

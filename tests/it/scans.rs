@@ -129,7 +129,7 @@ fn a_part_that_goes_meanwhile_ends_it() {
     let scanned = store.scan_parallel(ScanFilter::default(), 1, |stored| {
         if !once.swap(true, Ordering::AcqRel) {
             let other = if stored.customer.expose() == "c7" { "c8" } else { "c7" };
-            store.erase_part(other, Some(stored.stream), None).unwrap().unwrap();
+            store.erase_part(other, None, Some(at("2026-01-01T00:00:00Z"))).unwrap().unwrap();
         }
         ControlFlow::<()>::Continue(())
     });

@@ -148,7 +148,7 @@ fn varied(sim: &Sim) -> Store {
     store.hold("c5", &matter).unwrap().unwrap();
     store.hold("c6", &matter).unwrap().unwrap();
     let policy = "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nwindow = \"month\"\nkeep_at_most = \"P9M\"\n";
-    store.set_policy(policy).unwrap();
+    store.set_policy_confirmed(policy, "a test").unwrap();
     assert!(store.expire(tenure::ExpireOptions::default()).unwrap().receipt.is_some());
     store
 }

@@ -70,6 +70,18 @@ pub fn disk_bytes(dir: &Path) -> Result<u64> {
     Ok(bytes)
 }
 
+/// Reads every file of a directory once, so that all of them are in the page cache, whoever wrote them however.
+pub fn warm(dir: &Path) -> Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        match entry.metadata()?.is_dir() {
+            true => warm(&entry.path())?,
+            false => drop(std::io::copy(&mut fs::File::open(entry.path())?, &mut std::io::sink())?),
+        }
+    }
+    Ok(())
+}
+
 /// Machine and toolchain, for the head of every report.
 pub fn machine() -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

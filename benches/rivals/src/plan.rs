@@ -219,8 +219,10 @@ impl Plan {
         }
         for name in &subjects {
             let dir = self.task(name, Work::Fill).dir;
-            if dir.exists() {
-                std::fs::remove_dir_all(dir)?;
+            for dir in [work::reads::year_dir(&dir), dir] {
+                if dir.exists() {
+                    std::fs::remove_dir_all(dir)?;
+                }
             }
         }
         Ok(())

@@ -104,6 +104,7 @@ pub fn ratios(results: &Results) -> Vec<Ratio> {
         heavy(results),
         typical(results),
         with_kernel(results, "scan_vs_kernel", READS, "scan MB/s"),
+        with_kernel(results, "sparse_scan_vs_kernel", READS, "sparse scan MB/s"),
         append64(results),
         own(results, "erase_10x", TENFOLD, "erase 10x", "a tenth of the records"),
         own(results, "expire_10x", TENFOLD, "expire 10x", "a tenth of the records"),

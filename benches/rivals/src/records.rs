@@ -76,6 +76,12 @@ impl Pool {
         Item { name, stream: record.stream, at: record.at, sequence, body: &record.body }
     }
 
+    /// The same records, all in one stream.
+    pub fn in_one_stream(self) -> Self {
+        let records = self.records.into_iter().map(|record| Rec { stream: 0, ..record });
+        Pool { records: records.collect(), ..self }
+    }
+
     /// How many records every customer has.
     pub fn counts(&self) -> Vec<u32> {
         let mut counts = vec![0; self.names.len()];

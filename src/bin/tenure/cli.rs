@@ -3,7 +3,12 @@
 use std::path::PathBuf;
 
 use crate::audit::AuditCommand;
+use crate::export::ExportArgs;
+use crate::fact::FactArgs;
+use crate::hold::HoldCommand;
+use crate::policy::PolicyCommand;
 use crate::receipt::ReceiptVerifyArgs;
+use crate::rectify::RectifyArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tenure::{RecordId, Role, Stream, Timestamp};
 
@@ -150,6 +155,8 @@ pub enum Command {
     /// Keep what is on record of a customer for a legal matter, whatever the policy says; and let go of it again.
     #[command(subcommand)]
     Hold(HoldCommand),
+    /// Report a fact about a customer that periods of the policy may run from.
+    Fact(FactArgs),
     /// Show the accounts of what was expired, erased and redacted.
     #[command(subcommand)]
     Receipt(ReceiptCommand),
@@ -278,32 +285,11 @@ pub struct TimelineArgs {
     /// Every version of what was put right instead, each with the one it amends; and every state of what is state.
     #[arg(long, conflicts_with_all = ["from", "until", "held"])]
     pub history: bool,
+    /// What an erasure has left of this customer instead, because a duty or a hold keeps it.
+    #[arg(long, conflicts_with_all = ["from", "until", "held", "history"])]
+    pub restricted: bool,
     #[command(flatten)]
     pub between: Between,
-}
-
-#[derive(Args)]
-pub struct ExportArgs {
-    /// Whose records.
-    pub customer: String,
-    /// A directory that is not there yet, to be written as a whole.
-    #[arg(short, long, value_name = "DIR")]
-    pub output: PathBuf,
-    /// Who receives it, for the manifest and the access log.
-    #[arg(long, value_name = "WHO")]
-    pub recipient: String,
-}
-
-#[derive(Args)]
-pub struct RectifyArgs {
-    /// Whose record.
-    pub customer: String,
-    /// Its id, or that of any of its versions.
-    #[arg(value_parser = parse_id)]
-    pub id: RecordId,
-    /// The file that is the new body, of the same kind as the old one; - is standard input.
-    #[arg(long, value_name = "FILE")]
-    pub body: PathBuf,
 }
 
 #[derive(Args)]
@@ -427,6 +413,9 @@ pub struct RedactArgs {
     /// Confirm: the same record id again.
     #[arg(long, value_name = "ID", value_parser = parse_id)]
     pub confirm: Option<RecordId>,
+    /// Although a duty to keep the record stands against it: for what must never have been stored, as card numbers.
+    #[arg(long)]
+    pub despite_duty: bool,
     #[command(flatten)]
     pub how: LettingGo,
 }
@@ -440,36 +429,6 @@ pub struct LettingGo {
     /// Drop the unreadable bytes at once as well, instead of within 90 days.
     #[arg(long)]
     pub scrub_now: bool,
-}
-
-#[derive(Subcommand)]
-pub enum HoldCommand {
-    /// Place a hold on a customer: nothing of them is erased and what it covers outlives its expiry, until it is released.
-    Place(PlaceArgs),
-    /// Lift a hold; what it alone has kept of expired months is gone at once.
-    Release {
-        /// Its number in the list.
-        number: u64,
-    },
-    /// Those that stand, oldest first: on whom, for what matter and why.
-    List,
-}
-
-#[derive(Args)]
-pub struct PlaceArgs {
-    /// On whom.
-    pub customer: String,
-    /// The matter that it is for: a case, a request.
-    #[arg(long, value_name = "MATTER")]
-    pub matter: String,
-    /// Why.
-    #[arg(long, value_name = "TEXT")]
-    pub reason: String,
-    /// Only this stream of the customer.
-    #[arg(long, value_name = "CLASS/JURISDICTION", value_parser = parse_stream)]
-    pub stream: Option<Stream>,
-    #[command(flatten)]
-    pub between: Between,
 }
 
 #[derive(Subcommand)]
@@ -499,43 +458,6 @@ pub struct KeeperArgs {
     pub no_copies: bool,
 }
 
-#[derive(Subcommand)]
-pub enum PolicyCommand {
-    /// Print the policy in force.
-    Show,
-    /// Put another policy in force; - reads it from standard input.
-    Set(SetArgs),
-    /// Compare a policy with the one in force: what it would make due, overdue or protected. Changes nothing.
-    Check {
-        /// The policy (TOML); - reads it from standard input.
-        file: PathBuf,
-    },
-    /// Say what the law is for a stream, or for every place where a customer's records may be, and by which rule.
-    Explain(ExplainArgs),
-}
-
-#[derive(Args)]
-pub struct SetArgs {
-    /// The policy (TOML).
-    pub file: PathBuf,
-    /// Confirm that periods of what is stored become shorter.
-    #[arg(long, requires = "reason")]
-    pub confirm: bool,
-    /// Why they do.
-    #[arg(long, value_name = "TEXT", requires = "confirm")]
-    pub reason: Option<String>,
-}
-
-#[derive(Args)]
-pub struct ExplainArgs {
-    /// The stream.
-    #[arg(value_name = "CLASS/JURISDICTION", value_parser = parse_stream, required_unless_present = "customer")]
-    pub stream: Option<Stream>,
-    /// The customer.
-    #[arg(long, conflicts_with = "stream")]
-    pub customer: Option<String>,
-}
-
 fn said(error: &tenure::Error) -> String {
     match error.next_step() {
         Some(hint) => format!("{error}; {hint}"),
@@ -548,7 +470,7 @@ pub fn parse_time(text: &str) -> Result<Timestamp, String> {
     day.map_or_else(|| text.parse().map_err(|error| said(&error)), |day| Ok(day.start()))
 }
 
-fn parse_id(text: &str) -> Result<RecordId, String> {
+pub fn parse_id(text: &str) -> Result<RecordId, String> {
     text.parse().map_err(|error| said(&error))
 }
 
@@ -562,7 +484,7 @@ fn parse_range(text: &str) -> Result<(u64, u64), String> {
     numbers.ok_or_else(|| "not a range of bytes like 0-1023".into())
 }
 
-fn parse_stream(text: &str) -> Result<Stream, String> {
+pub fn parse_stream(text: &str) -> Result<Stream, String> {
     let (class, jurisdiction) = text.split_once('/').ok_or("not of the form CLASS/JURISDICTION")?;
     Stream::new(class, jurisdiction).map_err(|error| said(&error))
 }

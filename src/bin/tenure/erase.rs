@@ -15,13 +15,13 @@ use crate::cli::{EraseArgs, Format, Global};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{Output, Sheet};
 use crate::receipt;
-use crate::words::{bytes, count, counted};
+use crate::words::{bytes, count, counted, harmless};
 
 /// A list longer than this is none.
 const LIST_LIMIT: u64 = 1 << 30;
 /// How long another process that holds the store may take to do what it is asked.
 pub const WAIT: Duration = Duration::from_secs(60);
-const COLUMNS: [&str; 6] = ["class", "jurisdiction", "window", "customers", "records", "raw_bytes"];
+const COLUMNS: [&str; 7] = ["class", "jurisdiction", "window", "verdict", "customers", "records", "raw_bytes"];
 
 pub fn erase(global: &Global, args: &EraseArgs, output: &mut Output) -> Outcome {
     let customers = match (&args.customer, &args.list) {
@@ -140,9 +140,12 @@ struct Home {
     raw_bytes: u64,
 }
 
+/// What becomes of something: it goes, or stays, and why.
+type Fate = String;
+
 /// Where customers live, and how many of those named do.
 struct Homes {
-    partitions: BTreeMap<PartitionId, Home>,
+    partitions: BTreeMap<(PartitionId, Fate), Home>,
     known: u64,
 }
 
@@ -158,17 +161,41 @@ fn homes(store: &Acting, customers: &[String], args: &EraseArgs) -> Result<Homes
     let mut homes = Homes { partitions: BTreeMap::new(), known: 0 };
     for customer in customers {
         let mut here = BTreeSet::new();
+        let (restricted, free): (Vec<_>, Vec<_>) = store.homes(customer)?.into_iter().partition(|home| home.restricted);
+        let fate_of =
+            |id: &PartitionId| free.iter().find(|home| home.partition == *id).map_or_else(|| GOES.into(), fate);
         for stored in store.timeline(customer, ..)? {
             let stored = stored?;
             let Some(id) = Some(&stored).filter(|stored| meant(stored)).and_then(home_of) else { continue };
-            let home = homes.partitions.entry(id.clone()).or_default();
+            let home = homes.partitions.entry((id.clone(), fate_of(&id))).or_default();
             home.records += 1;
             home.raw_bytes += stored.length();
             home.customers += u64::from(here.insert(id));
         }
+        // What an erasure has left is judged anew by one that takes all.
+        for left in restricted.iter().filter(|_| args.stream.is_none() && args.until.is_none()) {
+            let home = homes.partitions.entry((left.partition.clone(), fate(left))).or_default();
+            home.records += left.records;
+            home.raw_bytes += left.raw_bytes;
+            home.customers += 1;
+            here.insert(left.partition.clone());
+        }
         homes.known += u64::from(!here.is_empty());
     }
     Ok(homes)
+}
+
+/// What an erasure does that nothing stands against.
+const GOES: &str = "goes now";
+
+/// What an erasure makes of a place.
+fn fate(home: &tenure::report::Home) -> Fate {
+    if home.may_go() {
+        return GOES.into();
+    }
+    let reasons = receipt::reasons(home.duty, &home.holds).join(", ");
+    let basis = home.basis.as_ref().map_or(String::new(), |basis| format!(" ({})", harmless(basis)));
+    format!("kept, restricted: {reasons}{basis}")
 }
 
 fn print_homes(homes: &Homes, named: u64, output: &mut Output) -> Result<(), Failure> {
@@ -176,8 +203,9 @@ fn print_homes(homes: &Homes, named: u64, output: &mut Output) -> Result<(), Fai
     let partitions: Vec<Value> = homes
         .partitions
         .iter()
-        .map(|(id, home)| {
+        .map(|((id, fate), home)| {
             json!({
+                "verdict": fate,
                 "class": id.stream.class(), "jurisdiction": id.stream.jurisdiction(), "window": id.window.to_string(),
                 "customers": home.customers, "records": home.records, "raw_bytes": home.raw_bytes,
             })
@@ -196,12 +224,13 @@ fn print_homes(homes: &Homes, named: u64, output: &mut Output) -> Result<(), Fai
     if homes.partitions.is_empty() {
         return output.line("a dry run: there is no readable record of that kind, and nothing was changed");
     }
-    let mut sheet = Sheet::new(&["partition", "records#", "raw#", "customers#"]);
-    for (id, home) in &homes.partitions {
-        sheet.row([id.to_string(), count(home.records), bytes(home.raw_bytes), count(home.customers)]);
+    let mut sheet = Sheet::new(&["partition", "records#", "raw#", "customers#", "what becomes of it"]);
+    for ((id, fate), home) in &homes.partitions {
+        let (records, raw, customers) = (count(home.records), bytes(home.raw_bytes), count(home.customers));
+        sheet.row([id.to_string(), records, raw, customers, fate.clone()]);
     }
     let raw = homes.partitions.values().map(|home| home.raw_bytes).sum();
-    sheet.row(["total".into(), count(records), bytes(raw), count(homes.known)]);
+    sheet.row(["total".into(), count(records), bytes(raw), count(homes.known), String::new()]);
     output.sheet(&sheet)?;
     output.line("")?;
     if named > 1 {

@@ -1,5 +1,7 @@
 //! `tenure expire`: what the policy says is over, and letting go of it.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use tenure::env::{Env, disk::Disk};
 use tenure::report::{Expiring, Expiry};
@@ -56,6 +58,7 @@ fn print(expiry: &Expiry, dry_run: bool, output: &mut Output) -> Result<(), Fail
             "dry_run": dry_run,
             "now": expiry.now.to_string(),
             "partitions": partitions,
+            "rows": expiry.rows.iter().map(receipt::lapsed_as_json).collect::<Vec<_>>(),
             "receipt": expiry.receipt.as_ref().map(receipt::to_json),
         })),
     }
@@ -76,7 +79,7 @@ fn expiring_as_json(due: &Expiring) -> Value {
 }
 
 fn print_table(expiry: &Expiry, dry_run: bool, output: &mut Output) -> Result<(), Failure> {
-    if expiry.partitions.is_empty() {
+    if expiry.partitions.is_empty() && expiry.rows.is_empty() {
         return output.line(format_args!("nothing is due on {}", whole_seconds(expiry.now)));
     }
     let mut sheet = Sheet::new(&["partition", "records#", "stored#", "due since", "held back"]);
@@ -89,6 +92,14 @@ fn print_table(expiry: &Expiry, dry_run: bool, output: &mut Output) -> Result<()
     sheet.row(["total".into(), count(records), bytes(stored), String::new(), String::new()]);
     output.sheet(&sheet)?;
     output.line("")?;
+    let customers: BTreeSet<&str> = expiry.rows.iter().map(|row| row.subject.as_str()).collect();
+    if !customers.is_empty() {
+        let parts = counted(expiry.rows.len() as u64, "part");
+        output.line(format_args!(
+            "and {parts} of {}, whose time has come by itself",
+            counted(customers.len() as u64, "customer")
+        ))?;
+    }
     match &expiry.receipt {
         Some(receipt) => receipt::print(receipt, output),
         None if dry_run => output.line("a dry run: nothing was changed"),
@@ -101,7 +112,8 @@ fn held_back(due: &Expiring) -> String {
     let holds: Vec<String> = due.holds.iter().map(u64::to_string).collect();
     let by = format!("by {} {}", if holds.len() == 1 { "hold" } else { "holds" }, holds.join(", "));
     match (due.held, due.deferred) {
-        (0, _) => "-".into(),
+        (0, false) => "-".into(),
+        (0, true) => format!("all of it {by}"),
         (held, false) => format!("{} {by}", counted(held, "customer")),
         (_, true) => format!("all of it {by}: too many to be kept apart"),
     }

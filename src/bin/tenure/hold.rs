@@ -3,16 +3,48 @@
 //!
 //! No message here holds a customer id or a matter: those are printed only where somebody asks for the list.
 
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use tenure::Hold;
 use tenure::report::HoldReport;
+use tenure::{Acting, Hold, Stream};
 
-use crate::cli::{Format, Global, HoldCommand, PlaceArgs};
+use crate::cli::{Between, Format, Global, parse_stream};
 use crate::erase::latest;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{Output, Sheet};
 use crate::receipt;
 use crate::words::{count, counted, harmless};
+
+#[derive(Subcommand)]
+pub enum HoldCommand {
+    /// Place a hold on a customer, or on everybody's records of a stream or a time: what it covers outlives erasure and expiry,
+    /// until it is released.
+    Place(PlaceArgs),
+    /// Lift a hold; what it alone has kept of expired months is gone at once.
+    Release {
+        /// Its number in the list.
+        number: u64,
+    },
+    /// Those that stand, oldest first: on whom, for what matter and why.
+    List,
+}
+
+#[derive(Args)]
+pub struct PlaceArgs {
+    /// On whom; without one, on everybody, and then it names a stream or a time.
+    pub customer: Option<String>,
+    /// The matter that it is for: a case, a request.
+    #[arg(long, value_name = "MATTER")]
+    pub matter: String,
+    /// Why.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// Only this stream.
+    #[arg(long, value_name = "CLASS/JURISDICTION", value_parser = parse_stream)]
+    pub stream: Option<Stream>,
+    #[command(flatten)]
+    pub between: Between,
+}
 
 const COLUMNS: [&str; 10] =
     ["number", "customer", "matter", "reason", "class", "jurisdiction", "from", "until", "placed", "kept"];
@@ -33,17 +65,38 @@ fn place(global: &Global, args: &PlaceArgs, output: &mut Output) -> Outcome {
         from: args.between.from,
         until: args.between.until,
     };
+    if args.customer.is_none() && hold.stream.is_none() && hold.from.is_none() && hold.until.is_none() {
+        return Err(Failure::usage("a hold names a customer, or a stream or a time of everybody's"));
+    }
     let store = global.open(output)?;
-    let placed = store.hold(&args.customer, &hold);
+    let placed = match &args.customer {
+        Some(customer) => store.hold(customer, &hold),
+        None => store.hold_everybody(&hold).map(Some),
+    };
+    let after = placed.as_ref().ok().copied().flatten().map(|number| after(&store, number)).transpose();
     let closed = store.close();
     let number = placed?;
+    let after = after?.unwrap_or_default();
     closed?;
     let Some(number) = number else {
         return Err(Failure::failed("nothing is known of this customer, so nothing is held")
             .hint("is the id right? `tenure timeline CUSTOMER` shows what there is"));
     };
-    output.facts(&[("hold", number.to_string())], json!({ "hold": number }))?;
+    if !after.is_empty() {
+        let receipts: Vec<String> = after.iter().map(u64::to_string).collect();
+        let receipts = receipts.join(", ");
+        output.say(format_args!(
+            "it came after receipts {receipts}: what they let go of is not held, if it would have been"
+        ));
+    }
+    output.facts(&[("hold", number.to_string())], json!({ "hold": number, "after": after }))?;
     Ok(Exit::Done)
+}
+
+/// The receipts of what came before a hold.
+fn after(store: &Acting, number: u64) -> Result<Vec<u64>, tenure::Error> {
+    let holds = store.holds()?;
+    Ok(holds.into_iter().find(|hold| hold.number == number).map(|hold| hold.after).unwrap_or_default())
 }
 
 fn release(global: &Global, number: u64, output: &mut Output) -> Outcome {
@@ -81,7 +134,7 @@ fn to_json(report: &HoldReport) -> Value {
     let HoldReport { hold, .. } = report;
     json!({
         "number": report.number,
-        "customer": report.customer.expose(),
+        "customer": report.customer.as_ref().map(|customer| customer.expose()),
         "subject": report.subject,
         "matter": hold.matter,
         "reason": hold.reason,
@@ -91,6 +144,7 @@ fn to_json(report: &HoldReport) -> Value {
         "until": hold.until.map(|at| at.to_string()),
         "placed": report.placed.to_string(),
         "kept": report.kept,
+        "after": report.after,
     })
 }
 
@@ -101,7 +155,8 @@ fn print(holds: &[HoldReport], output: &mut Output) -> Result<(), Failure> {
             0 => "-".into(),
             kept => counted(kept, "expired partition"),
         };
-        let customer = harmless(report.customer.expose()).to_string();
+        let customer = report.customer.as_ref().map(|customer| harmless(customer.expose()).to_string());
+        let customer = customer.unwrap_or_else(|| "everybody".into());
         let matter = harmless(&report.hold.matter).to_string();
         let placed = report.placed.day().to_string();
         sheet.row([count(report.number), customer, matter, covers(&report.hold), placed, keeps]);

@@ -11,6 +11,7 @@ mod doctor;
 mod erase;
 mod expire;
 mod export;
+mod fact;
 mod failure;
 mod hold;
 mod ingest;
@@ -81,6 +82,7 @@ fn run(cli: &Cli, output: &mut Output) -> Outcome {
         Command::Rectify(args) => rectify::rectify(global, args, output),
         Command::Redact(args) => redact::redact(global, args, output),
         Command::Hold(command) => hold::hold(global, command, output),
+        Command::Fact(args) => fact::fact(global, args, output),
         Command::Receipt(command) => receipt::receipt(global, command, output),
         Command::Audit(command) => audit::audit(global, command, output),
         Command::Policy(command) => policy::policy(global, command, output),

@@ -1,16 +1,54 @@
 //! `tenure policy`: the law in force, another one in its place, what that would change, and what it says.
 
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tenure::report::{CustomerLaw, Effect, PartitionChange, Place, PolicyCheck, Provision, StreamLaw};
-use tenure::{Duty, Limit, Overhang, PartitionId, Shortening, Timestamp, Verdict, Why};
+use tenure::{Duty, Limit, Overhang, PartitionId, Shortening, Stream, Timestamp, Verdict, Why};
 
-use crate::cli::{ExplainArgs, Format, Global, PolicyCommand, SetArgs};
+use crate::cli::{Format, Global, parse_stream};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{Output, Sheet};
 use crate::words::{counted, harmless};
+
+#[derive(Subcommand)]
+pub enum PolicyCommand {
+    /// Print the policy in force.
+    Show,
+    /// Put another policy in force; - reads it from standard input.
+    Set(SetArgs),
+    /// Compare a policy with the one in force: what it would make due, overdue or protected. Changes nothing.
+    Check {
+        /// The policy (TOML); - reads it from standard input.
+        file: PathBuf,
+    },
+    /// Say what the law is for a stream, or for every place where a customer's records may be, and by which rule.
+    Explain(ExplainArgs),
+}
+
+#[derive(Args)]
+pub struct SetArgs {
+    /// The policy (TOML).
+    pub file: PathBuf,
+    /// Confirm that periods of what is stored become shorter.
+    #[arg(long, requires = "reason")]
+    pub confirm: bool,
+    /// Why they do.
+    #[arg(long, value_name = "TEXT", requires = "confirm")]
+    pub reason: Option<String>,
+}
+
+#[derive(Args)]
+pub struct ExplainArgs {
+    /// The stream.
+    #[arg(value_name = "CLASS/JURISDICTION", value_parser = parse_stream, required_unless_present = "customer")]
+    pub stream: Option<Stream>,
+    /// The customer.
+    #[arg(long, conflicts_with = "stream")]
+    pub customer: Option<String>,
+}
 
 /// A policy longer than this is no policy.
 const POLICY_LIMIT: u64 = 1 << 20;

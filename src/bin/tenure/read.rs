@@ -40,9 +40,10 @@ pub fn timeline(global: &Global, args: &TimelineArgs, output: &mut Output) -> Ou
     let range = args.between.range()?;
     let store = global.open_read_only()?;
     let bodies = Bodies { store: &store, held: args.held, history: args.history };
-    let records = match (args.held, args.history) {
-        (true, _) => store.held(&args.customer)?,
-        (_, true) => store.history(&args.customer)?,
+    let records = match (args.held, args.restricted, args.history) {
+        (true, ..) => store.held(&args.customer)?,
+        (_, true, _) => store.restricted(&args.customer)?,
+        (.., true) => store.history(&args.customer)?,
         _ => store.timeline(&args.customer, range)?,
     };
     print_all(bodies, records, false, output)

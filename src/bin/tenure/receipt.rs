@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
-use tenure::report::{Receipt, Verb};
+use tenure::report::{Duty, Kept, Lapsed, Receipt, Verb};
 
 use crate::audit;
 use crate::cli::{Format, Global, ReceiptCommand};
@@ -134,12 +134,17 @@ fn print_list(receipts: &[Receipt], output: &mut Output) -> Result<(), Failure> 
 
 /// Whether unreadable bytes are left that a scrub would drop: an expiry removes whole files instead.
 pub fn needs_scrub(receipt: &Receipt) -> bool {
-    receipt.verb != Verb::Expire && receipt.scrubbed.is_none()
+    (receipt.verb != Verb::Expire || !receipt.lapsed.is_empty()) && receipt.scrubbed.is_none()
 }
 
 fn what(receipt: &Receipt) -> String {
     match receipt.verb {
-        Verb::Expire => format!("{} expired", counted(receipt.partitions, "partition")),
+        Verb::Expire if receipt.subjects.is_empty() => format!("{} expired", counted(receipt.partitions, "partition")),
+        Verb::Expire => format!(
+            "{} expired, and parts of {}",
+            counted(receipt.partitions, "partition"),
+            counted(receipt.subjects.len() as u64, "customer")
+        ),
         Verb::Erase => format!("{} erased", counted(receipt.subjects.len() as u64, "customer")),
         Verb::ErasePart => "a part of a customer erased".into(),
         Verb::Redact => "one record redacted".into(),
@@ -151,6 +156,7 @@ fn what(receipt: &Receipt) -> String {
 pub fn print(receipt: &Receipt, output: &mut Output) -> Result<(), Failure> {
     output.line(format_args!("receipt   {}: {}", receipt.number, what(receipt)))?;
     stages(receipt).iter().try_for_each(|line| output.line(line))?;
+    receipt.kept.iter().map(kept).try_for_each(|line| output.line(format_args!("kept      {line}")))?;
     if !receipt.subjects.is_empty() {
         let mut shown: Vec<String> = receipt.subjects.iter().take(SUBJECTS_SHOWN).cloned().collect();
         if let Some(more @ 1..) = receipt.subjects.len().checked_sub(SUBJECTS_SHOWN) {
@@ -211,5 +217,54 @@ pub fn to_json(receipt: &Receipt) -> Value {
         "evidence": receipt.evidence,
         "scrubbed": time(receipt.scrubbed),
         "fence_until": time(receipt.fence_until),
+        "kept": receipt.kept.iter().map(kept_as_json).collect::<Vec<_>>(),
+        "lapsed": receipt.lapsed.iter().map(lapsed_as_json).collect::<Vec<_>>(),
+    })
+}
+
+/// What an erasure has left, and why, for people.
+fn kept(kept: &Kept) -> String {
+    format!(
+        "{} from {} to before {}: {}",
+        kept.stream,
+        kept.from,
+        kept.until,
+        reasons(kept.duty, &kept.holds).join(", ")
+    )
+}
+
+/// Why something is kept, in words.
+pub fn reasons(duty: Duty, holds: &[u64]) -> Vec<String> {
+    let mut reasons = match duty {
+        Duty::None => Vec::new(),
+        Duty::Until(until) => vec![format!("a duty until {}", until.day())],
+        Duty::Open => vec!["a duty that runs from what has not been reported".into()],
+    };
+    reasons.extend(holds.iter().map(|hold| format!("hold {hold}")));
+    reasons
+}
+
+/// A duty for programs: none, a time, or open.
+pub fn duty_as_json(duty: Duty) -> Value {
+    match duty {
+        Duty::None => Value::Null,
+        Duty::Until(until) => json!(until.to_string()),
+        Duty::Open => json!("open"),
+    }
+}
+
+fn kept_as_json(kept: &Kept) -> Value {
+    json!({
+        "subject": kept.subject, "class": kept.stream.class(), "jurisdiction": kept.stream.jurisdiction(),
+        "from": kept.from.to_string(), "until": kept.until.to_string(), "duty": duty_as_json(kept.duty),
+        "holds": kept.holds,
+    })
+}
+
+/// What went of single customers, for programs.
+pub fn lapsed_as_json(lapsed: &Lapsed) -> Value {
+    json!({
+        "subject": lapsed.subject, "class": lapsed.stream.class(), "jurisdiction": lapsed.stream.jurisdiction(),
+        "from": lapsed.from.to_string(), "until": lapsed.until.to_string(), "restricted": lapsed.restricted,
     })
 }

@@ -2,15 +2,28 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::Args;
 use serde::de::IgnoredAny;
 use serde_json::json;
 use tenure::{Acting, BODY_LIMIT, BodyKind, RecordId};
 
-use crate::cli::{Global, RectifyArgs};
+use crate::cli::{Global, parse_id};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::Output;
+
+#[derive(Args)]
+pub struct RectifyArgs {
+    /// Whose record.
+    pub customer: String,
+    /// Its id, or that of any of its versions.
+    #[arg(value_parser = parse_id)]
+    pub id: RecordId,
+    /// The file that is the new body, of the same kind as the old one; - is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub body: PathBuf,
+}
 
 pub fn rectify(global: &Global, args: &RectifyArgs, output: &mut Output) -> Outcome {
     let body = read(&args.body)?;

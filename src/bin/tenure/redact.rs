@@ -23,7 +23,11 @@ pub fn redact(global: &Global, args: &RedactArgs, output: &mut Output) -> Outcom
         }
     }
     let store = global.open(output)?;
-    let redacted = store.redact(&args.customer, args.id).map_err(Failure::from).and_then(|receipt| {
+    let redacted = match args.despite_duty {
+        true => store.redact_despite_duty(&args.customer, args.id),
+        false => store.redact(&args.customer, args.id),
+    };
+    let redacted = redacted.map_err(Failure::from).and_then(|receipt| {
         if args.how.scrub_now {
             store.scrub()?;
         }

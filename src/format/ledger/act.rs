@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::bytes::{Malformed, Reader, Writer};
 use super::fact::{put_many, put_text, take_many, take_text};
+use super::span::{GoingRows, Kept, KeptRows, put_going, put_kept, take_going, take_kept};
 use crate::ident::{PartitionNumber, Stream, SubjectNumber};
 use crate::window::{Day, Timestamp};
 
@@ -22,13 +23,18 @@ pub enum Act {
         now: Timestamp,
         /// Those of them in which cells are held, ascending, each with whose, ascending.
         held: HeldCells,
+        /// Customers of whom something goes whose time has come by row: restricted parts whose duty is over, and streams
+        /// whose period runs from a fact about the customer.
+        rows: GoingRows,
     },
     /// Customers lose their secrets.
     Erase {
-        /// Who, by subject number.
+        /// Who loses all of them, by subject number.
         subjects: Vec<SubjectNumber>,
         /// Events up to this time are refused afterwards.
         at: Timestamp,
+        /// Who loses all but the keys of some parts, and those may be read by nobody but who serves what keeps them.
+        kept: KeptRows,
     },
     /// A customer loses the secrets of one stream, or of all, up to a time.
     ErasePart {
@@ -38,6 +44,8 @@ pub enum Act {
         stream: Option<Stream>,
         /// Events before this time; all of them where it is none.
         until: Option<Timestamp>,
+        /// What of that is kept, for nobody but who serves what keeps it.
+        kept: Vec<Kept>,
     },
     /// One record of a customer is destroyed.
     Redact {
@@ -49,15 +57,19 @@ pub enum Act {
         opening: u32,
         /// Its sequence in that opening.
         sequence: u64,
+        /// Whether that was asked for although a duty to keep it was known to stand against it.
+        despite: bool,
     },
     /// A hold is lifted, and the cells that it alone has kept of expired partitions lose their keys.
     Release {
         /// The number of the hold.
         hold: u64,
-        /// On whom it was.
-        subject: SubjectNumber,
+        /// On whom it was; none where it was on everybody.
+        subject: Option<SubjectNumber>,
         /// The partitions of those cells, ascending.
         cells: Vec<PartitionNumber>,
+        /// What the hold alone has kept of an erasure.
+        rows: GoingRows,
     },
 }
 
@@ -222,7 +234,7 @@ impl ActState {
 impl Act {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Act::Expire { partitions, now, held } => {
+            Act::Expire { partitions, now, held, rows } => {
                 out.put_u8(1);
                 put_many(out, partitions, |out, (number, stream, end)| {
                     out.put_u64(number.0);
@@ -231,30 +243,35 @@ impl Act {
                 });
                 out.put_i64(now.as_micros());
                 put_held(out, held);
+                put_going(out, rows);
             }
-            Act::Erase { subjects, at } => {
+            Act::Erase { subjects, at, kept } => {
                 out.put_u8(2);
                 put_many(out, subjects, |out, subject| out.put(subject.as_bytes()));
                 out.put_i64(at.as_micros());
+                put_kept(out, kept);
             }
-            Act::ErasePart { subject, stream, until } => {
+            Act::ErasePart { subject, stream, until, kept } => {
                 out.put_u8(3);
                 out.put(subject.as_bytes());
                 put_many(out, stream.as_slice(), put_stream);
                 put_time(out, *until);
+                put_many(out, kept, |out, kept| kept.encode(out));
             }
-            Act::Redact { subject, partition, opening, sequence } => {
+            Act::Redact { subject, partition, opening, sequence, despite } => {
                 out.put_u8(4);
                 out.put(subject.as_bytes());
                 out.put_u64(partition.0);
                 out.put_u32(*opening);
                 out.put_u64(*sequence);
+                out.put_u8(u8::from(*despite));
             }
-            Act::Release { hold, subject, cells } => {
+            Act::Release { hold, subject, cells, rows } => {
                 out.put_u8(5);
                 out.put_u64(*hold);
-                out.put(subject.as_bytes());
+                put_maybe_subject(out, subject.as_ref());
                 put_many(out, cells, |out, partition| out.put_u64(partition.0));
+                put_going(out, rows);
             }
         }
     }
@@ -267,26 +284,34 @@ impl Act {
                 })?,
                 now: super::time(from.i64()?)?,
                 held: take_held(from)?,
+                rows: take_going(from)?,
             },
-            2 => Act::Erase { subjects: take_many(from, take_subject)?, at: super::time(from.i64()?)? },
+            2 => Act::Erase {
+                subjects: take_many(from, take_subject)?,
+                at: super::time(from.i64()?)?,
+                kept: take_kept(from)?,
+            },
             3 => {
                 let subject = take_subject(from)?;
                 let mut stream = take_many(from, take_stream)?;
                 if stream.len() > 1 {
                     return Err(Malformed("an erasure names more than one stream"));
                 }
-                Act::ErasePart { subject, stream: stream.pop(), until: take_time(from)? }
+                let (stream, until) = (stream.pop(), take_time(from)?);
+                Act::ErasePart { subject, stream, until, kept: take_many(from, Kept::decode)? }
             }
             4 => Act::Redact {
                 subject: take_subject(from)?,
                 partition: PartitionNumber(from.u64()?),
                 opening: from.u32()?,
                 sequence: from.u64()?,
+                despite: flag(from)?,
             },
             5 => Act::Release {
                 hold: from.u64()?,
-                subject: take_subject(from)?,
+                subject: take_maybe_subject(from)?,
                 cells: take_many(from, |from| from.u64().map(PartitionNumber))?,
+                rows: take_going(from)?,
             },
             _ => return Err(Malformed("an act of unknown kind")),
         })
@@ -335,6 +360,15 @@ pub(super) fn take_subject(from: &mut Reader<'_>) -> Result<SubjectNumber, Malfo
     from.array().map(SubjectNumber::from_bytes)
 }
 
+pub(super) fn put_maybe_subject(out: &mut Vec<u8>, subject: Option<&SubjectNumber>) {
+    out.put_u8(u8::from(subject.is_some()));
+    subject.into_iter().for_each(|subject| out.put(subject.as_bytes()));
+}
+
+pub(super) fn take_maybe_subject(from: &mut Reader<'_>) -> Result<Option<SubjectNumber>, Malformed> {
+    flag(from)?.then(|| take_subject(from)).transpose()
+}
+
 pub(super) fn put_held(out: &mut Vec<u8>, held: &HeldCells) {
     put_many(out, held, |out, (partition, subjects)| {
         out.put_u64(partition.0);
@@ -351,7 +385,7 @@ pub(super) fn take_held(from: &mut Reader<'_>) -> Result<HeldCells, Malformed> {
     }
 }
 
-fn flag(from: &mut Reader<'_>) -> Result<bool, Malformed> {
+pub(super) fn flag(from: &mut Reader<'_>) -> Result<bool, Malformed> {
     match from.u8()? {
         0 => Ok(false),
         1 => Ok(true),

@@ -4,16 +4,16 @@ use super::super::access::Month;
 use super::super::bytes::{Malformed, Reader, Writer};
 use super::super::position::Known;
 use super::access::AccessMark;
-use super::act::{Act, Effect};
+use super::act::{Act, Effect, put_time, take_subject, take_time};
 use super::dictionary::DictionaryFact;
 use super::gap::Gap;
 use super::hold::Hold;
 use crate::crypto::Digest;
-use crate::ident::{PartitionId, PartitionNumber, Salt, StoreId, Stream};
+use crate::ident::{PartitionId, PartitionNumber, Salt, StoreId, Stream, SubjectNumber};
 use crate::window::{Day, Timestamp, Window, WindowLength};
 
-/// One administrative fact. The numbers of the kinds are on disk and never change their meaning; 16, 17
-/// and 23 are reserved for dropped, customer and checkpoint.
+/// One administrative fact. The numbers of the kinds are on disk and never change their meaning; 16
+/// and 23 are reserved for dropped and checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
     /// The store began. The first leaf of a ledger, and no other.
@@ -92,6 +92,15 @@ pub enum Fact {
         number: u64,
         /// On whom and what.
         hold: Hold,
+    },
+    /// A fact about a customer was reported that periods may run from, or taken back.
+    Reported {
+        /// Who.
+        subject: SubjectNumber,
+        /// Which: 1 end of the relationship, 3 closed request.
+        kind: u8,
+        /// When that was; none where it is not so any more.
+        at: Option<Timestamp>,
     },
     /// A hold does not stand any more, as the keyring says: what lifted it is lost with a part of the ledger.
     HoldReleased {
@@ -188,6 +197,7 @@ impl Fact {
             Fact::CleanClose { .. } => 7,
             Fact::Watermark => 8,
             Fact::SnapshotTaken { .. } => 9,
+            Fact::Reported { .. } => 17,
             Fact::Intended { .. } => 18,
             Fact::Effected { .. } => 19,
             Fact::Done { .. } => 20,
@@ -249,6 +259,11 @@ impl Fact {
                 out.put_u64(*number);
                 hold.encode(out);
             }
+            Fact::Reported { subject, kind, at } => {
+                out.put(subject.as_bytes());
+                out.put_u8(*kind);
+                put_time(out, *at);
+            }
             Fact::Gap(gap) => gap.encode(out),
             Fact::Dictionary(dictionary) => dictionary.encode(out),
             Fact::AccessNoted { logs } => put_many(out, logs, |out, log| log.encode(out)),
@@ -287,6 +302,14 @@ impl Fact {
             7 => Fact::CleanClose { known: Known::decode(&mut from)? },
             8 => Fact::Watermark,
             9 => Fact::SnapshotTaken { file: from.u64()?, hash: from.array()? },
+            17 => Fact::Reported {
+                subject: take_subject(&mut from)?,
+                kind: match from.u8()? {
+                    kind @ (1 | 3) => kind,
+                    _ => return Err(Malformed("a fact of unknown kind about a customer")),
+                },
+                at: take_time(&mut from)?,
+            },
             18 => Fact::Intended { number: from.u64()?, act: Act::decode(&mut from)? },
             19 => Fact::Effected { number: from.u64()?, effect: Effect::decode(&mut from)? },
             20 => Fact::Done { number: from.u64()? },

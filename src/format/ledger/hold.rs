@@ -4,18 +4,20 @@
 use std::collections::BTreeMap;
 
 use super::super::bytes::{Malformed, Reader, Writer};
-use super::act::{put_stream, put_time, take_stream, take_subject, take_time};
+use super::act::{put_maybe_subject, put_stream, put_time, take_maybe_subject, take_stream, take_time};
 use super::fact::{put_many, take_many};
 use crate::ident::{PartitionId, SubjectNumber};
 use crate::policy::HoldScope;
 
-/// A hold on one customer.
+/// A hold on one customer, or on everybody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
-    /// On whom.
-    pub subject: SubjectNumber,
+    /// On whom; none is on everybody.
+    pub subject: Option<SubjectNumber>,
     /// On what of them.
     pub scope: HoldScope,
+    /// The numbers of the latest acts before it that had let go of what it would have kept, or may have, ascending.
+    pub after: Vec<u64>,
 }
 
 /// The holds that stand.
@@ -28,16 +30,21 @@ pub struct Holds {
 }
 
 impl Holds {
-    /// The numbers of the holds on a customer.
+    /// The holds on a customer, those on everybody included.
     pub fn on<'a>(&'a self, subject: &'a SubjectNumber) -> impl Iterator<Item = (u64, &'a Hold)> {
         let holds = self.standing.iter().map(|(number, hold)| (*number, hold));
-        holds.filter(move |(_, hold)| hold.subject == *subject)
+        holds.filter(move |(_, hold)| hold.concerns(subject))
     }
 
     /// The holds that keep something of a partition.
     pub fn over<'a>(&'a self, partition: &'a PartitionId) -> impl Iterator<Item = (u64, &'a Hold)> {
         let holds = self.standing.iter().map(|(number, hold)| (*number, hold));
         holds.filter(move |(_, hold)| hold.scope.meets(partition))
+    }
+
+    /// The holds on everybody that keep something of a partition.
+    pub fn on_all<'a>(&'a self, partition: &'a PartitionId) -> impl Iterator<Item = (u64, &'a Hold)> {
+        self.over(partition).filter(|(_, hold)| hold.subject.is_none())
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
@@ -63,23 +70,30 @@ impl Holds {
 }
 
 impl Hold {
+    /// Whether it is on this customer, or on everybody.
+    pub fn concerns(&self, subject: &SubjectNumber) -> bool {
+        self.subject.is_none_or(|one| one == *subject)
+    }
+
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        out.put(self.subject.as_bytes());
+        put_maybe_subject(out, self.subject.as_ref());
         put_many(out, self.scope.stream.as_slice(), put_stream);
         put_time(out, self.scope.from);
         put_time(out, self.scope.until);
+        put_many(out, &self.after, |out, act| out.put_u64(*act));
     }
 
     pub(super) fn decode(from: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let subject = take_subject(from)?;
+        let subject = take_maybe_subject(from)?;
         let mut stream = take_many(from, take_stream)?;
         if stream.len() > 1 {
             return Err(Malformed("a hold names more than one stream"));
         }
         let scope = HoldScope { stream: stream.pop(), from: take_time(from)?, until: take_time(from)? };
-        match scope.is_possible() {
-            true => Ok(Hold { subject, scope }),
-            false => Err(Malformed("a hold ends before it begins")),
+        let after = take_many(from, |from| from.u64())?;
+        match scope.is_possible() && after.is_sorted_by(|a, b| a < b) {
+            true => Ok(Hold { subject, scope, after }),
+            false => Err(Malformed("a hold ends before it begins, or acts are out of order")),
         }
     }
 }

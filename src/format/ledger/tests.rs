@@ -6,6 +6,7 @@ use super::*;
 use crate::crypto::{Frontier, sha256};
 use crate::ident::{PartitionNumber, Salt, Stream, SubjectNumber};
 use crate::policy::HoldScope;
+use crate::window::Day;
 
 fn store() -> StoreId {
     StoreId::from_bytes([4; 16])
@@ -77,7 +78,7 @@ fn held_cells_and_holds_read_back_in_order_alone() {
     let subject = |byte: u8| SubjectNumber::from_bytes([byte; 16]);
     let cells = |held: HeldCells| Fact::Intended {
         number: 1,
-        act: Act::Expire { partitions: Vec::new(), now: Timestamp::from_micros(1), held },
+        act: Act::Expire { partitions: Vec::new(), now: Timestamp::from_micros(1), held, rows: Vec::new() },
     };
     let again = |fact: &Fact| {
         let mut bytes = Vec::new();
@@ -99,12 +100,65 @@ fn held_cells_and_holds_read_back_in_order_alone() {
     let time = |micros| Some(Timestamp::from_micros(micros));
     let placed = |from, until| {
         let scope = HoldScope { stream: Stream::new("chat", "EU").ok(), from, until };
-        Fact::HoldPlaced { number: 3, hold: Hold { subject: subject(1), scope } }
+        Fact::HoldPlaced { number: 3, hold: Hold { subject: Some(subject(1)), scope, after: vec![2, 4] } }
     };
     for fact in [placed(None, time(5)), placed(time(4), time(5)), Fact::HoldReleased { number: 3 }] {
         assert_eq!(again(&fact), Ok(Some(fact)));
     }
     assert!(again(&placed(time(5), time(5))).is_err(), "no time is between its ends");
+}
+
+#[test]
+fn what_an_act_keeps_and_takes_reads_back_in_order_alone() {
+    let subject = |byte: u8| SubjectNumber::from_bytes([byte; 16]);
+    let day = |number: i32| Day::from_number(number).unwrap();
+    let span = |from, until| Span { stream: Stream::new("chat", "EU").unwrap(), from: day(from), until: day(until) };
+    let part = |duty, holds: &[u64]| Kept { span: span(3, 5), duty, holds: holds.to_vec() };
+    let erase = |kept| Act::Erase { subjects: vec![subject(9)], at: Timestamp::from_micros(4), kept };
+    let again = |act: &Act| {
+        let (mut bytes, fact) = (Vec::new(), Fact::Intended { number: 1, act: act.clone() });
+        fact.encode(&mut bytes);
+        let read = Fact::decode(fact.kind(), &bytes);
+        assert!((0..bytes.len()).all(|length| Fact::decode(fact.kind(), &bytes[..length]).is_err()));
+        matches!(read, Ok(Some(read)) if read == fact)
+    };
+    let until = KeptDuty::Until(Timestamp::from_micros(7));
+    let parts = vec![part(until, &[]), part(KeptDuty::Open, &[4]), part(KeptDuty::None, &[2, 4])];
+    let going = |all| Going { span: span(-1, 1), all };
+    let rows = vec![(subject(1), vec![going(true), going(false)]), (subject(2), vec![going(false)])];
+    for act in [
+        erase(vec![(subject(1), parts.clone()), (subject(2), parts.clone())]),
+        Act::ErasePart {
+            subject: subject(1),
+            stream: None,
+            until: Some(Timestamp::from_micros(1)),
+            kept: parts.clone(),
+        },
+        Act::Redact { subject: subject(1), partition: PartitionNumber(3), opening: 1, sequence: 2, despite: true },
+        Act::Expire { partitions: Vec::new(), now: Timestamp::from_micros(1), held: Vec::new(), rows: rows.clone() },
+        Act::Release { hold: 3, subject: Some(subject(1)), cells: vec![PartitionNumber(3)], rows },
+        Act::Release { hold: 3, subject: None, cells: Vec::new(), rows: Vec::new() },
+    ] {
+        assert!(again(&act), "{act:?}");
+    }
+    for wrong in [
+        vec![(subject(2), parts.clone()), (subject(1), parts.clone())],
+        vec![(subject(1), Vec::new())],
+        vec![(subject(1), vec![part(KeptDuty::None, &[])])],
+        vec![(subject(1), vec![part(until, &[3, 2])])],
+        vec![(subject(1), vec![Kept { span: span(5, 5), ..parts[0].clone() }])],
+    ] {
+        let mut bytes = Vec::new();
+        Fact::Intended { number: 1, act: erase(wrong) }.encode(&mut bytes);
+        assert!(Fact::decode(18, &bytes).is_err());
+    }
+    for (kind, at) in [(1, None), (3, Some(Timestamp::from_micros(5)))] {
+        let (mut bytes, fact) = (Vec::new(), Fact::Reported { subject: subject(1), kind, at });
+        fact.encode(&mut bytes);
+        assert_eq!(Fact::decode(17, &bytes), Ok(Some(fact)));
+        bytes[16] = 2;
+        assert!(Fact::decode(17, &bytes).is_err(), "the last contact is never reported");
+    }
 }
 
 proptest! {

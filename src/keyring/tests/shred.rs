@@ -126,8 +126,7 @@ fn holds_stand_until_they_are_removed() {
     let subject = keyring.customer(&id(3)).unwrap().unwrap().entry.subject;
     let hold = |number| HoldEntry {
         number,
-        subject,
-        customer: id(3),
+        customer: Some((subject, id(3))),
         scope: HoldScope::default(),
         placed: Timestamp::from_micros(5),
         matter: "a matter".into(),

@@ -398,14 +398,19 @@ fn subject(byte: u8) -> SubjectNumber {
 
 fn hold(byte: u8) -> Hold {
     let scope = HoldScope { stream: Stream::new("chat", "EU").ok(), from: Some(at(1)), until: None };
-    Hold { subject: subject(byte), scope }
+    Hold { subject: Some(subject(byte)), scope, after: Vec::new() }
 }
 
 /// The expiry of partitions 1 and 2, in the first of which two cells are held.
 fn expiry() -> Act {
     let stream = Stream::new("call-transcript", "US-CA").unwrap();
     let partitions = [1, 2].map(|number| (PartitionNumber(number), stream.clone(), at(0).day())).to_vec();
-    Act::Expire { partitions, now: at(5), held: vec![(PartitionNumber(1), vec![subject(1), subject(2)])] }
+    Act::Expire {
+        partitions,
+        now: at(5),
+        held: vec![(PartitionNumber(1), vec![subject(1), subject(2)])],
+        rows: Vec::new(),
+    }
 }
 
 fn done(number: u64) -> Fact {
@@ -428,7 +433,10 @@ fn segments_of_an_expired_partition_stay_until_its_last_held_cell_is_let_go() {
     ledger.append(at(4), &[done(1)]).unwrap();
     let left = |ledger: &Ledger| ledger.state().segments.keys().map(|(partition, _)| partition.0).collect::<Vec<_>>();
     assert_eq!(left(&ledger), [1]);
-    let release = |hold, byte| Act::Release { hold, subject: subject(byte), cells: vec![PartitionNumber(1)] };
+    let release = |hold, byte| {
+        let (subject, cells) = (Some(subject(byte)), vec![PartitionNumber(1)]);
+        Act::Release { hold, subject, cells, rows: Vec::new() }
+    };
     ledger.append(at(5), &[Fact::Intended { number: 2, act: release(1, 1) }]).unwrap();
     assert_eq!(ledger.state().holds.standing.keys().collect::<Vec<_>>(), [&4]);
     ledger.append(at(6), &[done(2)]).unwrap();
@@ -439,7 +447,7 @@ fn segments_of_an_expired_partition_stay_until_its_last_held_cell_is_let_go() {
     let (again, _) = open(&sim, Access::Write, None).unwrap();
     assert_eq!(again.state(), ledger.state());
     let mut erased = again;
-    let act = Act::Erase { subjects: vec![subject(2)], at: at(6) };
+    let act = Act::Erase { subjects: vec![subject(2)], at: at(6), kept: Vec::new() };
     erased.append(at(7), &[Fact::Intended { number: 3, act }]).unwrap();
     erased.append(at(7), &[done(3)]).unwrap();
     assert!(left(&erased).is_empty() && erased.state().acts.held.is_empty(), "an erasure ends it as well");

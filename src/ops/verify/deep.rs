@@ -14,7 +14,7 @@ use crate::engine::large::Chunks;
 use crate::engine::partitions::Partition;
 use crate::engine::read::CellReader;
 use crate::engine::row::{Probe, Row};
-use crate::engine::visible::covers;
+use crate::engine::visible::{Sight, covers};
 use crate::error::Result;
 use crate::keyring::CustomerEntry;
 use crate::ops::{refresh, timeline};
@@ -132,7 +132,7 @@ impl Deep<'_> {
 
     /// Whether a cell was let go of since, so that it may well not be whole.
     fn is_closed(&self, partition: &Partition, customer: &CustomerEntry) -> bool {
-        timeline::check(self.engine, &customer.subject, partition.number, true).is_err()
+        timeline::check(self.engine, &customer.subject, partition.number, Sight::Held).is_err()
             || self.engine.fences.check_part(&customer.subject, self.since).is_err()
     }
 

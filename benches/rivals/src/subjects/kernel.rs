@@ -55,15 +55,13 @@ pub struct Kernel {
     /// What was appended, by customer, where it is kept for reading.
     shelves: Mutex<HashMap<String, Shelf>>,
     keeps: bool,
+    /// Whether a customer has one cell in the year, not one in each month.
+    yearly: bool,
     sealed: AtomicU64,
 }
 
 fn name_number(name: &str) -> u64 {
     name.bytes().fold(0, |hash: u64, byte| hash.wrapping_mul(0x0000_0100_0000_01b3) ^ u64::from(byte))
-}
-
-fn cell_of(item: &Item<'_>) -> Cell {
-    (name_number(item.name), month_of(item.at) as u32 * 4 + u32::from(item.stream))
 }
 
 impl Kernel {
@@ -76,17 +74,27 @@ impl Kernel {
             cells: Default::default(),
             shelves: Mutex::default(),
             keeps: making.keeps,
+            yearly: making.yearly,
             sealed: AtomicU64::new(0),
         })
     }
 
-    /// The same number of compressions as Tenure's cell: two HMACs under midstates, then handle and data key.
+    fn cell_of(&self, item: &Item<'_>) -> Cell {
+        let window = if self.yearly { 0 } else { month_of(item.at) as u32 };
+        (name_number(item.name), window * 4 + u32::from(item.stream))
+    }
+
+    /// The same number of compressions as Tenure's cell: HMACs under midstates for the cell secret, the handle and the cell
+    /// key, then the data key under that.
     fn derive(&self, cell: Cell) -> ChaCha20Poly1305 {
         let mut name = [0; 32];
         name[..8].copy_from_slice(&cell.0.to_le_bytes());
         name[8..12].copy_from_slice(&cell.1.to_le_bytes());
-        let key = keyed(&mac(&self.partition, &mac(&self.year, &name)));
-        std::hint::black_box(mac(&key, b"handle, as long as a field of fixed width"));
+        let mut half = [0; 48];
+        half[16..].copy_from_slice(&mac(&self.year, &name));
+        std::hint::black_box(mac(&self.partition, &half));
+        half[..16].copy_from_slice(b"the cell's  key ");
+        let key = keyed(&mac(&self.partition, &half));
         ChaCha20Poly1305::new((&mac(&key, b"data key, as long as a field of fixed width")).into())
     }
 
@@ -138,7 +146,7 @@ fn nonce(number: u64) -> [u8; 12] {
 impl Work<'_> {
     /// Seals one record at the end of `out`.
     fn seal(&mut self, item: &Item<'_>, number: u64, out: &mut Vec<u8>) -> Result<Frame> {
-        let cell = cell_of(item);
+        let cell = self.kernel.cell_of(item);
         let cipher = self.kernel.cipher(cell);
         self.scratch.clear();
         self.scratch.reserve(zstd::zstd_safe::compress_bound(item.body.len()));

@@ -4,7 +4,7 @@ mod disk;
 mod ingest;
 mod latency;
 mod letting_go;
-mod reads;
+pub mod reads;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

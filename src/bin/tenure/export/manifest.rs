@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 use tenure::report::{CustomerLaw, Provision, StreamLaw, Unshown, WhyUnshown};
 use tenure::{Actor, Export, Period, Stored, Stream, Timestamp};
 
-use super::Written;
-use crate::cli::ExportArgs;
+use super::{ExportArgs, Written};
 use crate::output::SCHEMA_VERSION;
 use crate::policy::runs_from;
 

@@ -10,11 +10,12 @@ use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use clap::Args;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tenure::{Acting, Export, Stored};
 
-use crate::cli::{ExportArgs, Global};
+use crate::cli::Global;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::line;
 use crate::output::Output;
@@ -24,6 +25,18 @@ use manifest::Tally;
 /// Bytes of a body that are copied at once.
 const PIECE: usize = 1 << 20;
 const BODIES: &str = "bodies";
+
+#[derive(Args)]
+pub struct ExportArgs {
+    /// Whose records.
+    pub customer: String,
+    /// A directory that is not there yet, to be written as a whole.
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Who receives it, for the manifest and the access log.
+    #[arg(long, value_name = "WHO")]
+    pub recipient: String,
+}
 
 pub fn export(global: &Global, args: &ExportArgs, output: &mut Output) -> Outcome {
     if args.recipient.trim().is_empty() {

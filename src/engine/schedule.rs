@@ -1,0 +1,205 @@
+//! What falls due by row: restricted parts whose duty is over, and streams whose maximum runs from a fact about the
+//! customer. There is no list of them, so customers are gone through; what comes next is remembered, so that who asks often
+//! does not go through them in vain.
+
+use crate::sync::Mutex;
+
+use super::hold::standing;
+use super::row::reaches;
+use super::visible::covered;
+use super::{Engine, duty};
+use crate::error::Result;
+use crate::format::ledger::{Act, Going, Holds, Span};
+use crate::ident::{CustomerId, SubjectNumber};
+use crate::keyring::{CustomerEntry, CustomerState, StreamUse};
+use crate::policy::{AnchorKind, Facts, Policy};
+use crate::window::{Day, Timestamp};
+
+/// Customers of whom one act lets parts go: so many that it and its rewrite stay short.
+pub const AT_ONCE: usize = 4096;
+/// Where periods run from the last contact, customers are gone through no more often than this, in seconds.
+const LOOK_SECONDS: i64 = 86_400;
+
+/// When something falls due next, as far as that is known.
+#[derive(Default)]
+pub struct Schedule(Mutex<Option<Next>>);
+
+#[derive(Clone, Copy)]
+struct Next {
+    /// By this version of the policy.
+    policy: u32,
+    /// Nothing before this time; never, where there is none.
+    at: Option<Timestamp>,
+}
+
+impl Schedule {
+    /// Something has changed that it may depend on.
+    pub fn forget(&self) {
+        *self.0.lock().expect("no holder of this lock panics") = None;
+    }
+
+    fn has_nothing(&self, policy: u32, now: Timestamp) -> bool {
+        let next = *self.0.lock().expect("no holder of this lock panics");
+        next.is_some_and(|next| next.policy == policy && next.at.is_none_or(|at| now < at))
+    }
+
+    fn remember(&self, policy: u32, at: Option<Timestamp>) {
+        *self.0.lock().expect("no holder of this lock panics") = Some(Next { policy, at });
+    }
+}
+
+/// A customer of whom something is due.
+#[derive(Clone, Debug)]
+pub struct DueRow {
+    /// Who.
+    pub customer: CustomerId,
+    /// The customer's name where no id may stand.
+    pub subject: SubjectNumber,
+    /// What goes.
+    pub going: Vec<Going>,
+}
+
+impl DueRow {
+    /// Whether all of something goes, and not what is restricted alone.
+    pub fn takes_all(&self) -> bool {
+        self.going.iter().any(|going| going.all)
+    }
+}
+
+/// What of `rows` is due still, now that nobody writes: where all of something goes, something new may have come.
+///
+/// # Errors
+/// Damage in what has to be read.
+pub fn still_due(engine: &Engine, rows: Vec<DueRow>, now: Timestamp) -> Result<Vec<DueRow>> {
+    let (policy, holds) = (engine.policy(), standing(engine));
+    let mut still = Vec::with_capacity(rows.len());
+    for mut row in rows {
+        if row.takes_all() {
+            let found = engine.keyring.customer(&row.customer)?.filter(|found| found.entry.subject == row.subject);
+            let Some(found) = found else { continue };
+            row.going = of_customer(engine, (&policy, &holds), &found.entry, now, &mut None)?;
+        }
+        if !row.going.is_empty() {
+            still.push(row);
+        }
+    }
+    Ok(still)
+}
+
+/// Up to `limit` customers of whom something is due at `now`, by subject number.
+///
+/// # Errors
+/// Damage in the keyring.
+pub fn due(engine: &Engine, now: Timestamp, limit: usize) -> Result<Vec<DueRow>> {
+    let version = engine.ledger().state().policy.0;
+    if !may_be_any(engine) || engine.schedule.has_nothing(version, now) {
+        return Ok(Vec::new());
+    }
+    let (policy, holds) = (engine.policy(), standing(engine));
+    let (mut due, mut next) = (Vec::new(), None);
+    engine.keyring.walk_customers(&mut |customer| {
+        if customer.state == CustomerState::Living && due.len() < limit {
+            let going = of_customer(engine, (&policy, &holds), customer, now, &mut next)?;
+            if !going.is_empty() {
+                due.push(DueRow { customer: customer.id.clone(), subject: customer.subject, going });
+            }
+        }
+        Ok(())
+    })?;
+    if due.is_empty() {
+        // A contact that is taken in later may lie long ago: then nothing but a look tells.
+        let tomorrow = policy.runs_from(AnchorKind::LastContact).then(|| now.plus_seconds(LOOK_SECONDS));
+        engine.schedule.remember(version, next.into_iter().chain(tomorrow).min());
+    }
+    due.sort_unstable_by_key(|row| row.subject);
+    Ok(due)
+}
+
+/// Whether there can be anything to look for.
+fn may_be_any(engine: &Engine) -> bool {
+    let ledger = engine.ledger();
+    let acts = &ledger.state().acts.by_number;
+    let leaves_some = |act: &Act| match act {
+        Act::Erase { kept, .. } => !kept.is_empty(),
+        Act::ErasePart { kept, .. } => !kept.is_empty(),
+        _ => false,
+    };
+    let by_row = engine.policy().ends_by_row();
+    by_row || ledger.state().gap.is_some() || acts.values().any(|state| leaves_some(&state.act))
+}
+
+/// What of a customer is due. `next` becomes the earliest time at which more will be.
+fn of_customer(
+    engine: &Engine,
+    (policy, holds): (&Policy, &Holds),
+    customer: &CustomerEntry,
+    now: Timestamp,
+    next: &mut Option<Timestamp>,
+) -> Result<Vec<Going>> {
+    let by_row = |used: &StreamUse| policy.terms(&used.stream).is_some_and(|terms| terms.ends_by_row());
+    if !customer.is_restricted() && !customer.streams.iter().any(by_row) {
+        return Ok(Vec::new());
+    }
+    let Some(facts) = facts(engine, policy, customer, now, next)? else { return Ok(Vec::new()) };
+    let mut going: Vec<Going> = Vec::new();
+    for partition in covered(engine, customer) {
+        let id = &partition.id;
+        let held = holds.on(&customer.subject).any(|(_, hold)| hold.scope.meets(id));
+        let mut secrets = customer.secrets.iter().filter(|secret| reaches(secret, &partition)).peekable();
+        let free = secrets.peek().is_some() && secrets.clone().any(|secret| !secret.restricted);
+        let restricted = secrets.any(|secret| secret.restricted);
+        for (there, restricted) in [(free, false), (restricted, true)] {
+            let place = (&id.stream, &id.window);
+            if there && duty::is_due(policy, place, (&facts, held, restricted), now) {
+                add(&mut going, Span::of(id), !restricted);
+            } else if there && !held {
+                let at = duty::next(policy, place, (&facts, restricted), now);
+                *next = at.into_iter().chain(*next).min();
+            }
+        }
+    }
+    Ok(going)
+}
+
+/// What is known of a customer, the last contact read only where it can have been long enough ago: none where nothing of the
+/// customer can be due before it was.
+fn facts(
+    engine: &Engine,
+    policy: &Policy,
+    customer: &CustomerEntry,
+    now: Timestamp,
+    next: &mut Option<Timestamp>,
+) -> Result<Option<Facts>> {
+    // The last year in which anything was used began no later than the last contact was.
+    let earliest = customer.streams.iter().map(|used| used.last_year).max().and_then(Day::first_of);
+    let earliest = Facts { last_contact: earliest.map(Day::start), ..duty::reported(&customer.anchors) };
+    let may_be_due = customer.is_restricted()
+        || covered(engine, customer).iter().any(|partition| {
+            let place = (&partition.id.stream, &partition.id.window);
+            let due = duty::is_due(policy, place, (&earliest, false, false), now);
+            if !due {
+                *next = duty::next(policy, place, (&earliest, false), now).into_iter().chain(*next).min();
+            }
+            due
+        });
+    may_be_due.then(|| duty::facts(engine, policy, customer)).transpose()
+}
+
+/// Adds a span to the last where one follows from the other.
+fn add(going: &mut Vec<Going>, span: Span, all: bool) {
+    let last = going.iter_mut().rev().find(|last| last.all == all).map(|last| &mut last.span);
+    match last.filter(|last| last.stream == span.stream && span.from <= last.until) {
+        Some(last) => last.until = last.until.max(span.until),
+        None => going.push(Going { span, all }),
+    }
+}
+
+/// What falls due of one customer when hold `number` is lifted.
+///
+/// # Errors
+/// Damage in what has to be read.
+pub fn without_hold(engine: &Engine, customer: &CustomerEntry, number: u64, now: Timestamp) -> Result<Vec<Going>> {
+    let (policy, mut holds) = (engine.policy(), standing(engine));
+    holds.standing.remove(&number);
+    of_customer(engine, (&policy, &holds), customer, now, &mut None)
+}

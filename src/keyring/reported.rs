@@ -1,0 +1,46 @@
+//! Facts about a customer that the embedding service reports, and that periods may run from.
+
+use super::log::locked;
+use super::{Anchor, CustomerState, Keyring};
+use crate::crypto::customer_tag;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::keyring::{EntryKind, TreeKey};
+use crate::ident::{CustomerId, SubjectNumber};
+use crate::sync::Arc;
+use crate::window::Timestamp;
+
+impl Keyring {
+    /// Keeps that a fact of `kind` about a living customer was `at`, or is no fact any more, durably in every mirror. Of
+    /// requests the latest counts. `None` where there is no such customer.
+    ///
+    /// # Errors
+    /// As [`Keyring::use_customer`].
+    pub fn report(&self, id: &CustomerId, kind: u8, at: Option<Timestamp>) -> Result<Option<SubjectNumber>> {
+        let tag = customer_tag(&self.lookup, id.expose());
+        let key = TreeKey::new(EntryKind::Customer, &tag);
+        let subject = {
+            let _stripe = locked(self.stripe(&key));
+            let held = match self.customers.get(&tag) {
+                Some(held) => Some(held),
+                None => self.load_customer(&key)?,
+            };
+            let mut entry = match held {
+                Some((entry, _)) if entry.state == CustomerState::Living => entry.duplicate(),
+                _ => return Ok(None),
+            };
+            let known = entry.anchors.iter().find(|anchor| anchor.kind == kind).map(|anchor| anchor.at);
+            let latest =
+                at.map(|at| if kind == Anchor::REQUEST_CLOSED { known.map_or(at, |known| known.max(at)) } else { at });
+            entry.anchors.retain(|anchor| anchor.kind != kind);
+            entry.anchors.extend(latest.map(|at| Anchor { kind, at }));
+            let payload = entry.encode();
+            let payload = payload.ok_or_else(|| Error::new(ErrorKind::Invalid, "a customer's entry is full"))?;
+            let (weight, subject) = (payload.len() + 256, entry.subject);
+            let number = self.append(key, false, payload)?;
+            self.customers.insert(tag, (Arc::new(entry), number), weight);
+            subject
+        };
+        self.sync()?;
+        Ok(Some(subject))
+    }
+}

@@ -1,0 +1,38 @@
+//! Report: facts about a customer that periods run from, as the embedding service knows them.
+
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::format::ledger::Fact;
+use crate::ident::CustomerId;
+use crate::keyring::Anchor;
+use crate::window::Timestamp;
+
+/// What is reported of a customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reported {
+    /// The relationship ended at this time.
+    RelationshipEnded(Timestamp),
+    /// It did not end, or has begun again.
+    RelationshipResumed,
+    /// A request was closed at this time. The latest counts.
+    RequestClosed(Timestamp),
+}
+
+/// Keeps a fact about a customer; `false` where nobody knows the customer.
+///
+/// # Errors
+/// What keyring and ledger answer: the fact is kept then after the next opening, or is not.
+pub fn report(engine: &Engine, customer: &CustomerId, reported: Reported) -> Result<bool> {
+    let writer = engine.writer()?;
+    let _one_at_a_time = writer.housekeep()?;
+    writer.committer.check()?;
+    let (kind, at) = match reported {
+        Reported::RelationshipEnded(at) => (Anchor::RELATIONSHIP_ENDED, Some(at)),
+        Reported::RelationshipResumed => (Anchor::RELATIONSHIP_ENDED, None),
+        Reported::RequestClosed(at) => (Anchor::REQUEST_CLOSED, Some(at)),
+    };
+    let Some(subject) = engine.keyring.report(customer, kind, at)? else { return Ok(false) };
+    engine.schedule.forget();
+    engine.record(&[Fact::Reported { subject, kind, at }])?;
+    Ok(true)
+}
