@@ -128,13 +128,13 @@ impl Told<'_> {
             let (class, place) = (class(group), place(group));
             streams.entry((class.is_none(), class, place.is_none(), place)).or_default().push(group);
         }
-        let growth = |((_, class, _, place), groups): ((_, Option<&str>, _, Option<&str>), Vec<&Vec<usize>>)| {
+        let growth = |class: Option<&str>, place: Option<&str>, groups: Vec<&Vec<usize>>| {
             let mut volume = Volume::default();
             groups.iter().for_each(|group| volume.add(&self.volume(group)));
             let months = self.slices_of(groups.into_iter(), |one| crowd::month(one.partition.window.first_day()));
             StreamGrowth { class: class.map(str::to_owned), jurisdiction: place.map(str::to_owned), volume, months }
         };
-        streams.into_iter().map(growth).collect()
+        streams.into_iter().map(|((_, class, _, place), groups)| growth(class, place, groups)).collect()
     }
 
     fn overdue(&self, now: Timestamp) -> Vec<Overdue> {
