@@ -52,7 +52,8 @@ fn intend(engine: &Engine, customers: &BTreeMap<SubjectNumber, &CustomerId>) -> 
         let Some(entry) = living(engine, customer)? else { continue };
         let judged = judge(engine, &entry, &|_| true)?;
         let kept = kept(&judged);
-        match kept.is_empty() {
+        // Of whom a hold stands the number stays, also where nothing is left for now.
+        match kept.is_empty() && !hold::is_on(engine, subject) {
             true => subjects.push(*subject),
             false if changes_nothing(&entry, &judged) => continue,
             false => rows.push((*subject, kept)),
@@ -128,6 +129,7 @@ pub fn record(engine: &Engine, customer: &CustomerId, id: RecordId, despite: boo
     let act = Act::Redact { subject: entry.subject, partition, opening, sequence, despite };
     let number = acts::intend(engine, act)?;
     acts::perform(engine, number, Some(std::slice::from_ref(customer)))?;
+    engine.schedule.forget();
     Ok(Some(number))
 }
 
