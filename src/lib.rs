@@ -6,7 +6,7 @@
 //! | layer | rooms |
 //! |---|---|
 //! | L0 | `error`, `sync`, `window`, `ident` |
-//! | L1 | `record`, `rights`, `env`, `crypto`, `compress`, `policy` |
+//! | L1 | `record`, `rights`, `crowd`, `env`, `crypto`, `compress`, `policy` |
 //! | L2 | `report`, `format` |
 //! | L3 | `journal`, `segment`, `keyring`, `ledger`, `access_log` |
 //! | L4 | `engine` |
@@ -17,6 +17,7 @@
 mod access;
 mod access_log;
 mod compress;
+mod crowd;
 mod crypto;
 mod engine;
 pub mod env;

@@ -1,7 +1,9 @@
 //! What verbs tell: plain data, no behaviour beyond sums. Nothing in it names a customer, but for a hold, which does not show it.
 
+mod aggregate;
 mod kept;
 mod law;
+mod overview;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,8 +13,13 @@ use crate::record::Hold;
 use crate::rights::{Right, Role};
 use crate::window::{Day, Timestamp};
 
+pub use aggregate::{Aggregate, AggregateRow, Facet, Tally};
 pub use kept::{Duty, Home, Kept, Lapsed};
 pub use law::{CustomerLaw, Effect, PartitionChange, Place, PolicyCheck, Provision, StreamLaw};
+pub use overview::{
+    AccessByRole, ActsReport, Age, Due, Holding, Overdue, Report, ReportOptions, Restriction, RoleUses, Slice,
+    StreamGrowth, Times, Volume,
+};
 
 /// What an opening found and mended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

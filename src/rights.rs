@@ -166,6 +166,11 @@ impl Right {
         RIGHTS.iter().copied().find(|right| *right as u8 == code)
     }
 
+    /// Whether it is about reading records, or handing them out.
+    pub fn is_reading(self) -> bool {
+        matches!(self, Right::Timeline | Right::Get | Right::Grep | Right::Scan | Right::Held | Right::Export)
+    }
+
     /// Whether its use must be on the medium before it returns: what cannot be taken back, and what leaves the house.
     pub fn is_grave(self) -> bool {
         matches!(
@@ -300,7 +305,9 @@ mod tests {
 
     #[test]
     fn nobody_who_reads_no_records_reads_any() {
-        for right in [Right::Timeline, Right::Get, Right::Grep, Right::Scan, Right::Held, Right::Export] {
+        for right in
+            [Right::Timeline, Right::Get, Right::Grep, Right::Scan, Right::Held, Right::Export, Right::Restricted]
+        {
             for role in [Role::Ingest, Role::Auditor, Role::Operator] {
                 assert!(!right.usual_roles().contains(&role), "{right} {role}");
             }

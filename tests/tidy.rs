@@ -24,6 +24,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("serde", &["policy", "bin"]),
     ("serde_json", &["policy", "bin"]),
     ("jiff", &["window"]),
+    ("minijinja", &["bin"]),
     ("memmap2", &["env"]),
     ("rustix", &["env"]),
     ("getrandom", &["env"]),

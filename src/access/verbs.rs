@@ -11,8 +11,8 @@ use crate::ident::{RecordId, Stream};
 use crate::ops::audit::AccessFilter;
 use crate::record::{Batch, Hold, Record, Stored};
 use crate::report::{
-    AccessReport, Budget, CustomerLaw, Expiry, HoldReport, Home, Maintenance, PolicyCheck, Progress, Receipt, Repair,
-    Stats, StreamLaw, Training, Verification, VerifyOptions,
+    AccessReport, Aggregate, Budget, CustomerLaw, Expiry, Facet, HoldReport, Home, Maintenance, PolicyCheck, Progress,
+    Receipt, Repair, Report, ReportOptions, Stats, StreamLaw, Training, Verification, VerifyOptions,
 };
 use crate::rights::{PURPOSE_LIMIT, Right};
 use crate::store::{Commit, ExpireOptions, PolicyInForce, Scan, ScanFilter, Store, Timeline, Upload};
@@ -146,6 +146,16 @@ impl Acting {
     /// [`Store::stats`].
     pub fn stats(&self) -> Result<Stats> {
         self.perform(Right::Stats, &[], Store::stats)
+    }
+
+    /// [`Store::report`].
+    pub fn report(&self, options: &ReportOptions) -> Result<Report> {
+        self.perform(Right::Report, &[], |store| store.report(options))
+    }
+
+    /// [`Store::aggregate`]: it names nobody, as a report.
+    pub fn aggregate(&self, by: &[Facet], crowd: u64, threads: usize) -> Result<Aggregate> {
+        self.perform(Right::Report, &[], |store| store.aggregate(by, crowd, threads))
     }
 
     /// [`Store::verify`].

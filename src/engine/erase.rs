@@ -53,10 +53,10 @@ fn intend(engine: &Engine, customers: &BTreeMap<SubjectNumber, &CustomerId>) -> 
         let judged = judge(engine, &entry, &|_| true)?;
         let kept = kept(&judged);
         // Of whom a hold stands the number stays, also where nothing is left for now.
-        match kept.is_empty() && !hold::is_on(engine, subject) {
-            true => subjects.push(*subject),
+        match kept.is_empty() {
+            true if !hold::is_on(engine, subject) => subjects.push(*subject),
             false if changes_nothing(&entry, &judged) => continue,
-            false => rows.push((*subject, kept)),
+            _ => rows.push((*subject, kept)),
         }
         ids.push((*customer).clone());
     }

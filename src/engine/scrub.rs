@@ -98,6 +98,11 @@ impl Scrub {
         self.look().cells.contains_key(&partition)
     }
 
+    /// How many cells of a partition are dead, whose frames may still stand in it.
+    pub fn dead_in(&self, partition: PartitionNumber) -> u64 {
+        self.look().cells.get(&partition).map_or(0, |handles| handles.len() as u64)
+    }
+
     /// The acts that wait to be scrubbed.
     pub fn acts(&self) -> Vec<u64> {
         self.look().acts.iter().copied().collect()

@@ -153,17 +153,23 @@ pub(super) fn take_list<T>(
 }
 
 impl Secret {
-    fn encode(&self, out: &mut Vec<u8>) {
+    /// Streams are named by their place in `streams`: a row in pieces has dozens of secrets, and an entry is to stay small.
+    /// None where a stream is not among them.
+    fn encode(&self, streams: &[StreamUse], out: &mut Vec<u8>) -> Option<()> {
+        let place = |stream: &Stream| {
+            let place = streams.iter().position(|used| used.stream == *stream)?;
+            u16::try_from(place).ok()
+        };
         out.put_u8(u8::from(self.restricted));
         match &self.scope {
             SecretScope::Whole => out.put_u8(1),
             SecretScope::Stream(stream) => {
                 out.put_u8(2);
-                put_stream(out, stream);
+                out.put_u16(place(stream)?);
             }
             SecretScope::Year(stream, year) => {
                 out.put_u8(3);
-                put_stream(out, stream);
+                out.put_u16(place(stream)?);
                 out.put(&year.to_le_bytes());
             }
             SecretScope::Window(number) => {
@@ -177,9 +183,14 @@ impl Secret {
             }
         }
         out.put(self.key.expose());
+        Some(())
     }
 
-    fn decode(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+    fn decode(from: &mut Reader<'_>, streams: &[StreamUse]) -> Result<Self, Malformed> {
+        let stream = |from: &mut Reader<'_>| match streams.get(usize::from(from.u16()?)) {
+            Some(used) => Ok(used.stream.clone()),
+            None => Err(Malformed("a secret of a stream that was never used")),
+        };
         let restricted = match from.u8()? {
             0 => false,
             1 => true,
@@ -187,8 +198,8 @@ impl Secret {
         };
         let scope = match from.u8()? {
             1 => SecretScope::Whole,
-            2 => SecretScope::Stream(take_stream(from)?),
-            3 => SecretScope::Year(take_stream(from)?, i16::from_le_bytes(from.array()?)),
+            2 => SecretScope::Stream(stream(from)?),
+            3 => SecretScope::Year(stream(from)?, i16::from_le_bytes(from.array()?)),
             4 => SecretScope::Window(PartitionNumber(from.u64()?)),
             5 => SecretScope::Cell(PartitionNumber(from.u64()?), Handle::from_bytes(from.array()?)),
             _ => return Err(Malformed("a secret of unknown scope")),
@@ -255,7 +266,7 @@ impl CustomerEntry {
         }
     }
 
-    /// Its payload; none where it is longer than an entry may be.
+    /// Its payload; none where it is longer than an entry may be, or has a secret of a stream that it was never used in.
     pub fn encode(&self) -> Option<Payload> {
         let room = 512 + self.id.expose().len() + self.secrets.len() * 112 + self.streams.len() * 80;
         let mut out = Zeroizing::new(Vec::with_capacity(room));
@@ -269,13 +280,15 @@ impl CustomerEntry {
         put_optional_time(&mut out, self.not_before);
         out.put_u16(self.id.expose().len() as u16);
         out.put(self.id.expose().as_bytes());
-        put_count(&mut out, self.secrets.len());
-        self.secrets.iter().for_each(|secret| secret.encode(&mut out));
         put_count(&mut out, self.streams.len());
         for used in &self.streams {
             put_stream(&mut out, &used.stream);
             out.put_i32(used.first_day.number());
             out.put(&used.last_year.to_le_bytes());
+        }
+        put_count(&mut out, self.secrets.len());
+        for secret in &self.secrets {
+            secret.encode(&self.streams, &mut out)?;
         }
         put_count(&mut out, self.anchors.len());
         for anchor in &self.anchors {
@@ -297,7 +310,6 @@ impl CustomerEntry {
         let length = usize::from(from.u16()?);
         let id = std::str::from_utf8(from.take(length)?).map_err(|_| Malformed("an id is not UTF-8"))?;
         let id = CustomerId::new(id).map_err(|_| Malformed("an id of impossible length"))?;
-        let secrets = take_list(&mut from, Secret::decode)?;
         let streams = take_list(&mut from, |from| {
             Ok(StreamUse {
                 stream: take_stream(from)?,
@@ -305,6 +317,7 @@ impl CustomerEntry {
                 last_year: i16::from_le_bytes(from.array()?),
             })
         })?;
+        let secrets = take_list(&mut from, |from| Secret::decode(from, &streams))?;
         let anchors = take_list(&mut from, |from| match from.u8()? {
             kind @ 1..=3 => Ok(Anchor { kind, at: take_time(from)? }),
             _ => Err(Malformed("an anchor of unknown kind")),

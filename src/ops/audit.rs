@@ -7,8 +7,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::access::Entry as Leaf;
 use crate::ident::{CustomerId, SubjectNumber};
 use crate::keyring::CustomerState;
-use crate::report::{AccessReport, AccessUse, Damage};
-use crate::rights::{Actor, Right, Role};
+use crate::report::{AccessReport, AccessUse, Damage, RoleUses};
+use crate::rights::{Actor, ROLES, Right, Role};
 use crate::window::Timestamp;
 
 pub use crate::engine::access::ready;
@@ -135,12 +135,56 @@ fn newest(report: &mut AccessReport, limit: usize) {
     }
 }
 
+/// What was done in each role from a time on. Damaged logs go to `damage`, and the others are read.
+///
+/// # Errors
+/// Damage in the keyring.
+pub fn by_role(engine: &Engine, from: Timestamp, damaged: &mut Vec<Damage>) -> Result<Vec<RoleUses>> {
+    engine.access.log.sync()?;
+    let mut uses: Vec<RoleUses> =
+        ROLES.into_iter().map(|role| RoleUses { role, uses: 0, reads: 0, refused: 0, taken: 0 }).collect();
+    let mut report = AccessReport::default();
+    let files = access_log::files(&*engine.env, engine.access.log.dir())?;
+    for file in files.into_iter().filter(|file| Month::of(from) <= file.month) {
+        let filter = AccessFilter { from: Some(from), ..AccessFilter::default() };
+        let counted = walk(engine, &file, &filter, &mut report, &mut |_, _, entry| {
+            let Some(of_role) = uses.iter_mut().find(|uses| uses.role == entry.role) else { return };
+            of_role.uses += 1;
+            of_role.reads += u64::from(entry.right.is_reading() && entry.outcome == Outcome::Done);
+            of_role.refused += u64::from(entry.outcome == Outcome::Refused);
+            of_role.taken += u64::from(entry.role_taken);
+        });
+        match counted {
+            Err(error) if error.kind() == ErrorKind::Corrupt => damaged.push(damage(&file, &error)),
+            outcome => outcome?,
+        }
+    }
+    uses.retain(|uses| uses.uses > 0);
+    Ok(uses)
+}
+
 fn read(
     engine: &Engine,
     file: &LogFile,
     filter: &AccessFilter,
     subject: Option<SubjectNumber>,
     report: &mut AccessReport,
+) -> Result<()> {
+    walk(engine, file, filter, report, &mut |report, at, entry| {
+        report.uses.extend(wanted(&entry, filter, subject).then(|| tell(at, entry)));
+        if report.uses.len() >= filter.limit.saturating_mul(2).max(1024) {
+            newest(report, filter.limit);
+        }
+    })
+}
+
+/// Visits what one log says of the time that `filter` asks for, and notes in `report` what cannot be read of it.
+fn walk(
+    engine: &Engine,
+    file: &LogFile,
+    filter: &AccessFilter,
+    report: &mut AccessReport,
+    visit: &mut dyn FnMut(&mut AccessReport, Timestamp, Entry),
 ) -> Result<()> {
     let Some(month) = engine.keyring.month_key(file.month)? else {
         report.closed += 1;
@@ -153,10 +197,7 @@ fn read(
         if within && filter.until.is_none_or(|until| leaf.time < until) {
             let (at, entry) = Leaf::open(&head, &sealer, index, leaf.bytes)
                 .map_err(|flaw| Error::new(ErrorKind::Corrupt, flaw.0).in_file(&file.path))?;
-            report.uses.extend(wanted(&entry, filter, subject).then(|| tell(at, entry)));
-            if report.uses.len() >= filter.limit.saturating_mul(2).max(1024) {
-                newest(report, filter.limit);
-            }
+            visit(report, at, entry);
         }
         Ok(true)
     })?;

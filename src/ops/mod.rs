@@ -1,6 +1,7 @@
 //! The verbs, one file each: what a caller asks for, made of the engine's steps. Verbs share readings of the state, but
 //! none calls another to do its work.
 
+pub mod aggregate;
 pub mod append;
 pub mod audit;
 pub mod audit_proof;
@@ -14,6 +15,7 @@ pub mod hold;
 pub mod homes;
 pub mod inspect;
 pub mod maintain;
+pub mod overview;
 pub mod policy;
 pub mod policy_explain;
 pub mod receipt;

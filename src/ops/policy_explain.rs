@@ -2,27 +2,43 @@
 
 use crate::engine::Engine;
 use crate::engine::partitions::Partition;
+use crate::engine::row::Row;
 use crate::engine::visible::covered_or_held;
 use crate::engine::{duty, hold};
 use crate::error::Result;
-use crate::format::ledger::Holds;
+use crate::format::ledger::{Hold, Holds};
 use crate::ident::{CustomerId, Stream, SubjectNumber};
-use crate::keyring::CustomerState;
+use crate::keyring::{CustomerEntry, CustomerState};
 use crate::policy::{Facts, Happened, Policy, Question, Rule, Terms, verdict};
 use crate::report::{CustomerLaw, Place, Provision, StreamLaw};
 use crate::sync::Arc;
 use crate::window::Timestamp;
 
 /// Whose law is asked for.
-struct Whose {
+struct Whose<'a> {
     facts: Facts,
     /// None for everybody.
-    subject: Option<SubjectNumber>,
+    customer: Option<&'a CustomerEntry>,
+}
+
+impl Whose<'_> {
+    fn subject(&self) -> Option<SubjectNumber> {
+        self.customer.map(|customer| customer.subject)
+    }
+
+    /// Since when the erasure of what is in a partition has been asked for: all that opens it there is restricted.
+    fn erasure(&self, engine: &Engine, partition: &Partition) -> Option<Timestamp> {
+        let customer = self.customer?;
+        let mut row = Row::new(&engine.store, customer);
+        let mut reached = row.secrets(partition).map(|(secret, _)| secret.restricted).peekable();
+        let asked = customer.not_before.unwrap_or(customer.created);
+        (reached.peek().is_some() && reached.all(|restricted| restricted)).then_some(asked)
+    }
 }
 
 /// What the law says of `stream` and of each of its partitions, whoever its customers are.
 pub fn stream(engine: &Engine, stream: &Stream) -> StreamLaw {
-    let whose = Whose { facts: Facts::NONE, subject: None };
+    let whose = Whose { facts: Facts::NONE, customer: None };
     law(engine, &engine.policy(), stream, &engine.partitions.of_stream(stream), &whose)
 }
 
@@ -36,9 +52,10 @@ pub fn customer(engine: &Engine, customer: &CustomerId) -> Result<Option<Custome
         return Ok(None);
     }
     let (policy, subject) = (engine.policy(), found.entry.subject);
-    let whose = Whose { facts: duty::facts(engine, &policy, &found.entry)?, subject: Some(subject) };
+    let whose = Whose { facts: duty::facts(engine, &policy, &found.entry)?, customer: Some(&found.entry) };
     let mut places = covered_or_held(engine, &found.entry);
-    places.retain(|partition| partition.key.is_some() || partition.holds(&subject));
+    // What an erasure has let go of is nowhere any more.
+    places.retain(|partition| Row::new(&engine.store, &found.entry).secrets(partition).next().is_some());
     places.sort_by(|a, b| a.id.cmp(&b.id));
     let streams = places.chunk_by(|a, b| a.id.stream == b.id.stream);
     let streams = streams.map(|places| law(engine, &policy, &places[0].id.stream, places, &whose)).collect();
@@ -46,16 +63,16 @@ pub fn customer(engine: &Engine, customer: &CustomerId) -> Result<Option<Custome
     Ok(Some(CustomerLaw { subject: subject.to_string(), facts: Facts { last_contact, ..whose.facts }, streams }))
 }
 
-fn law(engine: &Engine, policy: &Policy, stream: &Stream, places: &[Arc<Partition>], whose: &Whose) -> StreamLaw {
+fn law(engine: &Engine, policy: &Policy, stream: &Stream, places: &[Arc<Partition>], whose: &Whose<'_>) -> StreamLaw {
     let terms = policy.terms(stream);
-    let (holds, now) = (hold::standing(engine), engine.trusted.now(&*engine.env));
+    let holds = hold::standing(engine);
     StreamLaw {
         stream: stream.clone(),
         provisions: terms.iter().flat_map(Terms::rules).map(provision).collect(),
         window: terms.map(|terms| terms.window_length()),
         latest: terms.is_some_and(|terms| terms.latest()),
         ends_by_row: terms.is_some_and(|terms| terms.ends_by_row()),
-        places: places.iter().map(|partition| place(terms, partition, &holds, whose, now)).collect(),
+        places: places.iter().map(|partition| place(engine, terms, partition, &holds, whose)).collect(),
     }
 }
 
@@ -75,12 +92,14 @@ fn provision(rule: &Rule) -> Provision {
     }
 }
 
-fn place(terms: Option<Terms<'_>>, partition: &Partition, holds: &Holds, whose: &Whose, now: Timestamp) -> Place {
-    let over =
-        holds.over(&partition.id).filter(|(_, hold)| whose.subject.is_none_or(|subject| hold.concerns(&subject)));
+fn place(engine: &Engine, terms: Option<Terms<'_>>, partition: &Partition, holds: &Holds, whose: &Whose<'_>) -> Place {
+    let concerns = |hold: &Hold| whose.subject().is_none_or(|subject| hold.concerns(&subject));
+    let over = holds.over(&partition.id).filter(|(_, hold)| concerns(hold));
+    let now = engine.trusted.now(&*engine.env);
     let holds: Vec<u64> = over.map(|(number, _)| number).collect();
     let (happened, facts) = (Happened::Within(partition.id.window), whose.facts);
-    let question = Question { happened, facts, held: !holds.is_empty(), erasure: None, now };
+    let question =
+        Question { happened, facts, held: !holds.is_empty(), erasure: whose.erasure(engine, partition), now };
     Place {
         partition: partition.id.clone(),
         verdict: verdict(terms, &question),

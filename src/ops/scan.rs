@@ -116,6 +116,25 @@ pub fn scan_parallel<B: Send>(
     threads: usize,
     visit: &(dyn Fn(Stored) -> ControlFlow<B> + Sync),
 ) -> Result<ControlFlow<B>> {
+    hits_parallel(engine, stream, range, threads, &|(customer, _), hit| Ok(visit(hit.into_record(customer)?)))
+}
+
+/// Whose a hit is: by id, and by the number that stands for it on record.
+pub(super) type Whose<'a> = (&'a CustomerId, &'a SubjectNumber);
+/// What is done with each hit.
+type Visitor<'a, B> = dyn Fn(Whose<'_>, Hit) -> Result<ControlFlow<B>> + Sync + 'a;
+
+/// As [`scan_parallel`], with records as they were found: their bodies as stored.
+///
+/// # Errors
+/// As there, and the visitor's.
+pub(super) fn hits_parallel<B: Send>(
+    engine: &Engine,
+    stream: Option<&Stream>,
+    range: Range,
+    threads: usize,
+    visit: &Visitor<'_, B>,
+) -> Result<ControlFlow<B>> {
     let threads = threads.max(1);
     let pass = Pass::new(engine, stream, range, threads);
     for number in 0..pass.batches() {
@@ -175,7 +194,7 @@ fn visit_unit<B>(
     snapshot: &mut Snapshot,
     (batch, unit): ((usize, &Batch), usize),
     over: &AtomicBool,
-    visit: &(dyn Fn(Stored) -> ControlFlow<B> + Sync),
+    visit: &Visitor<'_, B>,
 ) -> Result<ControlFlow<B>> {
     let mut unit = pass.unit(batch.1, unit);
     loop {
@@ -193,7 +212,7 @@ fn visit_cells<B>(
     reader: &CellReader<'_>,
     (batch, unit): ((usize, &Batch), &mut Unit),
     over: &AtomicBool,
-    visit: &(dyn Fn(Stored) -> ControlFlow<B> + Sync),
+    visit: &Visitor<'_, B>,
 ) -> Result<ControlFlow<B>> {
     let is_over = || over.load(Ordering::Acquire);
     while let Some(filled) = if is_over() { None } else { pass.next(engine, reader, batch, unit)? } {
@@ -204,7 +223,7 @@ fn visit_cells<B>(
             if !passes(engine, pass, &filled.subject, hit.partition.number)? {
                 break; // Erased or expired since it was read.
             }
-            if let broken @ ControlFlow::Break(_) = visit(hit.into_record(&filled.customer)?) {
+            if let broken @ ControlFlow::Break(_) = visit((&filled.customer, &filled.subject), hit)? {
                 return Ok(broken);
             }
         }

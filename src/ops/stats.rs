@@ -24,7 +24,8 @@ pub fn stats(engine: &Engine) -> Result<Stats> {
     settled(engine, || gather(engine))
 }
 
-fn gather(engine: &Engine) -> Result<Stats> {
+/// The same from what this opening knows at the moment.
+pub(super) fn gather(engine: &Engine) -> Result<Stats> {
     let snapshot = engine.catalog.snapshot();
     let mut sums: BTreeMap<PartitionId, (Totals, u64, u64)> = BTreeMap::new();
     let remnants = engine.partitions.remnants().into_iter();

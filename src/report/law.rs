@@ -85,7 +85,7 @@ pub struct Provision {
 pub struct Place {
     /// The partition.
     pub partition: PartitionId,
-    /// The verdict, as of now and without a request for erasure.
+    /// The verdict, as of now: restricted where an erasure has left it.
     pub verdict: Verdict,
     /// The duty to keep it, whether it is over or not.
     pub duty: Option<Duty>,

@@ -215,6 +215,11 @@ impl Segment {
         self.summary.records
     }
 
+    /// Handles.
+    pub fn handle_count(&self) -> u64 {
+        self.summary.handles
+    }
+
     /// Frames that are chunks of large bodies.
     pub fn chunks(&self) -> u64 {
         self.summary.chunks

@@ -6,6 +6,7 @@ mod commit;
 mod failures;
 mod large;
 mod options;
+mod overview;
 mod request;
 #[cfg(all(test, feature = "simulation"))]
 mod tests;
@@ -379,7 +380,7 @@ impl Store {
     /// # Errors
     /// What the keyring or the ledger answers; the fact may be kept then, once the store is opened again.
     pub fn relationship_ended(&self, customer: &str, at: Timestamp) -> Result<bool> {
-        self.report(customer, Reported::RelationshipEnded(at))
+        self.inform(customer, Reported::RelationshipEnded(at))
     }
 
     /// Keeps that the relationship with a customer did not end, or has begun again.
@@ -387,7 +388,7 @@ impl Store {
     /// # Errors
     /// As [`Store::relationship_ended`].
     pub fn relationship_resumed(&self, customer: &str) -> Result<bool> {
-        self.report(customer, Reported::RelationshipResumed)
+        self.inform(customer, Reported::RelationshipResumed)
     }
 
     /// Keeps that a request of a customer was closed at `at`; the latest counts.
@@ -395,10 +396,10 @@ impl Store {
     /// # Errors
     /// As [`Store::relationship_ended`].
     pub fn request_closed(&self, customer: &str, at: Timestamp) -> Result<bool> {
-        self.report(customer, Reported::RequestClosed(at))
+        self.inform(customer, Reported::RequestClosed(at))
     }
 
-    fn report(&self, customer: &str, reported: Reported) -> Result<bool> {
+    fn inform(&self, customer: &str, reported: Reported) -> Result<bool> {
         ops::report::report(&self.0.engine, &CustomerId::new(customer)?, reported)
     }
 

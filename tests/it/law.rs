@@ -210,7 +210,13 @@ fn the_law_is_explained_place_by_place() {
     assert!(store.explain_customer("nobody").unwrap().is_none());
     store.release(1).unwrap();
     store.erase(&["ana"]).unwrap().unwrap();
-    assert!(store.explain_customer("ana").unwrap().is_none());
+    // What is still under duty is left, restricted.
+    let ana = store.explain_customer("ana").unwrap().unwrap();
+    let left: Vec<_> = ana.streams.iter().map(|law| (law.stream.to_string(), law.places.len())).collect();
+    assert_eq!(left, [("chat/EU".into(), 2), ("profile/EU".into(), 1)]);
+    let mut places = ana.streams.iter().flat_map(|law| &law.places);
+    assert!(places.all(|place| matches!(place.verdict, Verdict::Restricted { .. })), "{ana:?}");
+    assert_eq!(store.timeline("ana", ..).unwrap().count(), 0);
 }
 
 /// Tells by the first letter of the customer.

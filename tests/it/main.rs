@@ -51,6 +51,8 @@ mod scans;
 #[cfg(feature = "simulation")]
 mod scene;
 #[cfg(feature = "simulation")]
+mod telling;
+#[cfg(feature = "simulation")]
 mod threads;
 #[cfg(feature = "simulation")]
 mod vault;

@@ -130,6 +130,9 @@ pub enum Command {
     Scan(ScanArgs),
     /// Show what is stored, per stream and partition: records, bytes, ratio, span, deadline.
     Stats,
+    /// Write where the store stands by its policy, for whoever answers for it: what is overdue and falls due, volumes, ages,
+    /// holds, erasures. Names nobody.
+    Report(crate::report::ReportArgs),
     /// Check every checksum; with --deep, decrypt every record too. Never changes anything.
     Verify(VerifyArgs),
     /// Show which damaged segments can be made anew from what is whole in them; with --apply, do it.
@@ -322,6 +325,8 @@ pub struct ScanArgs {
     /// of a customer in a partition come together and else in no order.
     #[arg(long, value_name = "COUNT", default_value_t = 1, hide_default_value = true)]
     pub threads: usize,
+    #[command(flatten)]
+    pub sums: crate::aggregate::AggregateArgs,
 }
 
 #[derive(Args)]

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod admin;
+mod aggregate;
 mod audit;
 mod cli;
 mod demo;
@@ -25,6 +26,7 @@ mod read;
 mod receipt;
 mod redact;
 mod repair;
+mod report;
 mod stats;
 mod verify;
 mod words;
@@ -69,6 +71,7 @@ fn run(cli: &Cli, output: &mut Output) -> Outcome {
         Command::Grep(args) => read::grep(global, args, output),
         Command::Scan(args) => read::scan(global, args, output),
         Command::Stats => stats::stats(global, output),
+        Command::Report(args) => report::report(global, args, output),
         Command::Verify(args) => verify::verify(global, args, output),
         Command::Repair(args) => repair::repair(global, args, output),
         Command::Inspect(args) => admin::inspect(args, output),

@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tenure::{Acting, BodyKind, Recording, ScanFilter, Stored, Stream, Timestamp};
 
+use crate::aggregate::aggregate;
 use crate::cli::{Between, Format, GetArgs, Global, GrepArgs, ScanArgs, TimelineArgs};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::line;
@@ -57,6 +58,9 @@ pub fn grep(global: &Global, args: &GrepArgs, output: &mut Output) -> Outcome {
 
 pub fn scan(global: &Global, args: &ScanArgs, output: &mut Output) -> Outcome {
     args.between.range()?;
+    if args.sums.aggregate {
+        return aggregate(global, &args.sums, threads(args.threads), output);
+    }
     let store = global.open_read_only()?;
     let filter = |stream| ScanFilter { stream, from: args.between.from, until: args.between.until };
     let filters: Vec<ScanFilter> = match (&args.class, &args.jurisdiction) {

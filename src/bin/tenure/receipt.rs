@@ -192,15 +192,20 @@ pub fn stages(receipt: &Receipt) -> Vec<String> {
     lines
 }
 
-/// One receipt for programs.
-pub fn to_json(receipt: &Receipt) -> Value {
-    let verb = match receipt.verb {
+/// A verb for programs.
+pub fn verb_name(verb: Verb) -> &'static str {
+    match verb {
         Verb::Expire => "expire",
         Verb::Erase => "erase",
         Verb::ErasePart => "erase-part",
         Verb::Redact => "redact",
         Verb::Release => "release",
-    };
+    }
+}
+
+/// One receipt for programs.
+pub fn to_json(receipt: &Receipt) -> Value {
+    let verb = verb_name(receipt.verb);
     let time = |at: Option<tenure::Timestamp>| at.map(|at| at.to_string());
     json!({
         "number": receipt.number,

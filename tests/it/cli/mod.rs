@@ -46,6 +46,7 @@ cases!(
     upkeep,
     repair,
     expire,
+    report,
     erase,
     erase_part,
     hold,
@@ -248,7 +249,16 @@ fn no_word_of_an_erased_customer_is_left() {
     run(3, &["ingest", "input/lines", "--from-start", "--json"]);
     run(0, &["policy", "set", "input/policy", "--confirm", "--reason", "a test"]);
     run(0, &["expire", "--now", "2075-02-01", "--confirm"]);
-    for args in [&["receipt", "list"][..], &["receipt", "show", "2"], &["stats"], &["verify", "--deep"], &["doctor"]] {
+    for args in [
+        &["receipt", "list"][..],
+        &["receipt", "show", "2"],
+        &["stats"],
+        &["report", "-o", "-"],
+        &["report", "--json"],
+        &["scan", "--aggregate"],
+        &["verify", "--deep"],
+        &["doctor"],
+    ] {
         run(0, args);
     }
     run(0, &["erase", CANARIES[0], "--confirm", CANARIES[0], "--json"]);

@@ -431,6 +431,8 @@ impl Drive {
         match outcome {
             Err(_) if self.sim.crashed() => {
                 self.revive();
+                // What is appended again by an act that is taken apart in the midst may stand there twice.
+                self.twice.extend(self.oracle.alive());
                 Ok(self.receipts() > before)
             }
             outcome => outcome.map(|()| true),

@@ -3,6 +3,7 @@
 
 mod drive;
 mod fate;
+mod found;
 mod law;
 mod steps;
 mod year;

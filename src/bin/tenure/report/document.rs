@@ -1,0 +1,127 @@
+//! The report as a document for programs.
+
+use serde_json::{Value, json};
+use tenure::report::{ActsReport, Age, Due, Report, Slice, Times, Volume};
+use tenure::{Day, Timestamp};
+
+use crate::verify;
+
+pub const COLUMNS: [&str; 7] = ["class", "jurisdiction", "partitions", "records", "raw_bytes", "stored_bytes", "ratio"];
+
+/// The report as one document. `null` in the place of a name: several, each too small to be told by itself.
+pub fn document(report: &Report) -> Value {
+    json!({
+        "store": report.store,
+        "now": report.now.to_string(),
+        "k": report.crowd,
+        "policy_version": report.policy,
+        "customers": report.customers,
+        "total": report.total.as_ref().map(volume),
+        "overdue": report.overdue.iter().map(|one| json!({
+            "class": one.partition.stream.class(),
+            "jurisdiction": one.partition.stream.jurisdiction(),
+            "window": one.partition.window.to_string(),
+            "deadline": one.deadline.to_string(),
+            "volume": one.volume.as_ref().map(volume),
+        })).collect::<Vec<_>>(),
+        "due": slices(&report.due, "when", |due| json!(when(*due))),
+        "streams": report.streams.iter().map(|stream| {
+            let mut row = volume(&stream.volume);
+            row["class"] = json!(stream.class);
+            row["jurisdiction"] = json!(stream.jurisdiction);
+            row["months"] = Value::Array(months(&stream.months));
+            row
+        }).collect::<Vec<_>>(),
+        "months": months(&report.months),
+        "ages": slices(&report.ages, "age", |age: &Age| json!({
+            "from_months": age.from_months, "until_months": age.until_months,
+        })),
+        "holds": {
+            "standing": report.holds.standing,
+            "oldest": report.holds.oldest.map(|at: Timestamp| at.to_string()),
+            "partitions": report.holds.partitions,
+        },
+        "restricted": { "any": report.restricted.any, "customers": report.restricted.customers },
+        "access": {
+            "from": report.access.from.to_string(),
+            "roles": report.access.roles.iter().map(|one| json!({
+                "role": one.role.name(), "uses": one.uses, "reads": one.reads, "refused": one.refused, "taken": one.taken,
+            })).collect::<Vec<_>>(),
+        },
+        "acts": report.acts.iter().map(acts).collect::<Vec<_>>(),
+        "damage": verify::damage_as_json(&report.damage),
+    })
+}
+
+/// The volumes, a row for each class and jurisdiction.
+pub fn rows(report: &Report) -> Vec<Value> {
+    let row = |stream: &tenure::report::StreamGrowth| {
+        let mut row = volume(&stream.volume);
+        row["class"] = json!(stream.class);
+        row["jurisdiction"] = json!(stream.jurisdiction);
+        row
+    };
+    report.streams.iter().map(row).collect()
+}
+
+fn volume(volume: &Volume) -> Value {
+    json!({
+        "partitions": volume.partitions,
+        "records": volume.records,
+        "raw_bytes": volume.raw_bytes,
+        "stored_bytes": volume.stored_bytes,
+        "ratio": (volume.ratio() * 1000.0).round() / 1000.0,
+    })
+}
+
+fn slices<T>(slices: &[Slice<T>], name: &str, label: impl Fn(&T) -> Value) -> Vec<Value> {
+    let slice = |slice: &Slice<T>| {
+        let mut row = volume(&slice.volume);
+        row[name] = slice.of.as_ref().map_or(Value::Null, &label);
+        row
+    };
+    slices.iter().map(slice).collect()
+}
+
+fn months(months: &[Slice<Day>]) -> Vec<Value> {
+    slices(months, "month", |day| json!(month(*day)))
+}
+
+/// A month as `2026-11`.
+pub fn month(day: Day) -> String {
+    day.to_string().chars().take(7).collect()
+}
+
+fn when(due: Due) -> String {
+    match due {
+        Due::Overdue => "overdue".into(),
+        Due::In(day) => month(day),
+        Due::Later => "later".into(),
+        Due::ByCustomer => "by-customer".into(),
+        Due::Never => "never".into(),
+        Due::Held => "held".into(),
+    }
+}
+
+fn acts(acts: &ActsReport) -> Value {
+    let stages = acts.stages.iter().map(|(stage, count)| ((*stage).to_owned(), json!(count))).collect();
+    json!({
+        "verb": crate::receipt::verb_name(acts.verb),
+        "count": acts.count,
+        "pending": acts.pending(),
+        "stages": Value::Object(stages),
+        "fenced": times(&acts.fenced),
+        "shredded": times(&acts.shredded),
+        "final": times(&acts.finished),
+        "scrubbed": times(&acts.scrubbed),
+    })
+}
+
+fn times(times: &Times) -> Value {
+    match times.count {
+        0 => json!({ "count": 0, "median_seconds": null, "max_seconds": null }),
+        count => json!({
+            "count": count, "median_seconds": times.median.as_secs_f64(), "max_seconds": times.max.as_secs_f64(),
+        }),
+    }
+}

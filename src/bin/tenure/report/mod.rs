@@ -1,0 +1,87 @@
+//! `tenure report`: where a store stands by its policy, for whoever answers for it. It names nobody.
+
+mod document;
+mod page;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use tenure::Timestamp;
+use tenure::report::{Report, ReportOptions};
+
+use crate::aggregate::CROWD;
+use crate::cli::{Format, Global, parse_time};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::{Output, Sheet};
+use crate::words::{bytes, count};
+
+#[derive(Args)]
+pub struct ReportArgs {
+    /// Write it as one self-contained HTML page; - is standard output.
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// The fewest customers of a group that anything is told of: 20, or more.
+    #[arg(long, value_name = "COUNT", default_value_t = CROWD, value_parser = clap::value_parser!(u64).range(CROWD..))]
+    k: u64,
+    /// Judge by this time instead of the present: RFC 3339, or a date.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    now: Option<Timestamp>,
+}
+
+pub fn report(global: &Global, args: &ReportArgs, output: &mut Output) -> Outcome {
+    let report = global.open_read_only()?.report(&ReportOptions { crowd: args.k, now: args.now })?;
+    match (&args.out, output.format()) {
+        (Some(file), _) if file == Path::new("-") => output.bytes(page::page(&report)?.as_bytes())?,
+        (Some(file), format) => {
+            write(file, &page::page(&report)?)?;
+            match format {
+                Format::Table => output.say(format_args!("wrote {}", file.display())),
+                _ => print(&report, output)?,
+            }
+        }
+        (None, _) => print(&report, output)?,
+    }
+    let clean = report.overdue.is_empty() && report.damage.is_empty();
+    Ok(if clean { Exit::Done } else { Exit::Findings })
+}
+
+/// Puts the page where an older one may be, in one step: whoever opens it sees the one or the other.
+fn write(file: &Path, page: &str) -> Result<(), Failure> {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".unfinished");
+    let unfinished = PathBuf::from(name);
+    let written = fs::write(&unfinished, page).and_then(|()| fs::rename(&unfinished, file));
+    written.map_err(|error| Failure::file("write", file, &error))
+}
+
+fn print(report: &Report, output: &mut Output) -> Result<(), Failure> {
+    match output.format() {
+        Format::Json | Format::Jsonl => output.document(document::document(report)),
+        Format::Csv => output.csv(&document::COLUMNS, &document::rows(report)),
+        Format::Table => print_words(report, output),
+    }
+}
+
+/// The sentences of the page, and its volumes.
+fn print_words(report: &Report, output: &mut Output) -> Result<(), Failure> {
+    page::sentences(report).iter().try_for_each(|sentence| output.line(sentence))?;
+    if report.streams.is_empty() {
+        return Ok(());
+    }
+    output.line("")?;
+    let mut sheet = Sheet::new(&["class", "jurisdiction", "records#", "raw#", "stored#", "ratio#"]);
+    let several = || "several".to_owned();
+    for stream in &report.streams {
+        let volume = &stream.volume;
+        sheet.row([
+            stream.class.clone().unwrap_or_else(several),
+            stream.jurisdiction.clone().unwrap_or_else(several),
+            count(volume.records),
+            bytes(volume.raw_bytes),
+            bytes(volume.stored_bytes),
+            format!("{:.2}x", volume.ratio()),
+        ]);
+    }
+    output.sheet(&sheet)
+}

@@ -1,0 +1,356 @@
+//! The report as a page: what stands in it, in words and bars. How it looks stands in `page.html`, which escapes everything
+//! that is put into it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment};
+use serde_json::{Value, json};
+use tenure::report::{ActsReport, Age, Due, Report, Slice, StreamGrowth, Times, Verb, Volume};
+use tenure::{Day, Period, Timestamp};
+
+use super::document::month;
+use crate::failure::Failure;
+use crate::words::{bytes, count, counted, duration};
+
+/// Overdue partitions that are listed one by one.
+const LISTED: usize = 40;
+/// Months of event in the chart, and months in a stream's small one.
+const MONTHS_SHOWN: u32 = 48;
+const MONTHS_SMALL: u32 = 24;
+const NAMES: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// The page.
+pub fn page(report: &Report) -> Result<String, Failure> {
+    let mut pages = Environment::new();
+    pages.set_auto_escape_callback(|_| AutoEscape::Html);
+    let written = pages.render_str(include_str!("page.html"), Serde(view(report)));
+    written.map_err(|error| Failure::failed(format!("cannot write the page: {error:#}")))
+}
+
+/// What it comes to, sentence by sentence, the gravest first.
+pub fn sentences(report: &Report) -> Vec<String> {
+    let mut said = vec![overdue_in_words(report)];
+    said.extend(damage_in_words(report));
+    said.push(next_in_words(report));
+    said.push(holds_in_words(report));
+    said.push(restricted_in_words(report));
+    said.push(pending_in_words(report));
+    said.push(total_in_words(report));
+    said
+}
+
+fn view(report: &Report) -> Value {
+    let volume_of = |wanted: Option<Due>| report.due.iter().find(|slice| slice.of == wanted).map(|slice| slice.volume);
+    let share = |wanted: Option<Due>| volume_of(wanted).map(|volume| records_in_words(&volume));
+    json!({
+        "store": report.store,
+        "store_short": report.store.chars().take(8).collect::<String>(),
+        "day": day_in_words(report.now),
+        "now": report.now.to_string(),
+        "policy": report.policy,
+        "few": counted(report.crowd, "customer"),
+        "verdict": { "bad": !report.overdue.is_empty(), "words": overdue_in_words(report) },
+        "damage": damage_in_words(report).map(|words| json!({
+            "words": words,
+            "files": report.damage.iter().map(|one| json!({
+                "path": one.path.display().to_string(), "what": one.what, "offset": one.offset.map(count),
+            })).collect::<Vec<_>>(),
+        })),
+        "total": report.total.as_ref().map(|total| json!({
+            "records": count(total.records),
+            "raw": bytes(total.raw_bytes),
+            "stored": bytes(total.stored_bytes),
+            "ratio": format!("{:.2}", total.ratio()),
+            "customers": report.customers.map(count),
+            "empty": total.records == 0,
+        })),
+        "overdue": report.overdue.iter().take(LISTED).map(|one| json!({
+            "class": one.partition.stream.class(),
+            "jurisdiction": one.partition.stream.jurisdiction(),
+            "window": one.partition.window.to_string(),
+            "deadline": one.deadline.day().to_string(),
+            "records": one.volume.map(|volume| count(volume.records)),
+            "stored": one.volume.map(|volume| bytes(volume.stored_bytes)),
+        })).collect::<Vec<_>>(),
+        "overdue_more": report.overdue.len().saturating_sub(LISTED),
+        "next": next_in_words(report),
+        "due": due_chart(report),
+        "due_later": share(Some(Due::Later)),
+        "due_by_customer": share(Some(Due::ByCustomer)),
+        "due_never": share(Some(Due::Never)),
+        "due_several": share(None),
+        "held": share(Some(Due::Held)),
+        "holds": holds_in_words(report),
+        "restricted": restricted_in_words(report),
+        "access_from": report.access.from.day().to_string(),
+        "access": report.access.roles.iter().map(|one| json!({
+            "role": one.role.name(), "uses": count(one.uses), "reads": count(one.reads), "refused": count(one.refused),
+            "taken": count(one.taken),
+        })).collect::<Vec<_>>(),
+        "pending": pending_in_words(report),
+        "streams": streams(report),
+        "months": months_chart(report),
+        "months_several": report.months.iter().find(|slice| slice.of.is_none()).map(|one| records_in_words(&one.volume)),
+        "ages": ages(report),
+        "acts": report.acts.iter().map(acts).collect::<Vec<_>>(),
+    })
+}
+
+fn records_in_words(volume: &Volume) -> String {
+    format!("{} ({})", counted(volume.records, "record"), bytes(volume.stored_bytes))
+}
+
+fn overdue_in_words(report: &Report) -> String {
+    let Some(first) = report.overdue.first() else { return "Nothing is overdue.".into() };
+    let known: u64 = report.overdue.iter().filter_map(|one| one.volume).map(|volume| volume.records).sum();
+    let all = report.overdue.iter().all(|one| one.volume.is_some());
+    let number = report.overdue.len() as u64;
+    let records = match (known, all) {
+        (0, _) => String::new(),
+        (known, true) => format!(" with {}", counted(known, "record")),
+        (known, false) => format!(" with more than {}", counted(known, "record")),
+    };
+    let (verb, since) = if number == 1 { ("is", "since") } else { ("are", "the first since") };
+    format!("{}{records} {verb} overdue, {since} {}.", counted(number, "partition"), first.deadline.day())
+}
+
+fn damage_in_words(report: &Report) -> Option<String> {
+    let files = report.damage.len() as u64;
+    (files > 0).then(|| format!("{} damaged: `tenure repair` says what can be done.", counted(files, "file")))
+}
+
+fn next_in_words(report: &Report) -> String {
+    let next = report.due.iter().find_map(|slice| match slice.of {
+        Some(Due::In(day)) => Some((day, slice.volume)),
+        _ => None,
+    });
+    match next {
+        Some((day, volume)) => format!("Next to fall due: {} in {}.", records_in_words(&volume), month_in_words(day)),
+        None => "Nothing that can be told by its month falls due within two years.".into(),
+    }
+}
+
+fn holds_in_words(report: &Report) -> String {
+    let mut said = match (report.holds.standing, report.holds.oldest) {
+        (0, _) => "No legal hold stands.".to_owned(),
+        (1, Some(oldest)) => format!("One legal hold stands, placed on {}.", oldest.day()),
+        (number, oldest) => {
+            let oldest = oldest.map_or(String::new(), |oldest| format!("; the oldest was placed on {}", oldest.day()));
+            format!("{} stand{oldest}.", counted(number, "legal hold"))
+        }
+    };
+    if report.holds.partitions > 0 {
+        said += &format!(
+            " Of {} something is still kept by a hold.",
+            counted(report.holds.partitions, "expired partition")
+        );
+    }
+    said
+}
+
+fn restricted_in_words(report: &Report) -> String {
+    match (report.restricted.any, report.restricted.customers) {
+        (false, _) => "Nothing is restricted.".into(),
+        (true, Some(number)) => {
+            format!("Of {} an erasure had to leave a part, which is restricted.", counted(number, "customer"))
+        }
+        (true, None) => {
+            format!(
+                "Of some customers, fewer than {}, an erasure had to leave a part, which is restricted.",
+                report.crowd
+            )
+        }
+    }
+}
+
+fn pending_in_words(report: &Report) -> String {
+    let pending: u64 = report.acts.iter().map(ActsReport::pending).sum();
+    match pending {
+        0 => "No erasure or expiry is unfinished.".into(),
+        1 => "One erasure or expiry is on record and its keys are not destroyed yet.".into(),
+        many => format!("{} are on record and their keys are not destroyed yet.", counted(many, "erasure or expiry")),
+    }
+}
+
+fn total_in_words(report: &Report) -> String {
+    match &report.total {
+        None => {
+            format!("All records are of fewer than {}: nothing is told of them.", counted(report.crowd, "customer"))
+        }
+        Some(total) if total.records == 0 => "No records are stored.".into(),
+        Some(total) => {
+            let (raw, stored) = (bytes(total.raw_bytes), bytes(total.stored_bytes));
+            let customers =
+                report.customers.map_or(String::new(), |number| format!(" of {}", counted(number, "customer")));
+            let records = counted(total.records, "record");
+            format!("{records}{customers}: {raw} that came in take {stored} on disk, {:.2} to 1.", total.ratio())
+        }
+    }
+}
+
+/// `Nov 2026`.
+fn month_in_words(day: Day) -> String {
+    let text = month(day);
+    let number: Option<usize> = text.get(5..).and_then(|digits| digits.parse().ok());
+    let name = number.and_then(|number| NAMES.get(number.checked_sub(1)?));
+    name.map_or(text.clone(), |name| format!("{name} {}", &text[..4]))
+}
+
+/// `23 Nov 2026`.
+fn day_in_words(at: Timestamp) -> String {
+    let day = at.day();
+    let number = day.to_string().chars().skip(8).collect::<String>();
+    format!("{} {}", number.trim_start_matches('0'), month_in_words(day))
+}
+
+/// The month that lies so many months before or behind one.
+fn later(first: Day, months: u32) -> Day {
+    first.start().plus(Period::months(months)).day()
+}
+
+fn earlier(first: Day, months: u32) -> Day {
+    first.start().minus(Period::months(months)).day()
+}
+
+fn first_of_month(at: Timestamp) -> Day {
+    format!("{}-01", month(at.day())).parse().unwrap_or(at.day())
+}
+
+/// Bars of a chart, one per month from `first` on, on a scale of 100; none where there is nothing to show.
+fn bars(volumes: &BTreeMap<Day, Volume>, first: Day, months: u32) -> Option<Value> {
+    let days: Vec<Day> = (0..months).map(|number| later(first, number)).collect();
+    let records = |day: &Day| volumes.get(day).map_or(0, |volume| volume.records);
+    let most = days.iter().map(records).max().filter(|most| *most > 0)?;
+    let bar = |(index, day): (usize, &Day)| {
+        let volume = volumes.get(day).copied().unwrap_or_default();
+        // What is there shows, however little it is.
+        let height = if volume.records == 0 { 0.0 } else { (100.0 * volume.records as f64 / most as f64).max(1.5) };
+        json!({
+            "x": index * 10, "y": format!("{:.1}", 100.0 - height), "height": format!("{height:.1}"),
+            "month": month_in_words(*day), "records": count(volume.records), "stored": bytes(volume.stored_bytes),
+            "there": volume.records > 0,
+        })
+    };
+    Some(json!({
+        "width": months * 10 - 2,
+        "most": count(most),
+        "first": month_in_words(days[0]),
+        "middle": month_in_words(days[days.len() / 2]),
+        "last": month_in_words(days[days.len() - 1]),
+        "bars": days.iter().enumerate().map(bar).collect::<Vec<_>>(),
+    }))
+}
+
+fn by_month(slices: &[Slice<Day>]) -> BTreeMap<Day, Volume> {
+    slices.iter().filter_map(|slice| Some((slice.of?, slice.volume))).collect()
+}
+
+fn due_chart(report: &Report) -> Option<Value> {
+    let due = report.due.iter().filter_map(|slice| match slice.of {
+        Some(Due::In(day)) => Some((day, slice.volume)),
+        _ => None,
+    });
+    bars(&due.collect(), first_of_month(report.now), 24)
+}
+
+/// The months from the first with anything in it, as many as are shown.
+fn months_chart(report: &Report) -> Option<Value> {
+    let volumes = by_month(&report.months);
+    let last = (*volumes.last_key_value()?.0).max(first_of_month(report.now));
+    let months = (12..=MONTHS_SHOWN)
+        .step_by(12)
+        .find(|months| earlier(last, months - 1) <= *volumes.keys().next().unwrap_or(&last));
+    let months = months.unwrap_or(MONTHS_SHOWN);
+    let mut chart = bars(&volumes, earlier(last, months - 1), months)?;
+    let before = volumes.range(..earlier(last, months - 1)).map(|(_, volume)| volume.records).sum::<u64>();
+    chart["before"] = json!((before > 0).then(|| counted(before, "record")));
+    Some(chart)
+}
+
+fn streams(report: &Report) -> Vec<Value> {
+    let this = first_of_month(report.now);
+    let stream = |stream: &StreamGrowth| {
+        let volumes = by_month(&stream.months);
+        let within = |from: u32, until: u32| -> u64 {
+            volumes.range(earlier(this, from)..earlier(this, until)).map(|(_, volume)| volume.records).sum()
+        };
+        let (year, before) = (within(12, 0), within(24, 12));
+        // Where months are missing that are too small to be told, growth would be a guess.
+        let whole = stream.months.iter().all(|slice| slice.of.is_some());
+        let growth = match (year, before) {
+            (0, 0) => None,
+            _ if !whole => None,
+            (_, 0) => Some("new".to_owned()),
+            (year, before) => Some(format!("{:+.0} %", 100.0 * (year as f64 / before as f64 - 1.0))),
+        };
+        json!({
+            "class": stream.class,
+            "jurisdiction": stream.jurisdiction,
+            "records": count(stream.volume.records),
+            "raw": bytes(stream.volume.raw_bytes),
+            "stored": bytes(stream.volume.stored_bytes),
+            "ratio": format!("{:.2}", stream.volume.ratio()),
+            "growth": growth,
+            "chart": bars(&volumes, earlier(this, MONTHS_SMALL - 1), MONTHS_SMALL),
+        })
+    };
+    report.streams.iter().map(stream).collect()
+}
+
+fn ages(report: &Report) -> Vec<Value> {
+    let most = report.ages.iter().map(|slice| slice.volume.records).max().unwrap_or(0).max(1);
+    let age = |slice: &Slice<Age>| {
+        json!({
+            "age": slice.of.map(age_in_words),
+            "records": count(slice.volume.records),
+            "stored": bytes(slice.volume.stored_bytes),
+            "width": format!("{:.1}", (100.0 * slice.volume.records as f64 / most as f64).max(0.5)),
+        })
+    };
+    report.ages.iter().map(age).collect()
+}
+
+fn age_in_words(age: Age) -> String {
+    let years = |months: u32| counted(u64::from(months / 12), "year");
+    match (age.from_months, age.until_months) {
+        (from, None) => format!("{} or older", years(from)),
+        (0, Some(until)) => format!("under {until} months"),
+        (from, Some(until)) if until <= 12 => format!("{from} to {until} months"),
+        (from, Some(until)) => format!("{} to {}", from / 12, years(until)),
+    }
+}
+
+fn acts(acts: &ActsReport) -> Value {
+    let stages: Vec<String> = acts.stages.iter().map(|(stage, number)| format!("{} {stage}", count(*number))).collect();
+    json!({
+        "verb": match acts.verb {
+            Verb::Expire => "Expiries",
+            Verb::Erase => "Erasures of customers",
+            Verb::ErasePart => "Erasures of a part",
+            Verb::Redact => "Redactions",
+            Verb::Release => "Holds lifted",
+        },
+        "count": count(acts.count),
+        "stages": stages.join(", "),
+        "times": [times(&acts.fenced), times(&acts.shredded), times(&acts.finished), times(&acts.scrubbed)],
+    })
+}
+
+fn times(times: &Times) -> Value {
+    match times.count {
+        0 => Value::Null,
+        count => json!({ "count": count, "median": took(times.median), "max": took(times.max) }),
+    }
+}
+
+/// As [`duration`], up to days.
+fn took(time: Duration) -> String {
+    match time.as_secs() {
+        0..120 => duration(time),
+        seconds @ 120..7_200 => format!("{} min", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
+        seconds => counted(seconds / 86_400, "day"),
+    }
+}
