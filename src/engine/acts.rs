@@ -122,7 +122,7 @@ fn erase(engine: &Engine, number: u64, customers: &[CustomerEntry], (at, kept): 
             Ok(row) => {
                 let cut = Cut::all_but(engine, customer, &kept[row].1);
                 cells.extend(cut.dead(engine, customer, &|_| true));
-                split::rest(engine, restricted(engine, customer, &cut, at))
+                split::rest(engine, restricted(engine, customer, &cut, at))?
             }
             Err(_) => {
                 cells.extend(explode::cells_of(engine, customer, &|_| true));

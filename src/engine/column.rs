@@ -66,7 +66,7 @@ pub fn expire(
     let dead = let_go(engine, &mut rows, going);
     for row in rows.into_values() {
         let id = row.id.clone();
-        acts::put_row(engine, &mut changes, &id, split::rest(engine, row).as_ref())?;
+        acts::put_row(engine, &mut changes, &id, split::rest(engine, row)?.as_ref())?;
     }
     acts::note(&mut changes, number, &dead);
     acts::shred(engine, number, &changes)?;
@@ -207,7 +207,7 @@ fn lift(
             let dies = |secret: &Secret| matches!(&secret.scope, SecretScope::Cell(one, _) if cells.contains(one));
             row.secrets.retain(|secret| !dies(secret));
             let id = row.id.clone();
-            acts::put_row(engine, &mut changes, &id, split::rest(engine, row).as_ref())?;
+            acts::put_row(engine, &mut changes, &id, split::rest(engine, row)?.as_ref())?;
         }
     }
     let left = strike(engine, &mut changes, cells, &subject)?;

@@ -31,7 +31,8 @@ pub fn facts(engine: &Engine, policy: &Policy, customer: &CustomerEntry) -> Resu
         return Ok(reported(&customer.anchors));
     }
     let last_contact = match customer.streams.iter().any(|used| asks(&used.stream)) {
-        true => last_contact(engine, policy, customer)?,
+        // Where there was none, a period runs from the event itself.
+        true => last_contact(engine, policy, customer)?.or(Some(Timestamp::from_micros(i64::MIN))),
         false => None,
     };
     Ok(Facts { last_contact, ..reported(&customer.anchors) })

@@ -52,10 +52,11 @@ fn intend(engine: &Engine, customers: &BTreeMap<SubjectNumber, &CustomerId>) -> 
         let Some(entry) = living(engine, customer)? else { continue };
         let judged = judge(engine, &entry, &|_| true)?;
         let kept = kept(&judged);
+        // Of whom a hold stands the number stays, also where nothing is left for now.
         match kept.is_empty() {
-            true => subjects.push(*subject),
+            true if !hold::is_on(engine, subject) => subjects.push(*subject),
             false if changes_nothing(&entry, &judged) => continue,
-            false => rows.push((*subject, kept)),
+            _ => rows.push((*subject, kept)),
         }
         ids.push((*customer).clone());
     }
@@ -132,6 +133,7 @@ pub fn record(engine: &Engine, customer: &CustomerId, id: RecordId, despite: boo
         acts::perform(engine, number, Some(std::slice::from_ref(customer)))?;
         last = Some(number);
     }
+    engine.schedule.forget();
     Ok(last)
 }
 

@@ -115,7 +115,7 @@ fn explode(engine: &Engine, writer: &Writer, number: u64, act: &Act, customer: &
     left.secrets = customer.secrets.iter().flat_map(stays).collect();
     left.secrets.extend(newest);
     let mut changes = Changes::new();
-    put_row(engine, &mut changes, &customer.id, split::rest(engine, left).as_ref())?;
+    put_row(engine, &mut changes, &customer.id, split::rest(engine, left)?.as_ref())?;
     note(&mut changes, number, &dead);
     shred(engine, number, &changes)?;
     engine.scrub.add(number, &dead);
@@ -206,15 +206,17 @@ impl Plan {
         origin: Origin,
     ) -> Plan {
         let mut plan = Plan::nothing(engine, customer);
+        // It may have been sent, and written, more than once, and partly before an erasure.
+        let versions = amend::versions(&[&free[..], &restricted].concat(), origin);
+        let is_it = |hit: &Hit| versions.contains(&hit.origin) && !hit.gone;
         let again = |mut hits: Vec<Hit>| {
-            let versions = amend::versions(&hits, origin);
-            let redacted: Vec<Hit> = hits.extract_if(.., |hit| versions.contains(&hit.origin) && !hit.gone).collect();
+            let redacted: Vec<Hit> = hits.extract_if(.., |hit| is_it(hit)).collect();
             let (kept, mut gone) = sorted(hits);
             let mut seen = HashSet::new();
             gone.extend(redacted.into_iter().filter(|hit| seen.insert((hit.partition.number, hit.name()))));
             (kept, gone)
         };
-        let has = |hits: &[Hit]| hits.iter().any(|hit| hit.origin == origin && !hit.gone);
+        let has = |hits: &[Hit]| hits.iter().any(is_it);
         if has(&restricted) {
             plan.restricted = again(restricted);
             plan.apart = partitions(&plan.restricted);

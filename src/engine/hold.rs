@@ -28,6 +28,11 @@ pub fn standing(engine: &Engine) -> Holds {
     engine.ledger().state().holds.clone()
 }
 
+/// Whether a hold stands on a customer.
+pub fn is_on(engine: &Engine, subject: &SubjectNumber) -> bool {
+    standing(engine).standing.values().any(|hold| hold.subject.as_ref() == Some(subject))
+}
+
 /// Refuses to destroy one record while holds keep it.
 ///
 /// # Errors

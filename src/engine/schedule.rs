@@ -11,13 +11,13 @@ use super::{Engine, duty};
 use crate::error::Result;
 use crate::format::ledger::{Act, Going, Holds, Span};
 use crate::ident::{CustomerId, SubjectNumber};
-use crate::keyring::{CustomerEntry, CustomerState, StreamUse};
-use crate::policy::{AnchorKind, Facts, Policy};
+use crate::keyring::{CustomerEntry, CustomerState, Secret, SecretScope, StreamUse};
+use crate::policy::{Facts, Policy};
 use crate::window::{Day, Timestamp};
 
 /// Customers of whom one act lets parts go: so many that it and its rewrite stay short.
 pub const AT_ONCE: usize = 4096;
-/// Where periods run from the last contact, customers are gone through no more often than this, in seconds.
+/// Where periods run from facts about customers, they are gone through no more often than this, in seconds.
 const LOOK_SECONDS: i64 = 86_400;
 
 /// When something falls due next, as far as that is known.
@@ -107,8 +107,8 @@ pub fn due(engine: &Engine, now: Timestamp, limit: usize) -> Result<Vec<DueRow>>
         Ok(())
     })?;
     if due.is_empty() {
-        // A contact that is taken in later may lie long ago: then nothing but a look tells.
-        let tomorrow = policy.runs_from(AnchorKind::LastContact).then(|| now.plus_seconds(LOOK_SECONDS));
+        // What is taken in later may be due before that, or take the place of an older contact: nothing but a look tells.
+        let tomorrow = policy.ends_by_row().then(|| now.plus_seconds(LOOK_SECONDS));
         engine.schedule.remember(version, next.into_iter().chain(tomorrow).min());
     }
     due.sort_unstable_by_key(|row| row.subject);
@@ -170,9 +170,8 @@ fn facts(
     now: Timestamp,
     next: &mut Option<Timestamp>,
 ) -> Result<Option<Facts>> {
-    // The last year in which anything was used began no later than the last contact was.
-    let earliest = customer.streams.iter().map(|used| used.last_year).max().and_then(Day::first_of);
-    let earliest = Facts { last_contact: earliest.map(Day::start), ..duty::reported(&customer.anchors) };
+    let earliest = earliest_contact(engine, policy, customer);
+    let earliest = Facts { last_contact: Some(earliest), ..duty::reported(&customer.anchors) };
     let may_be_due = customer.is_restricted()
         || covered(engine, customer).iter().any(|partition| {
             let place = (&partition.id.stream, &partition.id.window);
@@ -183,6 +182,23 @@ fn facts(
             due
         });
     may_be_due.then(|| duty::facts(engine, policy, customer)).transpose()
+}
+
+/// A time that the last contact was no earlier than: the beginning of the last year in which anything but state was used. A
+/// row that was taken apart may have lost the records of that year, and so may one whose columns have expired: then nothing
+/// but a look tells.
+fn earliest_contact(engine: &Engine, policy: &Policy, customer: &CustomerEntry) -> Timestamp {
+    let nothing = Timestamp::from_micros(i64::MIN);
+    if !matches!(&customer.secrets[..], [Secret { scope: SecretScope::Whole, restricted: false, .. }]) {
+        return nothing;
+    }
+    let began = |used: &StreamUse| {
+        let first = Day::first_of(used.last_year)?.start();
+        let is_state = policy.terms(&used.stream).is_some_and(|terms| terms.latest());
+        let is_there = engine.fences.expired_until(&used.stream).is_none_or(|until| until <= first);
+        (is_there && !is_state).then_some(first)
+    };
+    customer.streams.iter().filter_map(began).max().unwrap_or(nothing)
 }
 
 /// Adds a span to the last where one follows from the other.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::Engine;
 use super::partitions::Partition;
 use super::row::{Row, reaches};
 use super::scrub::DeadCell;
 use super::visible::covered;
+use super::{Engine, hold};
 use crate::crypto::{Key, YearKey, stream_key};
+use crate::error::Result;
 use crate::format::ledger::{Kept, Span};
 use crate::ident::{PartitionNumber, Stream};
 use crate::keyring::{CustomerEntry, CustomerState, Secret, SecretScope};
@@ -138,18 +139,25 @@ impl Cut {
 
 /// A row as it is written back: without secrets that open nothing any more. Where none is left, a tombstone of somebody
 /// who was erased, or nothing.
-pub fn rest(engine: &Engine, mut customer: CustomerEntry) -> Option<CustomerEntry> {
+///
+/// Holds are on the number of a customer: while one stands, whoever comes back must come back under it.
+///
+/// # Errors
+/// What the source of randomness answers.
+pub fn rest(engine: &Engine, mut customer: CustomerEntry) -> Result<Option<CustomerEntry>> {
     let partitions = covered(engine, &customer);
     customer.secrets.retain(|secret| match &secret.scope {
         SecretScope::Whole | SecretScope::Cell(..) => true,
         _ => partitions.iter().any(|partition| reaches(secret, partition)),
     });
-    match (customer.secrets.is_empty(), customer.not_before) {
-        (false, _) => Some(customer),
-        (true, None) => None,
-        (true, Some(erased)) => {
-            let (streams, anchors) = (Vec::new(), Vec::new());
-            Some(CustomerEntry { state: CustomerState::Tombstone { erased }, streams, anchors, ..customer })
-        }
+    if !customer.secrets.is_empty() {
+        return Ok(Some(customer));
     }
+    (customer.streams, customer.anchors) = (Vec::new(), Vec::new());
+    if hold::is_on(engine, &customer.subject) {
+        customer.secrets.push(engine.keyring.fresh_secret()?);
+        return Ok(Some(customer));
+    }
+    let tombstone = |erased| CustomerEntry { state: CustomerState::Tombstone { erased }, ..customer.duplicate() };
+    Ok(customer.not_before.map(tombstone))
 }

@@ -306,10 +306,17 @@ impl Keyring {
     /// The same customer with a secret to write under, also where nothing but held cells was left.
     fn writable(&self, mut entry: CustomerEntry) -> Result<CustomerEntry> {
         if entry.secret().is_none() {
-            let key = random_key(&*self.env)?;
-            entry.secrets.push(Secret { scope: SecretScope::Whole, restricted: false, key });
+            entry.secrets.push(self.fresh_secret()?);
         }
         Ok(entry)
+    }
+
+    /// A secret under which nothing stands yet, and anything may.
+    ///
+    /// # Errors
+    /// What the source of randomness answers.
+    pub fn fresh_secret(&self) -> Result<Secret> {
+        Ok(Secret { scope: SecretScope::Whole, restricted: false, key: random_key(&*self.env)? })
     }
 
     /// Gives a living customer fresh secrets beside those it has: one for each partition of `restricted`, for what is written

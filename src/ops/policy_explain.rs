@@ -59,7 +59,8 @@ pub fn customer(engine: &Engine, customer: &CustomerId) -> Result<Option<Custome
     places.sort_by(|a, b| a.id.cmp(&b.id));
     let streams = places.chunk_by(|a, b| a.id.stream == b.id.stream);
     let streams = streams.map(|places| law(engine, &policy, &places[0].id.stream, places, &whose)).collect();
-    Ok(Some(CustomerLaw { subject: subject.to_string(), facts: whose.facts, streams }))
+    let last_contact = whose.facts.last_contact.filter(|at| *at > Timestamp::from_micros(i64::MIN));
+    Ok(Some(CustomerLaw { subject: subject.to_string(), facts: Facts { last_contact, ..whose.facts }, streams }))
 }
 
 fn law(engine: &Engine, policy: &Policy, stream: &Stream, places: &[Arc<Partition>], whose: &Whose<'_>) -> StreamLaw {

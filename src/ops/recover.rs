@@ -122,9 +122,10 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
     report.clean = ledger.state().clean;
     let keyring = open_keyring(&wish, &store, ledger.state().known.entry, &mut report)?;
     let policy = Policy::parse(&ledger.state().policy.1)?;
-    make_month_keys(&keyring, env.now().max(ledger.state().watermark))?;
     let opening = Opening { store, number, salt: draw_salt(&wish)? };
     let (last, mut files) = journals(&wish, &ledger, &keyring, &mut report)?;
+    // After the journal: what it needs of the keyring is told by how many entries there are.
+    make_month_keys(&keyring, env.now().max(ledger.state().watermark))?;
     let trusted = TrustedTime::begin(&**env, ledger.state().watermark, wish.trust_clock);
     report.clock_doubted = trusted.doubted;
     let mut facts = vec![Fact::Opened { opening: number, salt: opening.salt }];

@@ -64,8 +64,8 @@ impl Term<'_> {
             (AnchorKind::Event | AnchorKind::YearEnd, _) => Some(happened.plus(self.period)),
             (AnchorKind::RelationshipEnd, _) => facts.relationship_ended.map(|at| at.plus(self.period)),
             (AnchorKind::RequestClosed, _) => facts.request_closed.map(|at| at.plus(self.period)),
-            // A record is a contact itself, however coarsely the last one is known.
-            (AnchorKind::LastContact, _) => facts.last_contact.map(|at| at.max(happened.first()).plus(self.period)),
+            // Never before the event itself, whichever of a window that may be.
+            (AnchorKind::LastContact, _) => facts.last_contact.map(|at| at.max(happened.last()).plus(self.period)),
         }
     }
 }

@@ -33,13 +33,6 @@ pub enum Happened {
 }
 
 impl Happened {
-    pub(super) fn first(self) -> Timestamp {
-        match self {
-            Happened::At(at) => at,
-            Happened::Within(window) => window.start(),
-        }
-    }
-
     pub(super) fn last(self) -> Timestamp {
         match self {
             Happened::At(at) => at,

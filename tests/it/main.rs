@@ -39,6 +39,8 @@ mod machine;
 #[cfg(feature = "simulation")]
 mod model;
 #[cfg(feature = "simulation")]
+mod oracle;
+#[cfg(feature = "simulation")]
 mod races;
 #[cfg(feature = "simulation")]
 mod repair;

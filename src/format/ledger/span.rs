@@ -117,7 +117,7 @@ impl Going {
     }
 }
 
-/// Customers, ascending, each with something that is kept of them.
+/// Customers, ascending, each with what is kept of them: nothing, where a hold stands that meets nothing for now.
 pub type KeptRows = Vec<(SubjectNumber, Vec<Kept>)>;
 
 /// Customers, ascending, each with something of them that goes.
@@ -135,9 +135,9 @@ fn take_rows<'a, T>(
     take: impl Fn(&mut Reader<'a>) -> Result<T, Malformed>,
 ) -> Result<Vec<(SubjectNumber, Vec<T>)>, Malformed> {
     let rows = take_many(from, |from| Ok((take_subject(from)?, take_many(from, &take)?)))?;
-    match rows.is_sorted_by(|a, b| a.0 < b.0) && rows.iter().all(|(_, parts)| !parts.is_empty()) {
+    match rows.is_sorted_by(|a, b| a.0 < b.0) {
         true => Ok(rows),
-        false => Err(Malformed("the customers of an act are out of order, or of one there is no part")),
+        false => Err(Malformed("the customers of an act are out of order")),
     }
 }
 
@@ -154,5 +154,9 @@ pub(super) fn put_going(out: &mut Vec<u8>, rows: &GoingRows) {
 }
 
 pub(super) fn take_going(from: &mut Reader<'_>) -> Result<GoingRows, Malformed> {
-    take_rows(from, Going::decode)
+    let rows = take_rows(from, Going::decode)?;
+    match rows.iter().all(|(_, parts)| !parts.is_empty()) {
+        true => Ok(rows),
+        false => Err(Malformed("of a customer nothing goes")),
+    }
 }

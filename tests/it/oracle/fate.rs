@@ -1,0 +1,250 @@
+//! The oracle's other half: what becomes of every record, given the verbs. Kept, hidden, restricted, held, gone: what anybody
+//! sees, who serves a hold, who serves a duty, and what no key opens any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use tenure::RecordId;
+
+use super::law::{Facts, Law, Stream, What};
+
+/// Where a record stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// For everybody, until its maximum is over.
+    Free,
+    /// Left by an erasure: a duty or a hold keeps its window.
+    Restricted,
+    /// Left of a window that has expired: a hold keeps it.
+    Remnant,
+    /// No key opens it.
+    Gone,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fate {
+    pub id: RecordId,
+    pub customer: usize,
+    pub stream: Stream,
+    pub at: Timestamp,
+    pub window: What,
+    pub place: Place,
+}
+
+/// A hold on a customer, or on everybody.
+#[derive(Clone, Debug)]
+pub struct Hold {
+    pub customer: Option<usize>,
+    pub stream: Option<Stream>,
+    pub from: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+}
+
+impl Hold {
+    fn is_on(&self, customer: usize, stream: &Stream) -> bool {
+        self.customer.is_none_or(|one| one == customer) && self.stream.as_ref().is_none_or(|one| one == stream)
+    }
+
+    /// Whether it names the record: those who serve it see it.
+    fn covers(&self, fate: &Fate) -> bool {
+        let within = self.from.is_none_or(|from| from <= fate.at) && self.until.is_none_or(|until| fate.at < until);
+        self.is_on(fate.customer, &fate.stream) && within
+    }
+
+    /// Whether it keeps the record: windows are kept as a whole.
+    fn keeps(&self, fate: &Fate) -> bool {
+        self.is_on(fate.customer, &fate.stream) && self.meets(fate.window)
+    }
+
+    fn meets(&self, window: What) -> bool {
+        let What::Window(start, end) = window else { return false };
+        self.from.is_none_or(|from| from < end) && self.until.is_none_or(|until| start < until)
+    }
+}
+
+/// What three kinds of eyes see, by record, and how much any key opens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    pub free: BTreeSet<RecordId>,
+    pub held: BTreeSet<RecordId>,
+    pub restricted: BTreeSet<RecordId>,
+}
+
+/// What a redaction must answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Done,
+    NotThere,
+    Held,
+    Refused,
+}
+
+#[derive(Clone, Debug)]
+pub struct Oracle {
+    pub law: Law,
+    pub fates: Vec<Fate>,
+    pub holds: BTreeMap<u64, Hold>,
+    /// End of the relationship and of a request, by customer.
+    pub facts: BTreeMap<usize, (Option<Timestamp>, Option<Timestamp>)>,
+    /// Windows that have not expired.
+    windows: BTreeSet<(Stream, What)>,
+    /// By stream, the end of the last window that has.
+    expired: BTreeMap<Stream, Timestamp>,
+}
+
+impl Oracle {
+    pub fn new(law: Law) -> Self {
+        let (fates, holds, facts) = Default::default();
+        Oracle { law, fates, holds, facts, windows: BTreeSet::new(), expired: BTreeMap::new() }
+    }
+
+    /// What is known of a customer. The last contact is the newest record that is no state; without any, the record in
+    /// question itself.
+    pub fn known(&self, customer: usize) -> Facts {
+        let is_there = |fate: &&Fate| matches!(fate.place, Place::Free | Place::Restricted);
+        let of_customer = self.fates.iter().filter(|fate| fate.customer == customer).filter(is_there);
+        let contacts = of_customer.filter(|fate| !self.law.latest(&fate.stream)).map(|fate| fate.at);
+        let (ended, closed) = self.facts.get(&customer).copied().unwrap_or_default();
+        Facts { ended, closed, contact: Some(contacts.max().unwrap_or(Timestamp::MIN)) }
+    }
+
+    pub fn lives(&self, customer: usize) -> bool {
+        self.fates.iter().any(|fate| fate.customer == customer && fate.place != Place::Gone)
+    }
+
+    fn is_kept(&self, fate: &Fate) -> bool {
+        self.holds.values().any(|hold| hold.keeps(fate))
+    }
+
+    /// Whether a record must be refused because of its window.
+    pub fn refuses(&self, stream: &Stream, at: Timestamp, now: Timestamp) -> bool {
+        let Some(window) = self.law.window(stream, at) else { return true };
+        self.expired.get(stream).is_some_and(|until| at < *until)
+            || self.law.over(stream, window, &Facts::default(), now)
+    }
+
+    pub fn append(&mut self, id: RecordId, customer: usize, stream: &Stream, at: Timestamp) {
+        let window = self.law.window(stream, at).unwrap();
+        self.windows.insert((stream.clone(), window));
+        self.fates.push(Fate { id, customer, stream: stream.clone(), at, window, place: Place::Free });
+    }
+
+    /// What is asked for of a customer dies, but for windows under a duty and held ones.
+    fn erased(&mut self, customer: usize, now: Timestamp, goes: impl Fn(&Fate) -> bool) {
+        let facts = self.known(customer);
+        let mut fates = std::mem::take(&mut self.fates);
+        for fate in fates.iter_mut().filter(|fate| fate.customer == customer && goes(fate)) {
+            let duty = fate.place != Place::Remnant && self.law.duty(&fate.stream, fate.window, &facts, now);
+            fate.place = match (fate.place, duty || self.is_kept(fate)) {
+                (Place::Gone, _) | (_, false) => Place::Gone,
+                (Place::Remnant, true) => Place::Remnant,
+                (_, true) => Place::Restricted,
+            };
+        }
+        self.fates = fates;
+    }
+
+    pub fn erase(&mut self, customer: usize, now: Timestamp) {
+        self.erased(customer, now, |_| true);
+        if !self.lives(customer) {
+            self.facts.remove(&customer);
+        }
+    }
+
+    pub fn erase_part(&mut self, customer: usize, stream: Option<&Stream>, until: Option<Timestamp>, now: Timestamp) {
+        self.erased(customer, now, |fate| {
+            fate.place == Place::Free
+                && stream.is_none_or(|stream| *stream == fate.stream)
+                && until.is_none_or(|until| fate.at < until)
+        });
+    }
+
+    pub fn redact(&mut self, index: usize, now: Timestamp, despite_duty: bool) -> Answer {
+        let fate = self.fates[index].clone();
+        let facts = self.known(fate.customer);
+        if !matches!(fate.place, Place::Free | Place::Restricted) {
+            Answer::NotThere
+        } else if self.holds.values().any(|hold| hold.covers(&fate)) {
+            Answer::Held
+        } else if self.law.duty(&fate.stream, What::Event(fate.at), &facts, now) && !despite_duty {
+            Answer::Refused
+        } else {
+            self.fates[index].place = Place::Gone;
+            Answer::Done
+        }
+    }
+
+    /// Restricted windows whose duty is over go, and those of streams whose maximum runs from a fact about the customer.
+    fn expire_rows(&mut self, customers: Option<usize>, now: Timestamp) {
+        let due = |fate: &Fate| {
+            let facts = self.known(fate.customer);
+            let duty = self.law.duty(&fate.stream, fate.window, &facts, now);
+            let over = || self.law.by_row(&fate.stream) && self.law.over(&fate.stream, fate.window, &facts, now);
+            customers.is_none_or(|one| one == fate.customer)
+                && !duty
+                && !self.is_kept(fate)
+                && (fate.place == Place::Restricted || fate.place == Place::Free && over())
+        };
+        let due: Vec<usize> = (0..self.fates.len()).filter(|index| due(&self.fates[*index])).collect();
+        due.into_iter().for_each(|index| self.fates[index].place = Place::Gone);
+    }
+
+    pub fn expire(&mut self, now: Timestamp) {
+        let law = &self.law;
+        let is_due = |(stream, window): &&(Stream, What)| law.over(stream, *window, &Facts::default(), now);
+        let deferred = |(stream, window): &(Stream, What)| {
+            self.holds.values().any(|hold| {
+                hold.customer.is_none() && hold.stream.as_ref().is_none_or(|one| one == stream) && hold.meets(*window)
+            })
+        };
+        let due: Vec<_> = self.windows.iter().filter(is_due).filter(|one| !deferred(one)).cloned().collect();
+        self.expire_rows(None, now);
+        for (stream, window) in due {
+            let mut fates = std::mem::take(&mut self.fates);
+            for fate in fates.iter_mut().filter(|fate| fate.stream == stream && fate.window == window) {
+                let stays = fate.place != Place::Gone && self.is_kept(fate);
+                fate.place = if stays { Place::Remnant } else { Place::Gone };
+            }
+            self.fates = fates;
+            if let What::Window(_, end) = window {
+                let until = self.expired.entry(stream.clone()).or_insert(end);
+                *until = end.max(*until);
+            }
+            self.windows.remove(&(stream, window));
+        }
+    }
+
+    /// What the hold alone has kept goes, where it is due.
+    pub fn release(&mut self, number: u64, now: Timestamp) {
+        let Some(hold) = self.holds.remove(&number) else { return };
+        let mut fates = std::mem::take(&mut self.fates);
+        for fate in fates.iter_mut().filter(|fate| fate.place == Place::Remnant && !self.is_kept(fate)) {
+            fate.place = Place::Gone;
+        }
+        self.fates = fates;
+        self.expire_rows(hold.customer, now);
+    }
+
+    pub fn seen(&self, now: Timestamp) -> Seen {
+        let mut seen = Seen::default();
+        for fate in self.fates.iter().filter(|fate| fate.place != Place::Gone) {
+            let (facts, event) = (self.known(fate.customer), What::Event(fate.at));
+            let held = self.holds.values().any(|hold| hold.covers(fate));
+            let duty = self.law.duty(&fate.stream, event, &facts, now);
+            if fate.place == Place::Free && !self.law.over(&fate.stream, event, &facts, now) {
+                seen.free.insert(fate.id);
+            }
+            if held {
+                seen.held.insert(fate.id);
+            }
+            if fate.place == Place::Restricted && (held || duty) {
+                seen.restricted.insert(fate.id);
+            }
+        }
+        seen
+    }
+
+    pub fn alive(&self) -> BTreeSet<RecordId> {
+        self.fates.iter().filter(|fate| fate.place != Place::Gone).map(|fate| fate.id).collect()
+    }
+}

@@ -1,0 +1,76 @@
+//! Histories in which oracle and store once disagreed, as they were when they had shrunk.
+
+use super::drive::live;
+use super::steps::{Ago, Coming, Fact, History, Rule, Step, Where};
+
+const REST: Rule = Rule {
+    class: None,
+    jurisdiction: None,
+    window: "month",
+    anchor: "event",
+    zone: "",
+    least: None,
+    most: None,
+    latest: false,
+};
+
+fn come(customer: usize, stream: usize, days: i64) -> Step {
+    Step::Append(vec![Coming { customer, stream, ago: Ago(days, Where::Within(0)) }])
+}
+
+fn lived(rules: &[Rule], steps: Vec<Step>) {
+    let law = [rules, &[REST]].concat();
+    let compared = live(1, &History { customers: 2, law, steps: steps.clone() });
+    assert_eq!(compared, steps.len(), "its law is refused");
+}
+
+fn on_letters(customer: usize) -> Step {
+    Step::Hold { customer: Some(customer), stream: Some(2), from: None, until: None }
+}
+
+#[test]
+fn who_comes_back_while_a_hold_stands_is_held() {
+    let contact = Rule { class: Some(2), anchor: "last-contact", most: Some("P30D"), ..REST };
+    lived(&[contact], vec![come(0, 4, 0), on_letters(0), Step::Pass(75), Step::Expire, come(0, 2, 0)]);
+    lived(&[], vec![come(0, 0, 0), on_letters(0), Step::Erase(vec![0]), Step::Pass(1), come(0, 2, 0), Step::Reopen]);
+}
+
+#[test]
+fn what_was_written_twice_is_redacted_twice() {
+    for change in 0..40 {
+        lived(
+            &[],
+            vec![Step::Cut(change, Box::new(come(0, 0, 0))), come(1, 0, 0), Step::Redact(0, false), Step::Scrub],
+        );
+    }
+}
+
+#[test]
+fn a_store_opens_after_a_power_cut_in_a_new_month() {
+    for change in 0..40 {
+        lived(&[], vec![Step::Pass(45), Step::Cut(change, Box::new(come(0, 1, 0))), come(0, 0, 0)]);
+    }
+}
+
+#[test]
+fn a_period_from_the_last_contact_ends_where_there_was_none() {
+    let state = Rule { jurisdiction: Some(1), anchor: "last-contact", most: Some("P30D"), latest: true, ..REST };
+    let steps = vec![come(0, 3, 108), Step::Pass(64), come(0, 5, 0), Step::Expire, Step::Pass(70), Step::Expire];
+    lived(&[state], steps);
+}
+
+#[test]
+fn a_window_is_no_older_than_the_last_record_in_it() {
+    let state =
+        Rule { class: Some(2), anchor: "last-contact", least: Some("P1M"), most: Some("P1M"), latest: true, ..REST };
+    let steps = vec![come(0, 0, 16), come(0, 4, 3), Step::Pass(20), Step::Erase(vec![0]), Step::Pass(8), Step::Expire];
+    lived(&[state], steps);
+}
+
+#[test]
+fn what_comes_in_after_a_look_and_is_due_sooner_goes_in_time() {
+    let closed = Rule { class: Some(0), anchor: "request-closed", least: Some("P2M"), most: Some("P5M"), ..REST };
+    let sooner = Rule { jurisdiction: Some(0), least: None, most: Some("P30D"), ..closed.clone() };
+    let told = Step::Fact(0, Fact::Closed(Ago(0, Where::Within(0))));
+    lived(&[closed, sooner], vec![come(0, 1, 0), told, Step::Expire, come(0, 0, 0), Step::Pass(31), Step::Expire]);
+}
