@@ -74,9 +74,9 @@ fn mend_frame(bytes: &mut [u8]) -> Option<usize> {
 pub fn frame(data: &[u8]) {
     let Some((mut bytes, mend)) = choose(data) else { return };
     if let Ok(plain) = Plain::decode(&bytes) {
-        let Plain { at, raw_length, kind, id, original, compressed, large, body } = plain;
+        let Plain { at, raw_length, kind, id, original, compressed, large, amends, since, body } = plain;
         let mut again = Vec::new();
-        Prefix { at, raw_length, kind, id, original, compressed, large }.encode(&mut again);
+        Prefix { at, raw_length, kind, id, original, compressed, large, amends, since }.encode(&mut again);
         again.extend_from_slice(body);
         assert_eq!(again, bytes);
         if let Ok(manifest) = Manifest::decode(body) {

@@ -175,6 +175,8 @@ pub struct Stored {
     pub large: Option<u64>,
     /// The caller's id, or the one the store gave.
     pub id: RecordId,
+    /// The record that this one amends and stands in the place of: see [`crate::Store::rectify`].
+    pub amends: Option<RecordId>,
 }
 
 impl Stored {

@@ -158,6 +158,8 @@ rights! {
     Prove = 26 "audit-prove": Auditor Operator Privacy;
     /// Read what an erasure has left because a duty keeps it.
     Restricted = 27 "restricted": Privacy;
+    /// Read every version of one customer's records, those before an amendment too.
+    History = 28 "history": Supervisor Privacy;
 }
 
 impl Right {

@@ -15,7 +15,8 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("chacha20poly1305", &["crypto"]),
     ("hkdf", &["crypto"]),
     ("hmac", &["crypto"]),
-    ("sha2", &["crypto"]),
+    ("sha2", &["crypto", "bin"]), // The program hashes the files that it hands out.
+    ("minijinja", &["bin"]),
     ("ct_merkle", &["crypto", "ledger"]),
     ("ed25519_dalek", &["crypto"]),
     ("zstd", &["compress", "bin"]), // The program reads compressed input.
@@ -24,7 +25,6 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("serde", &["policy", "bin"]),
     ("serde_json", &["policy", "bin"]),
     ("jiff", &["window"]),
-    ("minijinja", &["bin"]),
     ("memmap2", &["env"]),
     ("rustix", &["env"]),
     ("getrandom", &["env"]),

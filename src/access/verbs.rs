@@ -15,7 +15,7 @@ use crate::report::{
     Receipt, Repair, Report, ReportOptions, Stats, StreamLaw, Training, Verification, VerifyOptions,
 };
 use crate::rights::{PURPOSE_LIMIT, Right};
-use crate::store::{Commit, ExpireOptions, PolicyInForce, Scan, ScanFilter, Store, Timeline, Upload};
+use crate::store::{Commit, ExpireOptions, Export, PolicyInForce, Scan, ScanFilter, Store, Timeline, Upload};
 use crate::sync::Arc;
 use crate::window::Timestamp;
 
@@ -125,6 +125,32 @@ impl Acting {
         let found = self.maybe(Right::Restricted, &[customer], |store| store.restricted_body(customer, id));
         let discreet = self.is_discreet();
         self.discreetly(found.map(|body| body.map(|body| Recording::of(body, discreet))), || None)
+    }
+
+    /// [`Store::history`].
+    pub fn history(&self, customer: &str) -> Result<Records<Timeline>> {
+        self.records(Right::History, customer, |store| store.history(customer))
+    }
+
+    /// [`Store::history_body`].
+    pub fn history_body(&self, customer: &str, id: RecordId) -> Result<Option<Recording>> {
+        let found = self.maybe(Right::History, &[customer], |store| store.history_body(customer, id));
+        let discreet = self.is_discreet();
+        self.discreetly(found.map(|body| body.map(|body| Recording::of(body, discreet))), || None)
+    }
+
+    /// [`Store::rectify`].
+    pub fn rectify(&self, customer: &str, id: RecordId, body: &[u8]) -> Result<RecordId> {
+        self.perform(Right::Rectify, &[customer], |store| store.rectify(customer, id, body))
+    }
+
+    /// [`Store::export`], for `recipient`, who is on record with the purpose before anything comes out of it.
+    pub fn export(&self, customer: &str, recipient: &str) -> Result<Option<Export>> {
+        let mut handing = self.clone();
+        let purpose = self.actor.purpose_given();
+        let told = if purpose.is_empty() { format!("for {recipient}") } else { format!("{purpose}; for {recipient}") };
+        handing.actor = Arc::new((*self.actor).clone().purpose(told));
+        handing.maybe(Right::Export, &[customer], |store| store.export(customer))
     }
 
     /// [`Store::scan`].

@@ -1,10 +1,10 @@
 //! What is due: partitions whose window and maximum are over, and the time that this may be judged by.
 
 use super::schedule::{self, AT_ONCE, DueRow};
-use super::{Engine, Writer, access, acts, hold};
+use super::{Engine, Writer, access, acts, carry, hold, latest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::{Act, HeldCells};
-use crate::ident::PartitionNumber;
+use crate::ident::{PartitionNumber, Stream};
 use crate::report::Expiring;
 use crate::window::Timestamp;
 
@@ -40,14 +40,20 @@ pub struct Expired {
 pub fn expire(engine: &Engine, writer: &Writer, now: Timestamp) -> Result<Expired> {
     access::expire(engine, now)?;
     let mut due = due(engine, now);
+    let states = states(engine, &due);
+    carry::carry(engine, writer, &states, now)?;
     let rows = schedule::due(engine, now, AT_ONCE)?;
     let shut = engine.fences.shut();
-    // Nobody writes between the look for held cells and the intent that names them; without holds nobody need wait.
+    // Nobody writes between the look for held cells and the intent that names them, or into windows whose states were just
+    // carried out; else nobody need wait.
     let more = rows.len() == AT_ONCE;
-    let must = !hold::standing(engine).standing.is_empty() || rows.iter().any(DueRow::takes_all);
+    let must = !hold::standing(engine).standing.is_empty() || rows.iter().any(DueRow::takes_all) || !states.is_empty();
     let shut = must.then_some(shut);
     if shut.is_some() {
         acts::flush(engine, writer)?;
+    }
+    if !states.is_empty() && has_more(engine, &due, now) {
+        carry::carry(engine, writer, &states, now)?;
     }
     let held = hold::held_back(engine, &mut due)?;
     let rows = schedule::still_due(engine, rows, now)?;
@@ -92,6 +98,19 @@ fn perform(engine: &Engine, number: u64, rows: Vec<DueRow>, expired: &mut Expire
     expired.acts.push(number);
     expired.rows.extend(rows);
     Ok(())
+}
+
+/// The partitions that are about to die and hold states.
+fn states(engine: &Engine, due: &[(PartitionNumber, Expiring)]) -> Vec<(PartitionNumber, Stream)> {
+    let policy = engine.policy();
+    let all = due.iter().map(|(number, expiring)| (*number, expiring.partition.stream.clone()));
+    all.filter(|(_, stream)| latest::is_state(&policy, stream)).collect()
+}
+
+/// Whether anything came into partitions since they were found to be due.
+fn has_more(engine: &Engine, before: &[(PartitionNumber, Expiring)], now: Timestamp) -> bool {
+    let records = |due: &[(PartitionNumber, Expiring)]| due.iter().map(|(_, expiring)| expiring.records).sum::<u64>();
+    records(&due(engine, now)) != records(before)
 }
 
 /// Puts the expiry on record and closes off what goes; nothing where all there is has to wait.

@@ -134,7 +134,8 @@ impl Encoder<'_> {
     /// # Errors
     /// [`ErrorKind::Invalid`] where it is more than one commit may hold.
     pub fn again(&self, pen: &Pen<'_>, kept: &[Hit], gone: &[Hit]) -> Result<Option<Pending>> {
-        let mut all: Vec<(&Hit, FrameKind)> = kept.iter().map(|hit| (hit, FrameKind::Record)).collect();
+        let kind = |hit: &Hit| if hit.amends.is_some() { FrameKind::Amendment } else { FrameKind::Record };
+        let mut all: Vec<(&Hit, FrameKind)> = kept.iter().map(|hit| (hit, kind(hit))).collect();
         all.extend(gone.iter().map(|hit| (hit, FrameKind::Tombstone)));
         all.sort_by_key(|(hit, _)| hit.partition.number);
         if all.is_empty() {
@@ -148,10 +149,11 @@ impl Encoder<'_> {
             let cell = (pen.cell)(&hit.partition);
             let context =
                 FrameContext { store: &self.opening.store, partition: hit.partition.number, salt: &self.opening.salt };
-            let dictionary = if kind == FrameKind::Record { hit.dictionary() } else { 0 };
+            let lives = kind != FrameKind::Tombstone;
+            let dictionary = if lives { hit.dictionary() } else { 0 };
             let head = self.head(kind, sequence, random, &cell, dictionary);
-            let body = if kind == FrameKind::Record { hit.stored() } else { &[] };
-            let prefix = hit.prefix(kind == FrameKind::Record);
+            let body = if lives { hit.stored() } else { &[] };
+            let prefix = hit.prefix(lives);
             let place = group.push(&context, &cell.sealer, &head, hit.at, prefix.raw_length, |out| {
                 prefix.encode(out);
                 out.extend_from_slice(body);
@@ -216,7 +218,7 @@ impl Encoder<'_> {
     }
 
     /// What new records of `partition` are compressed with.
-    fn dictionary(&self, partition: &Partition) -> Option<Named> {
+    pub(super) fn dictionary(&self, partition: &Partition) -> Option<Named> {
         let wanted = self.policy.dictionary(&partition.id.stream);
         wanted.then(|| self.dictionaries.current(self.env, self.root, partition)).flatten()
     }
@@ -246,6 +248,8 @@ impl Encoder<'_> {
                 original: None,
                 compressed: false,
                 large: false,
+                amends: None,
+                since: None,
             };
             let place = group.push(&context, &cell.sealer, &head, record.at, raw_length, |out| {
                 prefix.encode_with(out, |out| {

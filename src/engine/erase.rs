@@ -1,7 +1,7 @@
 //! Erasing: the verdict on what is asked for, and the intent that has it in writing. Between the two nobody writes, so that
 //! what is judged is all there is; from the intent on nothing passes until it is done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::judge::{Judged, judge, kept};
 use super::read::{CellReader, Hit, order};
@@ -10,7 +10,7 @@ use super::visible::covered;
 use super::{Engine, Writer, acts, duty, explode, hold, judge};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::{Act, KeptDuty, KeptRows};
-use crate::ident::{CustomerId, RecordId, Stream, SubjectNumber};
+use crate::ident::{CustomerId, PartitionNumber, RecordId, Stream, SubjectNumber};
 use crate::keyring::{CustomerEntry, CustomerState, Found};
 use crate::policy::Happened;
 use crate::sync::Arc;
@@ -114,23 +114,27 @@ pub fn part(
 /// Otherwise as [`whole`].
 pub fn record(engine: &Engine, customer: &CustomerId, id: RecordId, despite: bool) -> Result<Option<u64>> {
     let Some(entry) = living(engine, customer)? else { return Ok(None) };
-    let Some((hit, is_restricted)) = find(engine, &entry, id)? else { return Ok(None) };
+    let Some(Wanted { hit, is_restricted, partitions }) = find(engine, &entry, id)? else { return Ok(None) };
     let stream = &hit.partition.id.stream;
-    hold::refuse_record(engine, &entry.subject, stream, hit.at)?;
+    hold::refuse_record(engine, &entry.subject, stream, hit.event())?;
     let now = judge::time(engine);
     let policy = engine.policy();
     let facts = duty::facts(engine, &policy, &entry)?;
-    let duty = duty::duty(&policy, stream, Happened::At(hit.at), &facts, now);
+    let duty = duty::duty(&policy, stream, Happened::At(hit.event()), &facts, now);
     if duty != KeptDuty::None && !despite {
         return Err(kept_by_duty(duty, is_restricted));
     }
-    let (partition, opening, sequence) = (hit.partition.number, hit.origin.opening, hit.origin.sequence);
+    let (opening, sequence) = (hit.origin.opening, hit.origin.sequence);
     let despite = duty != KeptDuty::None;
-    let act = Act::Redact { subject: entry.subject, partition, opening, sequence, despite };
-    let number = acts::intend(engine, act)?;
-    acts::perform(engine, number, Some(std::slice::from_ref(customer)))?;
+    let mut last = None;
+    for partition in partitions {
+        let act = Act::Redact { subject: entry.subject, partition, opening, sequence, despite };
+        let number = acts::intend(engine, act)?;
+        acts::perform(engine, number, Some(std::slice::from_ref(customer)))?;
+        last = Some(number);
+    }
     engine.schedule.forget();
-    Ok(Some(number))
+    Ok(last)
 }
 
 fn kept_by_duty(duty: KeptDuty, is_restricted: bool) -> Error {
@@ -148,8 +152,16 @@ fn kept_by_duty(duty: KeptDuty, is_restricted: bool) -> Error {
     }
 }
 
-/// A record by its id, and whether it is restricted; a free one where there are both.
-fn find(engine: &Engine, customer: &CustomerEntry, id: RecordId) -> Result<Option<(Hit, bool)>> {
+/// A record that is to be redacted.
+struct Wanted {
+    hit: Hit,
+    is_restricted: bool,
+    /// Where it stands: one partition, and until that has expired the one that it was carried forward from.
+    partitions: BTreeSet<PartitionNumber>,
+}
+
+/// A record by its id; a free one where there is also a restricted one.
+fn find(engine: &Engine, customer: &CustomerEntry, id: RecordId) -> Result<Option<Wanted>> {
     let snapshot = engine.catalog.snapshot();
     let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
     let mut row = Row::new(&engine.store, customer);
@@ -160,9 +172,12 @@ fn find(engine: &Engine, customer: &CustomerEntry, id: RecordId) -> Result<Optio
                 reader.read(&partition, &probe, &|_| true, &mut hits)?;
             }
         }
+        let all = hits.clone();
         order(&mut hits);
         if let Some(hit) = hits.into_iter().find(|hit| hit.id == id) {
-            return Ok(Some((hit, is_restricted)));
+            let copies = all.iter().filter(|one| !one.gone && one.name() == hit.name());
+            let partitions = copies.map(|one| one.partition.number).collect();
+            return Ok(Some(Wanted { hit, is_restricted, partitions }));
         }
     }
     Ok(None)

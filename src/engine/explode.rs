@@ -16,7 +16,7 @@ use super::row::Row;
 use super::scrub::DeadCell;
 use super::split::{self, Cut};
 use super::visible::covered;
-use super::{Engine, Writer, acts};
+use super::{Engine, Writer, acts, amend};
 use crate::error::Result;
 use crate::format::frame::Origin;
 use crate::format::ledger::{Act, Kept};
@@ -197,7 +197,7 @@ impl Plan {
         Plan { rest, cut_restricted: Cut::default(), free: sorted(later), restricted, apart, cut }
     }
 
-    /// The end of one record, wherever it stands.
+    /// The end of one record in all its versions, wherever they stand.
     fn redaction(
         engine: &Engine,
         customer: &CustomerEntry,
@@ -206,16 +206,15 @@ impl Plan {
         origin: Origin,
     ) -> Plan {
         let mut plan = Plan::nothing(engine, customer);
-        // It may have been sent, and written, more than once.
-        let named = free.iter().chain(&restricted).find(|hit| hit.origin == origin).map(|hit| (hit.at, hit.id));
-        let is_it = |hit: &Hit| Some((hit.at, hit.id)) == named && !hit.gone;
         let again = |mut hits: Vec<Hit>| {
-            let redacted: Vec<Hit> = hits.extract_if(.., |hit| is_it(hit)).collect();
+            let versions = amend::versions(&hits, origin);
+            let redacted: Vec<Hit> = hits.extract_if(.., |hit| versions.contains(&hit.origin) && !hit.gone).collect();
             let (kept, mut gone) = sorted(hits);
-            gone.extend(redacted.into_iter().next());
+            let mut seen = HashSet::new();
+            gone.extend(redacted.into_iter().filter(|hit| seen.insert((hit.partition.number, hit.name()))));
             (kept, gone)
         };
-        let has = |hits: &[Hit]| hits.iter().any(is_it);
+        let has = |hits: &[Hit]| hits.iter().any(|hit| hit.origin == origin && !hit.gone);
         if has(&restricted) {
             plan.restricted = again(restricted);
             plan.apart = partitions(&plan.restricted);

@@ -126,6 +126,8 @@ impl Encoder<'_> {
             original: None,
             compressed: false,
             large: true,
+            amends: None,
+            since: None,
         };
         let random = self.random()?;
         let sequence = self.sequence.take(1)?;
@@ -146,7 +148,7 @@ impl Encoder<'_> {
     }
 
     /// A group of chunks for `cell`.
-    fn pack(
+    pub(super) fn pack(
         &self,
         cell: &Cell,
         partition: &Partition,
@@ -163,8 +165,17 @@ impl Encoder<'_> {
         for (chunk, sequence) in chunks.iter().zip(first..) {
             let head = self.head(FrameKind::Chunk, sequence, random, cell, 0);
             let (raw_length, compressed) = (chunk.raw_length, chunk.compressed);
-            let prefix =
-                Prefix { at, raw_length, kind: BodyKind::Bytes, id: None, original: None, compressed, large: false };
+            let prefix = Prefix {
+                at,
+                raw_length,
+                kind: BodyKind::Bytes,
+                id: None,
+                original: None,
+                compressed,
+                large: false,
+                amends: None,
+                since: None,
+            };
             let place = group.push(&context, &cell.sealer, &head, at, raw_length, |out| {
                 prefix.encode(out);
                 out.extend_from_slice(&chunk.bytes);
@@ -198,7 +209,7 @@ impl Encoder<'_> {
         Ok((only.cell, only.partition, needs))
     }
 
-    fn random(&self) -> Result<[u8; 6]> {
+    pub(super) fn random(&self) -> Result<[u8; 6]> {
         random(self.env).map_err(|error| Error::io("draw random bytes", "the system".as_ref(), error))
     }
 }
@@ -274,7 +285,7 @@ impl Chunks {
     }
 
     /// Chunk `index` as it is stored.
-    fn stored(&mut self, engine: &Engine, index: u64) -> Result<Chunk> {
+    pub(super) fn stored(&mut self, engine: &Engine, index: u64) -> Result<Chunk> {
         let (stand, place) = &self.places[index as usize];
         let mut bytes = Vec::new();
         let (path, segment) = match stand {

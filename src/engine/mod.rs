@@ -6,7 +6,9 @@
 pub mod access;
 pub mod acts;
 pub mod admit;
+pub mod amend;
 pub mod ballast;
+pub mod carry;
 pub mod catalog;
 pub mod cells;
 pub mod column;
@@ -24,6 +26,7 @@ pub mod hold;
 pub mod housekeeping;
 pub mod judge;
 pub mod large;
+pub mod latest;
 pub mod lease;
 pub mod merge;
 pub mod mixer;

@@ -8,16 +8,16 @@
 
 use crate::sync::{Arc, Mutex};
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::catalog::Snapshot;
 use super::partitions::Partition;
 use super::read::{CellReader, Hit, order};
 use super::row::{Probe, Row};
 use super::visible::{Range, covers, shown};
-use super::{Engine, duty};
+use super::{Engine, amend, duty, latest};
 use crate::error::Result;
-use crate::ident::{CustomerId, Handle, Stream, SubjectNumber};
+use crate::ident::{CustomerId, Handle, PartitionNumber, Stream, SubjectNumber};
 use crate::policy::{Facts, Policy};
 
 /// The most cells of a batch: with 64 bytes each, 64 MB.
@@ -88,11 +88,14 @@ impl Pass {
     /// order of their handles, where there are not too many of them to be in memory at once.
     pub fn new(engine: &Engine, stream: Option<&Stream>, range: Range, threads: usize) -> Self {
         let (since, passed) = (engine.fences.parted(), engine.fences.changes());
+        let policy = engine.policy();
         let snapshot = engine.catalog.snapshot();
         let wanted = |partition: &Arc<Partition>| {
             let wanted = stream.is_none_or(|stream| partition.id.stream == *stream);
             let open = partition.key.is_some() && !engine.fences.has_partition(partition.number);
-            open && wanted && range.meets(partition)
+            // A state that was carried forward happened before the window it stands in.
+            let meets = range.meets(partition) || latest::is_state(&policy, &partition.id.stream);
+            open && wanted && meets
         };
         let partitions: Vec<_> = engine.partitions.all().into_iter().filter(wanted).collect();
         let customers = engine.keyring.customers().max(1);
@@ -106,6 +109,12 @@ impl Pass {
             _ => ((threads * PARTS).min(1 << 10), (threads * PARTS).div_ceil(columns).min(256)),
         };
         Pass { snapshot, since, passed, range, partitions, columns, shares, parts: parts as u32, ranges }
+    }
+
+    /// The same pass over these partitions alone.
+    pub fn only(self, partitions: &BTreeSet<PartitionNumber>) -> Self {
+        let partitions = self.partitions.into_iter().filter(|one| partitions.contains(&one.number)).collect();
+        Pass { partitions, ..self }
     }
 
     /// How many batches there are.
@@ -245,6 +254,14 @@ impl Pass {
             reader.read(partition, probe, &wanted, &mut hits)?;
         }
         order(&mut hits);
+        amend::supersede(&mut hits);
+        // Where the newest record of each customer counts, a period runs from what is known of the customer.
+        if batch.by_row && !hits.is_empty() && latest::is_state(&batch.policy, &partition.id.stream) {
+            let entry = engine.keyring.customer(customer)?.filter(|found| found.entry.subject == *subject);
+            let newest = entry.map(|found| latest::newest(engine, reader, &found.entry, &partition.id.stream, None));
+            let newest = newest.transpose()?.flatten().map(|newest| (newest.name(), newest.at));
+            hits.retain(|hit| newest.as_ref().is_some_and(|newest| *newest == (hit.name(), hit.at)));
+        }
         Ok(hits)
     }
 }

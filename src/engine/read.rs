@@ -5,6 +5,7 @@
 
 use crate::sync::Arc;
 use std::cell::RefCell;
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -19,7 +20,7 @@ use crate::crypto::{CellKey, Sealer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::{FrameContext, FrameKind, FrameView, Origin, Prefix};
 use crate::format::manifest::Manifest;
-use crate::ident::{CustomerId, Handle, PartitionNumber, RecordId, Salt, StoreId};
+use crate::ident::{CustomerId, Handle, PartitionNumber, RecordId, Salt, StoreId, Stream};
 use crate::journal;
 use crate::record::{BodyKind, Stored};
 use crate::segment::{Run, Segment};
@@ -41,7 +42,12 @@ pub struct Hit {
     pub partition: Arc<Partition>,
     /// Whether it is no record, but refuses one that was redacted.
     pub gone: bool,
-    kind: BodyKind,
+    /// The id of the record that it amends.
+    pub amends: Option<RecordId>,
+    /// How its body is to be understood.
+    pub kind: BodyKind,
+    /// When it really happened, where it was carried forward.
+    pub since: Option<Timestamp>,
     raw_length: u32,
     compressed: bool,
     large: bool,
@@ -51,6 +57,16 @@ pub struct Hit {
 }
 
 impl Hit {
+    /// When it happened, as its customer knows it. `at` is where it stands: for what was carried forward, the time of that.
+    pub fn event(&self) -> Timestamp {
+        self.since.unwrap_or(self.at)
+    }
+
+    /// What a record is known by within its customer.
+    pub fn name(&self) -> (Stream, Timestamp, RecordId) {
+        (self.partition.id.stream.clone(), self.event(), self.id)
+    }
+
     /// The id of the dictionary that the body as stored is compressed with; zero is none.
     pub fn dictionary(&self) -> u32 {
         self.dictionary.0
@@ -78,6 +94,8 @@ impl Hit {
             original: Some(self.origin),
             compressed: body && self.compressed,
             large: body && self.large,
+            amends: self.amends.filter(|_| body),
+            since: self.since,
         }
     }
 
@@ -110,6 +128,7 @@ impl Hit {
     /// vouched for the bytes, so this would be a fault of the writer.
     pub fn into_record(self, customer: &CustomerId) -> Result<Stored> {
         let large = self.manifest()?.map(|manifest| manifest.length);
+        let at = self.event();
         let body = match self.compressed {
             _ if self.large => Bytes::new(),
             false => self.body,
@@ -124,11 +143,12 @@ impl Hit {
         Ok(Stored {
             customer: customer.clone(),
             stream: self.partition.id.stream.clone(),
-            at: self.at,
+            at,
             kind: self.kind,
             body,
             id: self.id,
             large,
+            amends: self.amends,
         })
     }
 }
@@ -269,7 +289,7 @@ impl<'a> CellReader<'a> {
         Ok(false)
     }
 
-    /// Every record of a cell that `wanted` accepts by its time, in no particular order. Where there is no frame of it,
+    /// Every record of a cell that `wanted` accepts by the time at which it happened, in no particular order. Where there is no frame of it,
     /// nothing is derived.
     ///
     /// # Errors
@@ -413,9 +433,9 @@ impl Cell<'_> {
             return Err(Error::corrupt(path, offset, "a frame stands under another cell's handle"));
         }
         match head.kind {
-            FrameKind::Record | FrameKind::Tombstone => {}
+            FrameKind::Record | FrameKind::Amendment | FrameKind::Tombstone => {}
             FrameKind::Chunk => return Ok(()), // Read through its manifest alone.
-            FrameKind::SourceOffset | FrameKind::Amendment => {
+            FrameKind::SourceOffset => {
                 return Err(Error::corrupt(path, offset, "a frame is of a kind that no cell has in this version"));
             }
         }
@@ -427,7 +447,7 @@ impl Cell<'_> {
         let context = FrameContext { store: &self.reader.store, partition: self.partition.number, salt };
         let plain = frame.open(&context, &self.sealers[at].1, scratch);
         let plain = plain.map_err(|wrong| Error::corrupt(path, offset, wrong.0))?;
-        if !wanted(plain.at) {
+        if !wanted(plain.since.unwrap_or(plain.at)) {
             return Ok(());
         }
         let dictionary = match plain.compressed {
@@ -440,7 +460,9 @@ impl Cell<'_> {
             id: plain.record_id(&head),
             partition: self.partition.clone(),
             gone: head.kind == FrameKind::Tombstone,
+            amends: plain.amends,
             kind: plain.kind,
+            since: plain.since,
             raw_length: plain.raw_length,
             compressed: plain.compressed,
             large: plain.large,
@@ -455,20 +477,20 @@ impl Cell<'_> {
 /// same stream, time and id, the first written. Redacted ones are left out, however often they were sent.
 pub fn order(hits: &mut Vec<Hit>) {
     if hits.iter().any(|hit| hit.gone) {
-        let name = |hit: &Hit| (hit.partition.id.stream.clone(), hit.at, hit.id);
-        let gone: HashSet<_> = hits.iter().filter(|hit| hit.gone).map(name).collect();
-        hits.retain(|hit| !gone.contains(&name(hit)));
+        let gone: HashSet<_> = hits.iter().filter(|hit| hit.gone).map(Hit::name).collect();
+        hits.retain(|hit| !gone.contains(&hit.name()));
     }
-    hits.sort_by_key(|hit| (hit.at, hit.origin));
+    // Of what was carried forward, the copy that lives longest.
+    hits.sort_by_key(|hit| (hit.event(), hit.origin, Reverse(hit.at)));
     // Hardly any two have the same time, so that there is nothing to compare by id.
-    if hits.is_sorted_by(|one, next| one.at < next.at) {
+    if hits.is_sorted_by(|one, next| one.event() < next.event()) {
         return;
     }
     let mut seen = HashSet::new();
     let mut time = None;
     hits.retain(|hit| {
-        if time != Some(hit.at) {
-            time = Some(hit.at);
+        if time != Some(hit.event()) {
+            time = Some(hit.event());
             seen.clear();
         }
         seen.insert((hit.partition.id.stream.clone(), hit.id))

@@ -81,8 +81,11 @@ fn within(used: &StreamUse, partition: &Partition) -> bool {
 /// With whose eyes a customer is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sight {
-    /// Anybody's: what has expired is hidden, and what an erasure has left.
+    /// Anybody's: what has expired is hidden, and what an erasure has left. Of what was amended it is the last version, of
+    /// states the newest.
     Ordinary,
+    /// Anybody's who may see the history: the same, in every version that it had.
+    History,
     /// Theirs who serve a hold: what it keeps, whatever has expired.
     Held,
     /// Theirs who serve a duty: what an erasure has left because a duty or a hold keeps it.

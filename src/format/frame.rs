@@ -39,6 +39,8 @@ const HAS_ID: u8 = 1;
 const HAS_ORIGINAL: u8 = 2;
 const COMPRESSED: u8 = 4;
 const LARGE: u8 = 8;
+const AMENDS: u8 = 16;
+const CARRIED: u8 = 32;
 
 /// What a frame carries. The numbers are on disk; zero is none of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -264,7 +266,11 @@ impl<'a> FrameView<'a> {
         sealer
             .open(&self.head.nonce(), &self.head.associated(context), scratch, tag)
             .map_err(|_| Malformed("a frame does not open under the key of its cell"))?;
-        Plain::decode(scratch)
+        let plain = Plain::decode(scratch)?;
+        match plain.amends.is_some() == (self.head.kind == FrameKind::Amendment) {
+            true => Ok(plain),
+            false => Err(Malformed("a record amends another, or does not, against the kind of its frame")),
+        }
     }
 }
 
@@ -305,6 +311,10 @@ pub struct Prefix {
     pub compressed: bool,
     /// Whether a [`super::manifest::Manifest`] stands in the body's place.
     pub large: bool,
+    /// The id of the record that it amends; there in a frame of kind [`FrameKind::Amendment`] and no other.
+    pub amends: Option<RecordId>,
+    /// When it really happened, where it was carried forward: `at` is then the time of carrying.
+    pub since: Option<Timestamp>,
 }
 
 impl Prefix {
@@ -318,7 +328,9 @@ impl Prefix {
             flag(self.id.is_some(), HAS_ID)
                 | flag(self.original.is_some(), HAS_ORIGINAL)
                 | flag(self.compressed, COMPRESSED)
-                | flag(self.large, LARGE),
+                | flag(self.large, LARGE)
+                | flag(self.amends.is_some(), AMENDS)
+                | flag(self.since.is_some(), CARRIED),
         );
         if let Some(id) = &self.id {
             out.put(id.as_bytes());
@@ -326,6 +338,12 @@ impl Prefix {
         if let Some(original) = &self.original {
             out.put_u32(original.opening);
             out.put_u64(original.sequence);
+        }
+        if let Some(amends) = &self.amends {
+            out.put(amends.as_bytes());
+        }
+        if let Some(since) = self.since {
+            out.put_i64(since.as_micros());
         }
     }
 
@@ -357,6 +375,10 @@ pub struct Plain<'a> {
     pub compressed: bool,
     /// Whether a [`super::manifest::Manifest`] stands in the body's place.
     pub large: bool,
+    /// The id of the record that it amends.
+    pub amends: Option<RecordId>,
+    /// When it really happened, where it was carried forward.
+    pub since: Option<Timestamp>,
     /// The body as stored.
     pub body: &'a [u8],
 }
@@ -368,18 +390,14 @@ impl<'a> Plain<'a> {
     /// [`Malformed`] where a field is out of bounds or the body is not as long as promised.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
-        let micros = reader.i64()?;
-        let at = Timestamp::from_micros(micros);
-        if at.as_micros() != micros {
-            return Err(Malformed("the time of a record is out of bounds"));
-        }
+        let at = take_time(&mut reader)?;
         let raw_length = reader.u32()?;
         if raw_length as usize > BODY_LIMIT {
             return Err(Malformed("the body of a record is longer than the limit"));
         }
         let kind = BodyKind::from_code(reader.u8()?).ok_or(Malformed("the kind of a body is unknown"))?;
         let flags = reader.u8()?;
-        if flags & !(HAS_ID | HAS_ORIGINAL | COMPRESSED | LARGE) != 0 {
+        if flags & !(HAS_ID | HAS_ORIGINAL | COMPRESSED | LARGE | AMENDS | CARRIED) != 0 {
             return Err(Malformed("the flags of a record are unknown"));
         }
         let id = if flags & HAS_ID != 0 { Some(RecordId::from_bytes(reader.array()?)) } else { None };
@@ -390,10 +408,12 @@ impl<'a> Plain<'a> {
         if original.is_some_and(|original| original.sequence >= SEQUENCE_LIMIT) {
             return Err(Malformed("the sequence of an original is out of bounds"));
         }
+        let amends = if flags & AMENDS != 0 { Some(RecordId::from_bytes(reader.array()?)) } else { None };
+        let since = if flags & CARRIED != 0 { Some(take_time(&mut reader)?) } else { None };
         let (compressed, large) = (flags & COMPRESSED != 0, flags & LARGE != 0);
         let body = reader.rest();
         match compressed || body.len() == raw_length as usize {
-            true => Ok(Plain { at, raw_length, kind, id, original, compressed, large, body }),
+            true => Ok(Plain { at, raw_length, kind, id, original, compressed, large, amends, since, body }),
             false => Err(Malformed("the body of a record is not as long as promised")),
         }
     }
@@ -408,6 +428,15 @@ impl<'a> Plain<'a> {
     /// Its place in the order of writing: that of its first appending.
     pub fn origin(&self, frame: &FrameHead) -> Origin {
         self.original.unwrap_or(Origin { opening: frame.opening, sequence: frame.sequence })
+    }
+}
+
+fn take_time(reader: &mut Reader<'_>) -> Result<Timestamp, Malformed> {
+    let micros = reader.i64()?;
+    let at = Timestamp::from_micros(micros);
+    match at.as_micros() == micros {
+        true => Ok(at),
+        false => Err(Malformed("the time of a record is out of bounds")),
     }
 }
 

@@ -74,7 +74,17 @@ impl Sample {
     pub fn prefix(&self) -> Prefix {
         let id = self.sequence.is_multiple_of(2).then(|| RecordId::from_bytes([self.customer; 16]));
         let (at, raw_length) = (at(self.sequence as i64), self.body.len() as u32);
-        Prefix { at, raw_length, kind: BodyKind::Text, id, original: None, compressed: false, large: false }
+        Prefix {
+            at,
+            raw_length,
+            kind: BodyKind::Text,
+            id,
+            original: None,
+            compressed: false,
+            large: false,
+            amends: None,
+            since: None,
+        }
     }
 
     fn write(&self, out: &mut Vec<u8>) {

@@ -32,6 +32,64 @@ fn a_frame_opens_to_what_was_sealed() {
     assert_eq!(plain.origin(view.head()), Origin { opening: OPENING, sequence: 40 });
 }
 
+const AMENDED: RecordId = RecordId::from_bytes([4; 16]);
+
+/// An amendment, and a record that was carried forward.
+fn amendment_and_carried() -> [Vec<u8>; 2] {
+    let salt = salt(OPENING);
+    let frame = |sequence, kind, change: &dyn Fn(Prefix) -> Prefix| {
+        let sample = Sample::new(5, 7, sequence);
+        let (mut bytes, head) = (Vec::new(), FrameHead { kind, ..sample.head() });
+        seal(&mut bytes, &context(&salt), &sample.sealer(), &head, |out| {
+            change(sample.prefix()).encode(out);
+            out.extend_from_slice(&sample.body);
+        })
+        .unwrap();
+        bytes
+    };
+    let original = Some(Origin { opening: 2, sequence: 9 });
+    [
+        frame(42, FrameKind::Amendment, &|prefix| Prefix { amends: Some(AMENDED), ..prefix }),
+        frame(43, FrameKind::Record, &|prefix| Prefix { original, since: Some(samples::at(7)), ..prefix }),
+    ]
+}
+
+const GOLDEN_AMENDMENT: &[u8] = include_bytes!("../../tests/golden/amendment.frames");
+
+#[test]
+fn the_golden_amendment_is_read_and_written_the_same() {
+    assert_eq!(amendment_and_carried().concat(), GOLDEN_AMENDMENT);
+    let (salt, mut scratch) = (salt(OPENING), Vec::new());
+    let frames: Vec<_> = Frames::new(GOLDEN_AMENDMENT).map(Result::unwrap).collect();
+    let sealer = Sample::new(5, 7, 42).sealer();
+    let plain = frames[0].open(&context(&salt), &sealer, &mut scratch).unwrap();
+    assert_eq!((plain.amends, plain.since, plain.at), (Some(AMENDED), None, samples::at(42)));
+    let plain = frames[1].open(&context(&salt), &sealer, &mut scratch).unwrap();
+    assert_eq!((plain.amends, plain.since, plain.at), (None, Some(samples::at(7)), samples::at(43)));
+}
+
+#[test]
+#[ignore = "writes the golden file anew, after the format was changed on purpose"]
+#[expect(clippy::disallowed_methods, reason = "golden files are written to the real disk")]
+fn write_the_golden_amendment() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/amendment.frames");
+    std::fs::write(path, amendment_and_carried().concat()).unwrap();
+}
+
+#[test]
+fn kind_and_plaintext_of_an_amendment_agree() {
+    let salt = salt(OPENING);
+    for (kind, amends) in [(FrameKind::Record, Some(AMENDED)), (FrameKind::Amendment, None)] {
+        let sample = Sample::new(5, 7, 42);
+        let (mut bytes, mut scratch) = (Vec::new(), Vec::new());
+        let head = FrameHead { kind, ..sample.head() };
+        let plain = |out: &mut Vec<u8>| Prefix { raw_length: 0, amends, ..sample.prefix() }.encode(out);
+        seal(&mut bytes, &context(&salt), &sample.sealer(), &head, plain).unwrap();
+        let view = FrameView::parse(&bytes).unwrap();
+        assert!(view.open(&context(&salt), &sample.sealer(), &mut scratch).is_err(), "{kind:?}");
+    }
+}
+
 #[test]
 fn a_frame_opens_only_where_it_belongs() {
     let sample = Sample::new(5, 7, 41);
@@ -98,7 +156,7 @@ fn plaintexts_out_of_bounds_are_refused() {
     let original = Some(Origin { opening: 1, sequence: SEQUENCE_LIMIT });
     assert!(Plain::decode(&encoded(Prefix { raw_length: 0, original, ..prefix })).is_err());
     let mut unknown = encoded(Prefix { raw_length: 0, ..prefix });
-    unknown[13] |= 16;
+    unknown[13] |= 64;
     assert!(Plain::decode(&unknown).is_err());
     let mut late = encoded(Prefix { raw_length: 0, ..prefix });
     late[..8].copy_from_slice(&i64::MAX.to_le_bytes());
@@ -323,7 +381,7 @@ proptest! {
     fn prefixes_come_back(
         micros in any::<i64>(), body in proptest::collection::vec(any::<u8>(), 0..200), kind in 1u8..4,
         id in any::<Option<[u8; 16]>>(), original in any::<Option<(u32, u64)>>(), compressed in any::<bool>(),
-        large in any::<bool>(),
+        large in any::<bool>(), amends in any::<Option<[u8; 16]>>(), since in any::<Option<i64>>(),
     ) {
         let prefix = Prefix {
             at: Timestamp::from_micros(micros),
@@ -333,12 +391,15 @@ proptest! {
             original: original.map(|(opening, sequence)| Origin { opening, sequence: sequence % SEQUENCE_LIMIT }),
             compressed,
             large,
+            amends: amends.map(RecordId::from_bytes),
+            since: since.map(Timestamp::from_micros),
         };
         let mut bytes = Vec::new();
         prefix.encode(&mut bytes);
         bytes.extend_from_slice(&body);
-        let Plain { at, raw_length, kind, id, original, compressed, large, body: read } = Plain::decode(&bytes).unwrap();
-        prop_assert_eq!(Prefix { at, raw_length, kind, id, original, compressed, large }, prefix);
+        let plain = Plain::decode(&bytes).unwrap();
+        let Plain { at, raw_length, kind, id, original, compressed, large, amends, since, body: read } = plain;
+        prop_assert_eq!(Prefix { at, raw_length, kind, id, original, compressed, large, amends, since }, prefix);
         prop_assert_eq!(read, &body[..]);
     }
 

@@ -9,7 +9,7 @@ use crate::engine::partitions::Partition;
 use crate::engine::read::{CellReader, Hit, order};
 use crate::engine::row::{Probe, Row};
 use crate::engine::visible::{Range, Sight, covered_or_held, covers, shown};
-use crate::engine::{Engine, duty, hold, lease};
+use crate::engine::{Engine, amend, duty, hold, latest, lease};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::Origin;
 use crate::ident::{CustomerId, PartitionNumber, RecordId, Stream, SubjectNumber};
@@ -103,6 +103,15 @@ fn seen(engine: &Arc<Engine>, customer: &CustomerId, sight: Sight, range: Range)
     let Found { subject, passed, hits } = settled(engine, || hits(engine, customer, sight, range, None))?;
     let (engine, customer) = (engine.clone(), customer.clone());
     Ok(Timeline { engine, customer, subject, since, passed, hits: hits.into(), pattern: None, sight })
+}
+
+/// Every record of `customer` in every version that it had, those before an amendment and all states of a stream whose
+/// newest counts, in the order of events and then of writing.
+///
+/// # Errors
+/// As [`timeline`].
+pub fn history(engine: &Arc<Engine>, customer: &CustomerId) -> Result<Timeline> {
+    seen(engine, customer, Sight::History, Range::new(..))
 }
 
 /// Every record of `customer` that a hold keeps, those included that have expired and nobody else is shown; empty where no
@@ -235,6 +244,8 @@ struct View<'a> {
     secrets: &'a dyn Fn(&Secret) -> bool,
     /// With whose eyes that is.
     sight: Sight,
+    /// When it happened.
+    range: Range,
 }
 
 type Times<'a> = Box<dyn Fn(Timestamp) -> bool + 'a>;
@@ -255,7 +266,7 @@ fn hits(engine: &Engine, customer: &CustomerId, sight: Sight, range: Range, want
     let times = |partition: &Partition| -> Times<'_> {
         let (shown, stream) = (shown(policy, partition, facts, now), partition.id.stream.clone());
         match sight {
-            Sight::Ordinary => Box::new(move |at| range.contains(at) && shown(at)),
+            Sight::Ordinary | Sight::History => Box::new(move |at| range.contains(at) && shown(at)),
             Sight::Held => Box::new(move |at| is_held(&stream, at)),
             Sight::Restricted => Box::new(move |at| {
                 range.contains(at) && (is_held(&stream, at) || duty::keeps(policy, &stream, at, facts, now))
@@ -263,11 +274,12 @@ fn hits(engine: &Engine, customer: &CustomerId, sight: Sight, range: Range, want
         }
     };
     let secrets = |secret: &Secret| match sight {
-        Sight::Ordinary => !secret.restricted,
+        Sight::Ordinary | Sight::History => !secret.restricted,
         Sight::Held => true,
         Sight::Restricted => secret.restricted,
     };
-    read(engine, customer, &View { partitions: &partitions, times: &times, secrets: &secrets, sight }, wanted)
+    let view = View { partitions: &partitions, times: &times, secrets: &secrets, sight, range };
+    read(engine, customer, &view, wanted)
 }
 
 /// What there is in a view, or only the record `wanted`: then partitions are gone through in the order of time.
@@ -289,7 +301,11 @@ fn read(engine: &Engine, customer: &CustomerId, view: &View<'_>, wanted: Option<
         Sight::Held => columns.into_iter().filter(|partition| covers(&found.entry, partition)).collect(),
         _ => covered_or_held(engine, &found.entry),
     };
-    partitions.retain(|partition| (view.partitions)(partition));
+    let states = match view.sight {
+        Sight::Ordinary => states(engine, &found.entry),
+        _ => Vec::new(),
+    };
+    partitions.retain(|partition| (view.partitions)(partition) && !states.contains(&partition.id.stream));
     if wanted.is_some() {
         partitions.sort_by_key(|partition| partition.id.window.start());
     }
@@ -309,16 +325,36 @@ fn read(engine: &Engine, customer: &CustomerId, view: &View<'_>, wanted: Option<
             reader.read(&partition, probe, &times, &mut hits)?;
         }
         if let Some(wanted) = wanted {
-            hits.retain(|hit| hit.id == wanted.id);
+            match view.sight {
+                Sight::Ordinary => amend::keep_versions_since(&mut hits, wanted.id),
+                _ => hits.retain(|hit| hit.id == wanted.id),
+            }
         }
     }
+    for stream in &states {
+        if wanted.is_some() && !hits.is_empty() {
+            break;
+        }
+        let newest = latest::newest(engine, &reader, &found.entry, stream, wanted.map(|wanted| wanted.id))?;
+        hits.extend(newest.filter(|hit| view.range.contains(hit.event())));
+    }
     order(&mut hits);
+    if view.sight == Sight::Ordinary {
+        amend::supersede(&mut hits);
+    }
     let passed = engine.fences.changes();
     engine.fences.check_part(&subject, since)?;
     // What was closed off while it was read is not handed out.
     lease::look(engine)?;
     hits.retain(|hit| check(engine, &subject, hit.partition.number, view.sight).is_ok());
     Ok(Found { subject, passed, hits })
+}
+
+/// The streams of a customer of which the newest record counts.
+fn states(engine: &Engine, customer: &CustomerEntry) -> Vec<Stream> {
+    let policy = engine.policy();
+    let streams = customer.streams.iter().map(|used| used.stream.clone());
+    streams.filter(|stream| latest::is_state(&policy, stream)).collect()
 }
 
 /// Whether any of `probes` is one that `asked` says yes to.

@@ -116,7 +116,7 @@ impl Policy {
         if at > now.plus_seconds(AHEAD_LIMIT_SECONDS) {
             return Err(RefusalReason::Future);
         }
-        match terms.partition_deadline(&terms.window_of(at)) {
+        match terms.admission_deadline(&terms.window_of(at)) {
             Some(deadline) if deadline <= now => Err(RefusalReason::Expired),
             _ => Ok(terms.window_length()),
         }

@@ -153,8 +153,27 @@ impl<'a> Terms<'a> {
     }
 
     /// The instant from which a partition may die, whoever its customers are: never before the last of its records is
-    /// hidden. None is never, or not by column.
+    /// hidden, or, where the newest record of each customer counts, carried forward. None is never, or not by column.
     pub fn partition_deadline(&self, window: &Window) -> Option<Timestamp> {
+        [self.admission_deadline(window), self.states_deadline(*window)].into_iter().flatten().min()
+    }
+
+    /// The instant from which nothing more comes into a partition: its maximum, whoever its customers are. What is state
+    /// may come late, and is carried forward.
+    pub fn admission_deadline(&self, window: &Window) -> Option<Timestamp> {
         self.limit(Happened::Within(*window), &Facts::NONE).map(|limit| limit.at)
+    }
+
+    /// When a window of states may die, those that count having been carried forward: its end plus the maximum, though
+    /// that runs from a fact about each customer, and not before the end of any duty. A duty that waits for such a fact is
+    /// one to keep every state there was: then never.
+    fn states_deadline(&self, window: Window) -> Option<Timestamp> {
+        let within = Happened::Within(window);
+        let most = self.rules().filter_map(Rule::keep_at_most).map(|most| within.plus(most)).min();
+        let most = most.filter(|_| self.latest())?;
+        match self.duty(within, &Facts::NONE) {
+            None => Some(most),
+            Some(duty) => duty.until.map(|until| until.max(most)),
+        }
     }
 }

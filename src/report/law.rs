@@ -124,3 +124,27 @@ pub struct CustomerLaw {
     /// Every stream the customer may have records in, with the partitions where they may be.
     pub streams: Vec<StreamLaw>,
 }
+
+/// Why something that is there of a customer is not shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhyUnshown {
+    /// Its erasure was asked for, and a duty or a hold keeps it: only those who serve that may read it.
+    Restricted,
+    /// Its maximum is over, and a hold alone keeps it.
+    Held,
+    /// Its maximum is over: it goes with the next expiry.
+    Over,
+}
+
+/// One window in which there is something of a customer that is not shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unshown {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Why.
+    pub why: WhyUnshown,
+    /// The holds that stand on it.
+    pub holds: Vec<u64>,
+    /// When the duty to keep it is over, where one is known to end.
+    pub until: Option<Timestamp>,
+}

@@ -8,6 +8,7 @@ mod large;
 mod options;
 mod overview;
 mod request;
+mod rights;
 #[cfg(all(test, feature = "simulation"))]
 mod tests;
 mod worker;
@@ -37,6 +38,7 @@ use crate::window::Timestamp;
 pub use crate::ops::audit_proof::{Proved, verify_proof};
 pub use crate::ops::body::Body;
 pub use crate::ops::expire::ExpireOptions;
+pub use crate::ops::export::Export;
 pub use crate::ops::scan::Scan;
 pub use crate::ops::timeline::Timeline;
 use worker::Worker;

@@ -106,6 +106,10 @@ fn calls(acting: &Acting) -> Vec<(Right, Option<ErrorKind>)> {
         (Right::Grep, kind(acting.grep("c-ana", "words", ..))),
         (Right::Held, kind(acting.held("c-ana"))),
         (Right::Held, kind(acting.held_body("c-ana", id))),
+        (Right::History, kind(acting.history("c-ana"))),
+        (Right::History, kind(acting.history_body("c-ana", id))),
+        (Right::Rectify, kind(acting.rectify("c-ana", id, b"better words"))),
+        (Right::Export, kind(acting.export("c-ana", "c-ana"))),
         (Right::Restricted, kind(acting.restricted("c-ana"))),
         (Right::Restricted, kind(acting.restricted_body("c-ana", id))),
         (Right::Explain, kind(acting.homes("c-ana"))),
@@ -164,7 +168,7 @@ fn every_call_asks_for_the_right_it_needs() {
             assert_eq!(one.outcome == "refused", !one.right.usual_roles().contains(&role), "{role} {}", one.right);
         }
         // The policy is read before it is set.
-        assert_eq!(uses.len(), 49, "{role}");
+        assert_eq!(uses.len(), 53, "{role}");
     }
 }
 

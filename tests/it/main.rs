@@ -47,6 +47,8 @@ mod repair;
 #[cfg(feature = "simulation")]
 mod restore;
 #[cfg(feature = "simulation")]
+mod rights;
+#[cfg(feature = "simulation")]
 mod scans;
 #[cfg(feature = "simulation")]
 mod scene;

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use crate::audit::AuditCommand;
+use crate::export::ExportArgs;
 use crate::fact::FactArgs;
 use crate::hold::HoldCommand;
 use crate::policy::PolicyCommand;
 use crate::receipt::ReceiptVerifyArgs;
+use crate::rectify::RectifyArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tenure::{RecordId, Role, Stream, Timestamp};
 
@@ -147,7 +149,11 @@ pub enum Command {
     Expire(ExpireArgs),
     /// Let go of a customer, or a part, everywhere at once: their keys are destroyed, for backups as well.
     Erase(EraseArgs),
-    /// Destroy one record of a customer; the rest of the history stays.
+    /// Hand out what is on record of one customer: a page to read, JSON Lines, and a manifest that says why it is kept.
+    Export(ExportArgs),
+    /// Put one record of a customer right: another body stands in its place, and the history keeps both.
+    Rectify(RectifyArgs),
+    /// Destroy one record of a customer, in all its versions; the rest stays.
     Redact(RedactArgs),
     /// Keep what is on record of a customer for a legal matter, whatever the policy says; and let go of it again.
     #[command(subcommand)]
@@ -279,8 +285,11 @@ pub struct TimelineArgs {
     /// What holds keep of this customer instead, expired or not.
     #[arg(long, conflicts_with_all = ["from", "until"])]
     pub held: bool,
-    /// What an erasure has left of this customer instead, because a duty or a hold keeps it.
+    /// Every version of what was put right instead, each with the one it amends; and every state of what is state.
     #[arg(long, conflicts_with_all = ["from", "until", "held"])]
+    pub history: bool,
+    /// What an erasure has left of this customer instead, because a duty or a hold keeps it.
+    #[arg(long, conflicts_with_all = ["from", "until", "held", "history"])]
     pub restricted: bool,
     #[command(flatten)]
     pub between: Between,
@@ -466,7 +475,7 @@ pub fn parse_time(text: &str) -> Result<Timestamp, String> {
     day.map_or_else(|| text.parse().map_err(|error| said(&error)), |day| Ok(day.start()))
 }
 
-fn parse_id(text: &str) -> Result<RecordId, String> {
+pub fn parse_id(text: &str) -> Result<RecordId, String> {
     text.parse().map_err(|error| said(&error))
 }
 

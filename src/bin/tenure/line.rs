@@ -459,7 +459,7 @@ mod tests {
         fn what_is_printed_in_pieces_is_the_same(record in any_record(), size in 1_usize..9) {
             let id = record.id.unwrap_or(RecordId::from_bytes([7; 16]));
             let Record { customer, stream, at, kind, body, .. } = record.clone();
-            let stored = Stored { customer, stream, at, kind, body, id, large: None };
+            let stored = Stored { customer, stream, at, kind, body, id, large: None, amends: None };
             let mut whole = Vec::new();
             print(&mut whole, &stored);
             let form = Form::of(kind, &record.body[..]).unwrap();

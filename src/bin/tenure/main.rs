@@ -11,6 +11,7 @@ mod demo;
 mod doctor;
 mod erase;
 mod expire;
+mod export;
 mod fact;
 mod failure;
 mod hold;
@@ -24,6 +25,7 @@ mod progress;
 mod put;
 mod read;
 mod receipt;
+mod rectify;
 mod redact;
 mod repair;
 mod report;
@@ -79,6 +81,8 @@ fn run(cli: &Cli, output: &mut Output) -> Outcome {
         Command::Maintain(args) => admin::maintain(global, args, output),
         Command::Expire(args) => expire::expire(global, args, output),
         Command::Erase(args) => erase::erase(global, args, output),
+        Command::Export(args) => export::export(global, args, output),
+        Command::Rectify(args) => rectify::rectify(global, args, output),
         Command::Redact(args) => redact::redact(global, args, output),
         Command::Hold(command) => hold::hold(global, command, output),
         Command::Fact(args) => fact::fact(global, args, output),

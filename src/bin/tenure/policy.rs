@@ -231,25 +231,34 @@ fn print_law(customer: Option<&CustomerLaw>, streams: &[StreamLaw], output: &mut
     Ok(())
 }
 
-fn said(provision: &Provision) -> String {
-    let from = match (provision.anchor.name(), &provision.zone) {
+/// What the periods of a rule run from, in words.
+pub fn runs_from(provision: &Provision) -> String {
+    match (provision.anchor.name(), &provision.zone) {
         ("event", _) => "the event".to_owned(),
         ("year-end", Some(zone)) => format!("the end of its year in {zone}"),
         ("relationship-end", _) => "the end of the relationship".into(),
         ("last-contact", _) => "the last contact".into(),
         ("request-closed", _) => "the end of the request".into(),
         (other, _) => other.into(),
-    };
-    let (class, jurisdiction) =
-        (provision.class.as_deref().unwrap_or("*"), provision.jurisdiction.as_deref().unwrap_or("*"));
+    }
+}
+
+fn periods(provision: &Provision) -> String {
+    let from = runs_from(provision);
     let least = match provision.keep_at_least.is_zero() {
         true => "no minimum".into(),
         false => format!("at least {}", provision.keep_at_least),
     };
     let most = provision.keep_at_most.map_or("no maximum".into(), |most| format!("at most {most}"));
+    format!("{least}, {most} from {from}")
+}
+
+fn said(provision: &Provision) -> String {
+    let (class, jurisdiction) =
+        (provision.class.as_deref().unwrap_or("*"), provision.jurisdiction.as_deref().unwrap_or("*"));
     let notice = provision.notice.map_or(String::new(), |notice| format!(", notice {notice} before"));
     let basis = provision.basis.as_deref().map_or(String::new(), |basis| format!("  [{}]", harmless(basis)));
-    format!("{class}/{jurisdiction} (line {}): {least}, {most} from {from}{notice}{basis}", provision.line)
+    format!("{class}/{jurisdiction} (line {}): {}{notice}{basis}", provision.line, periods(provision))
 }
 
 fn print_places(law: &StreamLaw, output: &mut Output) -> Result<(), Failure> {

@@ -40,10 +40,11 @@ impl Between {
 pub fn timeline(global: &Global, args: &TimelineArgs, output: &mut Output) -> Outcome {
     let range = args.between.range()?;
     let store = global.open_read_only()?;
-    let bodies = Bodies { store: &store, held: args.held };
-    let records = match (args.held, args.restricted) {
-        (true, _) => store.held(&args.customer)?,
-        (_, true) => store.restricted(&args.customer)?,
+    let bodies = Bodies { store: &store, held: args.held, history: args.history };
+    let records = match (args.held, args.restricted, args.history) {
+        (true, ..) => store.held(&args.customer)?,
+        (_, true, _) => store.restricted(&args.customer)?,
+        (.., true) => store.history(&args.customer)?,
         _ => store.timeline(&args.customer, range)?,
     };
     print_all(bodies, records, false, output)
@@ -52,7 +53,7 @@ pub fn timeline(global: &Global, args: &TimelineArgs, output: &mut Output) -> Ou
 pub fn grep(global: &Global, args: &GrepArgs, output: &mut Output) -> Outcome {
     let range = args.between.range()?;
     let store = global.open_read_only()?;
-    let bodies = Bodies { store: &store, held: false };
+    let bodies = Bodies { store: &store, held: false, history: false };
     print_all(bodies, store.grep(&args.customer, &args.pattern, range)?, false, output)
 }
 
@@ -70,7 +71,7 @@ pub fn scan(global: &Global, args: &ScanArgs, output: &mut Output) -> Outcome {
     match threads(args.threads) {
         1 => {
             let scans: tenure::Result<Vec<_>> = filters.into_iter().map(|filter| store.scan(filter)).collect();
-            print_all(Bodies { store: &store, held: false }, scans?.into_iter().flatten(), true, output)
+            print_all(Bodies { store: &store, held: false, history: false }, scans?.into_iter().flatten(), true, output)
         }
         threads => print_scans(&store, filters, threads, output),
     }
@@ -90,7 +91,7 @@ fn matching_streams(store: &Acting, args: &ScanArgs) -> Result<BTreeSet<Stream>,
 
 pub fn get(global: &Global, args: &GetArgs, output: &mut Output) -> Outcome {
     let store = global.open_read_only()?;
-    let bodies = Bodies { store: &store, held: false };
+    let bodies = Bodies { store: &store, held: false, history: false };
     let Some(stored) = store.get(&args.customer, args.id)? else {
         let hint = "`tenure timeline CUSTOMER` lists the ids of a customer's records";
         return Err(Failure::failed("there is no such record of this customer").hint(hint));
@@ -145,12 +146,18 @@ struct Bodies<'a> {
     store: &'a Acting,
     /// Whether those are asked for that a hold keeps, whatever has expired.
     held: bool,
+    /// Whether every version of what was put right is shown.
+    history: bool,
 }
 
 impl Bodies<'_> {
     fn open(&self, stored: &Stored) -> Result<Recording, Failure> {
         let (customer, id) = (stored.customer.expose(), stored.id);
-        let body = if self.held { self.store.held_body(customer, id) } else { self.store.body(customer, id) };
+        let body = match (self.held, self.history) {
+            (true, _) => self.store.held_body(customer, id),
+            (_, true) => self.store.history_body(customer, id),
+            _ => self.store.body(customer, id),
+        };
         body?.ok_or_else(gone)
     }
 
@@ -214,6 +221,7 @@ fn print_all(
         let stored = stored.inspect_err(|_| drop(list.output.flush()))?;
         buffer.clear();
         print_record(list.form, with_customer, &stored, &mut buffer)?;
+        mark(list.form, &stored, bodies.history, &mut buffer);
         list.add(bodies, &stored, &buffer)?;
     }
     list.close()
@@ -221,7 +229,7 @@ fn print_all(
 
 /// Scans on many threads, each of which makes its records ready to print.
 fn print_scans(store: &Acting, filters: Vec<ScanFilter>, threads: usize, output: &mut Output) -> Outcome {
-    let bodies = Bodies { store, held: false };
+    let bodies = Bodies { store, held: false, history: false };
     let list = Mutex::new(List::open(true, output)?);
     let form = list.lock().unwrap_or_else(PoisonError::into_inner).form;
     for filter in filters {
@@ -288,6 +296,22 @@ fn print_record(form: Format, with_customer: bool, stored: &Stored, buffer: &mut
         Format::Csv => csv_row(buffer, stored)?,
     }
     Ok(())
+}
+
+/// Says of a version which one it amends, where all of them are shown. Lines that say so are no input for `ingest`: there a
+/// record is what it is now.
+fn mark(form: Format, stored: &Stored, history: bool, buffer: &mut Vec<u8>) {
+    let Some(amends) = stored.amends.filter(|_| history) else { return };
+    let (end, words) = match form {
+        Format::Table => ("\n", format!("  (amends {amends})\n")),
+        Format::Jsonl => ("}\n", format!(",\"amends\":\"{amends}\"}}\n")),
+        Format::Json => ("}", format!(",\"amends\":\"{amends}\"}}")),
+        Format::Csv => return,
+    };
+    if buffer.ends_with(end.as_bytes()) {
+        buffer.truncate(buffer.len() - end.len());
+        buffer.extend_from_slice(words.as_bytes());
+    }
 }
 
 fn open_list(form: Format, with_customer: bool, output: &mut Output) -> Result<(), Failure> {

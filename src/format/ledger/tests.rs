@@ -143,7 +143,6 @@ fn what_an_act_keeps_and_takes_reads_back_in_order_alone() {
     }
     for wrong in [
         vec![(subject(2), parts.clone()), (subject(1), parts.clone())],
-        vec![(subject(1), Vec::new())],
         vec![(subject(1), vec![part(KeptDuty::None, &[])])],
         vec![(subject(1), vec![part(until, &[3, 2])])],
         vec![(subject(1), vec![Kept { span: span(5, 5), ..parts[0].clone() }])],

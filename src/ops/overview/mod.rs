@@ -128,13 +128,15 @@ impl Told<'_> {
             let (class, place) = (class(group), place(group));
             streams.entry((class.is_none(), class, place.is_none(), place)).or_default().push(group);
         }
-        let growth = |((_, class, _, place), groups): ((_, Option<&str>, _, Option<&str>), Vec<&Vec<usize>>)| {
+        let mut told = Vec::new();
+        for ((_, class, _, place), groups) in streams {
             let mut volume = Volume::default();
             groups.iter().for_each(|group| volume.add(&self.volume(group)));
             let months = self.slices_of(groups.into_iter(), |one| crowd::month(one.partition.window.first_day()));
-            StreamGrowth { class: class.map(str::to_owned), jurisdiction: place.map(str::to_owned), volume, months }
-        };
-        streams.into_iter().map(growth).collect()
+            let (class, jurisdiction) = (class.map(str::to_owned), place.map(str::to_owned));
+            told.push(StreamGrowth { class, jurisdiction, volume, months });
+        }
+        told
     }
 
     fn overdue(&self, now: Timestamp) -> Vec<Overdue> {

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)] // It works on files of the tests, not of a store.
 
 mod audit;
+mod export;
 mod runner;
 
 use std::fs;
@@ -49,6 +50,7 @@ cases!(
     report,
     erase,
     erase_part,
+    rectify,
     hold,
     hold_beside,
     keeper,
@@ -203,6 +205,35 @@ fn the_demo_runs_to_its_end() {
     assert_eq!(stats["total"]["overdue"], 0);
 }
 
+/// Commands that tell of the store, and of nobody.
+const TELLING: [&[&str]; 8] = [
+    &["receipt", "list"],
+    &["receipt", "show", "2"],
+    &["stats"],
+    &["report", "-o", "-"],
+    &["report", "--json"],
+    &["scan", "--aggregate"],
+    &["verify", "--deep"],
+    &["doctor"],
+];
+
+/// The names and the bytes of all files below a directory, but for what was given as input.
+fn written(dir: &Path) -> Vec<Vec<u8>> {
+    let mut written = Vec::new();
+    let mut below = vec![dir.to_path_buf()];
+    while let Some(path) = below.pop() {
+        match path.is_dir() {
+            true if path.ends_with("input") => {}
+            true => below.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path())),
+            false => {
+                written.push(path.display().to_string().into_bytes());
+                written.push(fs::read(&path).unwrap());
+            }
+        }
+    }
+    written
+}
+
 /// Nothing that was printed or written after an erasure names the customer, or holds a word or a key of theirs, but
 /// where a command was asked to print records.
 #[test]
@@ -249,33 +280,13 @@ fn no_word_of_an_erased_customer_is_left() {
     run(3, &["ingest", "input/lines", "--from-start", "--json"]);
     run(0, &["policy", "set", "input/policy", "--confirm", "--reason", "a test"]);
     run(0, &["expire", "--now", "2075-02-01", "--confirm"]);
-    for args in [
-        &["receipt", "list"][..],
-        &["receipt", "show", "2"],
-        &["stats"],
-        &["report", "-o", "-"],
-        &["report", "--json"],
-        &["scan", "--aggregate"],
-        &["verify", "--deep"],
-        &["doctor"],
-    ] {
+    for args in TELLING {
         run(0, args);
     }
     run(0, &["erase", CANARIES[0], "--confirm", CANARIES[0], "--json"]);
     run(0, &["maintain", "--scrub"]);
     run(0, &["receipt", "list", "--json"]);
-    let mut written = Vec::new();
-    let mut below = vec![dir.path().to_path_buf()];
-    while let Some(path) = below.pop() {
-        match path.is_dir() {
-            true if path.ends_with("input") => {}
-            true => below.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path())),
-            false => {
-                written.push(path.display().to_string().into_bytes());
-                written.push(fs::read(&path).unwrap());
-            }
-        }
-    }
+    let written = written(dir.path());
     for kind in [".ledger", ".seg", ".keys", ".custodian"] {
         assert!(written.iter().any(|text| text.ends_with(kind.as_bytes())), "no {kind} was searched");
     }

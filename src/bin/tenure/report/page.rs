@@ -277,8 +277,9 @@ fn streams(report: &Report) -> Vec<Value> {
             volumes.range(earlier(this, from)..earlier(this, until)).map(|(_, volume)| volume.records).sum()
         };
         let (year, before) = (within(12, 0), within(24, 12));
-        // Where months are missing that are too small to be told, growth would be a guess.
-        let whole = stream.months.iter().all(|slice| slice.of.is_some());
+        // Where months are missing that are too small to be told, or are gone already, growth would be a guess.
+        let begun = volumes.keys().next().is_some_and(|first| *first <= earlier(this, 24));
+        let whole = stream.months.iter().all(|slice| slice.of.is_some()) && (begun || before == 0);
         let growth = match (year, before) {
             (0, 0) => None,
             _ if !whole => None,
@@ -352,5 +353,98 @@ fn took(time: Duration) -> String {
         seconds @ 120..7_200 => format!("{} min", seconds / 60),
         seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
         seconds => counted(seconds / 86_400, "day"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tenure::PartitionId;
+    use tenure::report::{AccessByRole, Damage, Holding, Overdue, Restriction};
+
+    fn day(text: &str) -> Day {
+        text.parse().unwrap()
+    }
+
+    fn report() -> Report {
+        let volume = Volume { partitions: 1, records: 1_234, raw_bytes: 9_000_000, stored_bytes: 3_000_000 };
+        let months = vec![Slice { of: Some(day("2025-01-01")), volume }, Slice { of: None, volume }];
+        Report {
+            store: "5dba5034c9577fea".into(),
+            now: day("2026-11-23").start(),
+            crowd: 20,
+            policy: 3,
+            customers: Some(77),
+            total: Some(volume),
+            overdue: vec![Overdue {
+                partition: PartitionId {
+                    stream: tenure::Stream::new("chat", "EU").unwrap(),
+                    window: "2025-01-01-month".parse().unwrap(),
+                },
+                deadline: day("2026-02-01").start(),
+                volume: Some(volume),
+            }],
+            due: vec![
+                Slice { of: Some(Due::Overdue), volume },
+                Slice { of: Some(Due::In(day("2027-02-01"))), volume },
+                Slice { of: Some(Due::Never), volume },
+            ],
+            streams: vec![StreamGrowth {
+                class: Some("chat".into()),
+                jurisdiction: None,
+                volume,
+                months: months.clone(),
+            }],
+            months,
+            ages: vec![Slice { of: Some(Age { from_months: 120, until_months: None }), volume }],
+            holds: Holding { standing: 2, oldest: Some(day("2026-01-02").start()), partitions: 1 },
+            restricted: Restriction { any: true, customers: None },
+            access: AccessByRole::default(),
+            acts: Vec::new(),
+            damage: vec![Damage {
+                path: "calls/<script>alert(1)</script>&\"'.seg".into(),
+                offset: Some(4_096),
+                what: "<img src=x onerror=alert(2)>".into(),
+            }],
+        }
+    }
+
+    #[test]
+    fn whatever_stands_in_it_the_page_runs_nothing_and_fetches_nothing() {
+        let page = page(&report()).unwrap();
+        for live in
+            ["<script", "<img", "onerror=alert(2)>", "http://", "https://", "src=\"", "url(", "@import", "<link"]
+        {
+            assert!(!page.contains(live), "{live}");
+        }
+        assert!(page.contains("&lt;script&gt;alert(1)&lt;") && page.contains("&lt;img"));
+        assert!(page.contains("default-src 'none'"));
+        assert!(page.is_ascii() && page.ends_with("</html>"));
+    }
+
+    #[test]
+    fn it_says_in_words_what_it_comes_to() {
+        let said = sentences(&report()).join("\n");
+        for words in [
+            "1 partition with 1,234 records is overdue, since 2026-02-01.",
+            "1 file damaged: `tenure repair`",
+            "Next to fall due: 1,234 records (3.0 MB) in Feb 2027.",
+            "2 legal holds stand; the oldest was placed on 2026-01-02. Of 1 expired partition something",
+            "Of some customers, fewer than 20, an erasure",
+            "1,234 records of 77 customers: 9.0 MB that came in take 3.0 MB on disk, 3.00 to 1.",
+        ] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+        let page = page(&report()).unwrap();
+        for words in [
+            "Feb 2027: 1,234 records",
+            "10 years or older",
+            "Never, because the policy has no maximum",
+            "Store 5dba5034",
+        ] {
+            assert!(page.contains(words), "{words}");
+        }
+        assert_eq!(day_in_words(day("2026-11-03").start()), "3 Nov 2026");
+        assert_eq!(took(Duration::from_secs(90_000)), "25 h");
     }
 }

@@ -1,0 +1,237 @@
+//! `tenure export`: everything that is on record of one customer, handed out as files: a page, JSON Lines, a manifest, and
+//! what is too long for a line beside them. It is written under another name and renamed when it is whole.
+
+mod manifest;
+mod page;
+mod shown;
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tenure::{Acting, Export, Stored};
+
+use crate::cli::Global;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::line;
+use crate::output::Output;
+use crate::words::{bytes, count};
+use manifest::Tally;
+
+/// Bytes of a body that are copied at once.
+const PIECE: usize = 1 << 20;
+const BODIES: &str = "bodies";
+
+#[derive(Args)]
+pub struct ExportArgs {
+    /// Whose records.
+    pub customer: String,
+    /// A directory that is not there yet, to be written as a whole.
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Who receives it, for the manifest and the access log.
+    #[arg(long, value_name = "WHO")]
+    pub recipient: String,
+}
+
+pub fn export(global: &Global, args: &ExportArgs, output: &mut Output) -> Outcome {
+    if args.recipient.trim().is_empty() {
+        return Err(Failure::usage("--recipient names nobody").hint("who is it for: the customer, an authority?"));
+    }
+    let draft = Draft::begin(&args.output)?;
+    let store = global.open_read_only()?;
+    let Some(mut export) = store.export(&args.customer, &args.recipient)? else {
+        return Err(Failure::failed("nothing is on record of this customer; nothing was written")
+            .hint("is the id right? An erased customer is nobody"));
+    };
+    let tally = write(&draft, &store, &mut export, args)?;
+    draft.finish()?;
+    let people = [
+        ("written to", args.output.display().to_string()),
+        ("records", count(tally.records())),
+        ("bytes", bytes(tally.raw_bytes())),
+        ("not shown", count(export.unshown().len() as u64)),
+    ];
+    let document = json!({
+        "output": args.output.display().to_string(), "records": tally.records(), "raw_bytes": tally.raw_bytes(),
+        "windows_not_shown": export.unshown().len(), "recipient": args.recipient,
+    });
+    output.facts(&people, document)?;
+    Ok(Exit::Done)
+}
+
+fn write(draft: &Draft, store: &Acting, export: &mut Export, args: &ExportArgs) -> Result<Tally, Failure> {
+    let page = page::Page::new();
+    let mut tally = Tally::new(export.law());
+    let mut lines = draft.create("records.jsonl")?;
+    // The records of the page are written beside it: what stands above them is known when they are.
+    let mut middle = draft.create("records.part")?;
+    let mut line = Vec::new();
+    while let Some(stored) = export.next() {
+        let stored = stored?;
+        let beside = match stored.large {
+            None => {
+                line.clear();
+                line::print(&mut line, &stored);
+                lines.put(&line)?;
+                None
+            }
+            Some(_) => Some(beside(draft, export, &stored)?),
+        };
+        page.record(&mut middle, &stored, beside.as_ref().map(|file| &*file.name), tally.month(stored.at))?;
+        tally.add(&stored, beside);
+    }
+    let files = [lines.finish()?];
+    middle.finish()?;
+    let about = manifest::About { export, args, actor: store.actor(), tally: &tally };
+    let mut whole = draft.create("export.html")?;
+    page.head(&mut whole, &about)?;
+    let part = draft.path("records.part");
+    let failed = |error: io::Error| Failure::file("read", &part, &error);
+    io::copy(&mut File::open(&part).map_err(failed)?, &mut whole).map_err(|error| whole.failed(&error))?;
+    page.foot(&mut whole)?;
+    fs::remove_file(&part).map_err(failed)?;
+    let [lines] = files;
+    let mut manifest = draft.create("manifest.json")?;
+    let document = about.to_json(&[lines, whole.finish()?]);
+    let text = serde_json::to_string_pretty(&document).unwrap_or_default();
+    manifest.put(text.as_bytes())?;
+    manifest.put(b"\n")?;
+    manifest.finish()?;
+    Ok(tally)
+}
+
+/// Writes a body that is too long for a line to a file of its own.
+fn beside(draft: &Draft, export: &Export, stored: &Stored) -> Result<Written, Failure> {
+    draft.make_dir(BODIES)?;
+    let gone = || Failure::failed("a record was let go of while it was written; nothing is left of the export");
+    let mut body = export.body(stored.id)?.ok_or_else(gone)?;
+    let mut file = draft.create(&format!("{BODIES}/{}", stored.id))?;
+    let mut buffer = vec![0; PIECE];
+    loop {
+        match body.read(&mut buffer) {
+            Ok(0) => return file.finish(),
+            Ok(length) => file.put(&buffer[..length])?,
+            Err(error) => return Err(Failure::failed(format!("cannot read a body: {error}"))),
+        }
+    }
+}
+
+/// A directory under another name, removed unless it is finished.
+struct Draft {
+    temporary: PathBuf,
+    wanted: PathBuf,
+}
+
+impl Draft {
+    fn begin(wanted: &Path) -> Result<Self, Failure> {
+        let exists = || {
+            Failure::refused(format!("{} is there already; nothing was written", wanted.display()))
+                .hint("name a directory that does not exist yet")
+        };
+        if fs::symlink_metadata(wanted).is_ok() {
+            return Err(exists());
+        }
+        let name = wanted.file_name().ok_or_else(|| Failure::usage("--output names no directory"))?;
+        let temporary = wanted.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
+        let made = DirBuilder::new().mode(0o700).create(&temporary);
+        made.map_err(|error| Failure::file("make the directory", &temporary, &error))?;
+        Ok(Draft { temporary, wanted: wanted.to_path_buf() })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.temporary.join(name)
+    }
+
+    fn make_dir(&self, name: &str) -> Result<(), Failure> {
+        let path = self.path(name);
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(Failure::file("make the directory", &path, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn create(&self, name: &str) -> Result<Sheet, Failure> {
+        let path = self.path(name);
+        let file = File::create_new(&path).map_err(|error| Failure::file("write", &path, &error))?;
+        let file = BufWriter::with_capacity(64 << 10, file);
+        Ok(Sheet { name: name.to_owned(), path, file, hash: Sha256::new(), bytes: 0 })
+    }
+
+    /// Gives it the name it is to have, durable.
+    fn finish(self) -> Result<(), Failure> {
+        let sync = |path: &Path| {
+            let synced = File::open(path).and_then(|dir| dir.sync_all());
+            synced.map_err(|error| Failure::file("make durable", path, &error))
+        };
+        if self.path(BODIES).exists() {
+            sync(&self.path(BODIES))?;
+        }
+        sync(&self.temporary)?;
+        fs::rename(&self.temporary, &self.wanted).map_err(|error| Failure::file("rename", &self.temporary, &error))?;
+        let parent = self.wanted.parent().filter(|parent| !parent.as_os_str().is_empty());
+        sync(parent.unwrap_or(Path::new(".")))
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // Once it is finished there is nothing under that name.
+        let _ = fs::remove_dir_all(&self.temporary);
+    }
+}
+
+/// A file on its way out, hashed as it is written.
+pub struct Sheet {
+    name: String,
+    path: PathBuf,
+    file: BufWriter<File>,
+    hash: Sha256,
+    bytes: u64,
+}
+
+/// A file that is written.
+pub struct Written {
+    /// Its name in the directory.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Its SHA-256 in hexadecimal digits.
+    pub sha256: String,
+}
+
+impl Sheet {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.write_all(bytes).map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &io::Error) -> Failure {
+        Failure::file("write", &self.path, error)
+    }
+
+    fn finish(mut self) -> Result<Written, Failure> {
+        let synced = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
+        synced.map_err(|error| self.failed(&error))?;
+        let sha256 = self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Written { name: self.name, bytes: self.bytes, sha256 })
+    }
+}
+
+impl Write for Sheet {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_all(bytes)?;
+        self.hash.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}

@@ -1,0 +1,98 @@
+//! `tenure rectify`: another body stands in the place of a record's, and the history keeps both.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::de::IgnoredAny;
+use serde_json::json;
+use tenure::{Acting, BODY_LIMIT, BodyKind, RecordId};
+
+use crate::cli::{Global, parse_id};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::Output;
+
+#[derive(Args)]
+pub struct RectifyArgs {
+    /// Whose record.
+    pub customer: String,
+    /// Its id, or that of any of its versions.
+    #[arg(value_parser = parse_id)]
+    pub id: RecordId,
+    /// The file that is the new body, of the same kind as the old one; - is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub body: PathBuf,
+}
+
+pub fn rectify(global: &Global, args: &RectifyArgs, output: &mut Output) -> Outcome {
+    let body = read(&args.body)?;
+    let store = global.open(output)?;
+    let amended = amend(&store, args, &body);
+    let closed = store.close();
+    let id = amended?;
+    closed?;
+    let people = [("id", id.to_string()), ("amends", args.id.to_string())];
+    output.facts(&people, json!({ "id": id.to_string(), "amends": args.id.to_string() }))?;
+    Ok(Exit::Done)
+}
+
+fn amend(store: &Acting, args: &RectifyArgs, body: &[u8]) -> Result<RecordId, Failure> {
+    // A body of another kind would be kept, and never be read as what it is said to be.
+    if let Some(stored) = store.get(&args.customer, args.id)? {
+        let fits = match stored.kind {
+            BodyKind::Json => serde_json::from_slice::<IgnoredAny>(body).is_ok(),
+            BodyKind::Text => std::str::from_utf8(body).is_ok(),
+            BodyKind::Bytes => true,
+        };
+        if !fits {
+            let kind = if stored.kind == BodyKind::Json { "JSON" } else { "text in UTF-8" };
+            let message = format!("nothing was changed: the record is {kind}, and the new body is not");
+            return Err(Failure::usage(message).hint("give the whole body as it should have been"));
+        }
+        if stored.kind == BodyKind::Json {
+            return Ok(store.rectify(&args.customer, args.id, &on_one_line(body))?);
+        }
+    }
+    Ok(store.rectify(&args.customer, args.id, body)?)
+}
+
+/// JSON as it stands in a line of records: files are written with line ends, at least the last.
+fn on_one_line(json: &[u8]) -> Vec<u8> {
+    let json = json.trim_ascii();
+    if !json.contains(&b'\n') {
+        return json.to_vec();
+    }
+    let (mut line, mut quoted, mut escaped) = (Vec::with_capacity(json.len()), false, false);
+    for byte in json {
+        if quoted || !byte.is_ascii_whitespace() {
+            line.push(*byte);
+        }
+        quoted ^= *byte == b'"' && !escaped;
+        escaped = quoted && *byte == b'\\' && !escaped;
+    }
+    line
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    let failed = |error: io::Error| Failure::file("read", file, &error);
+    let input: Box<dyn Read> = match file == Path::new("-") {
+        true => Box::new(io::stdin()),
+        false => Box::new(File::open(file).map_err(failed)?),
+    };
+    let mut body = Vec::new();
+    input.take(BODY_LIMIT as u64 + 1).read_to_end(&mut body).map_err(failed)?;
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_comes_on_one_line() {
+        let said = |json: &str| String::from_utf8(on_one_line(json.as_bytes())).unwrap();
+        assert_eq!(said("{\"a\": 1.0e0}\n"), "{\"a\": 1.0e0}");
+        assert_eq!(said("{\n  \"a b\": [\"x \\\" y\", \"\\\\\", 1]\r\n}\n"), "{\"a b\":[\"x \\\" y\",\"\\\\\",1]}");
+    }
+}
