@@ -241,7 +241,15 @@ impl Oracle {
                 seen.restricted.insert(fate.id);
             }
         }
-        seen
+        // Of state the newest counts.
+        let newest = |id: &RecordId| {
+            let fate = self.fates.iter().find(|fate| fate.id == *id).expect("it was seen");
+            let whose = |one: &&Fate| one.customer == fate.customer && one.stream == fate.stream;
+            let newer = |one: &Fate| seen.free.contains(&one.id) && (fate.at, fate.id) < (one.at, one.id);
+            !self.law.latest(&fate.stream) || !self.fates.iter().filter(whose).any(newer)
+        };
+        let free: BTreeSet<RecordId> = seen.free.iter().copied().filter(newest).collect();
+        Seen { free, ..seen }
     }
 
     pub fn alive(&self) -> BTreeSet<RecordId> {
