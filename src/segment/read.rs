@@ -125,19 +125,11 @@ impl Segment {
         }
     }
 
-    /// Reads the frames of a run into `buffer`, whose earlier contents are dropped. They are checked by
-    /// [`Segment::frames`].
+    /// Reads the frames of a run into `buffer`, whose earlier contents are dropped, with what follows them: `ahead` bytes
+    /// at least, as far as there are so many. They are checked by [`Segment::frames`].
     ///
     /// # Errors
     /// The system's; [`crate::ErrorKind::Corrupt`] where the run lies outside of the frames.
-    pub fn read_run(&self, run: &Run, buffer: &mut Vec<u8>) -> Result<()> {
-        self.read_ahead(run, 0, buffer)
-    }
-
-    /// The same, with what follows in the frames: `ahead` bytes at least, as far as there are so many.
-    ///
-    /// # Errors
-    /// As [`Segment::read_run`].
     pub fn read_ahead(&self, run: &Run, ahead: u64, buffer: &mut Vec<u8>) -> Result<()> {
         let past = self.summary.index_offset();
         let end = run.offset.checked_add(run.bytes).filter(|end| *end <= past);

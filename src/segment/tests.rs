@@ -67,7 +67,7 @@ fn read(segment: &Segment) -> Result<Model> {
     for entry in segment.handles() {
         let (handle, run) = entry?;
         assert_eq!(segment.find(&handle)?, Some(run));
-        segment.read_run(&run, &mut buffer)?;
+        segment.read_ahead(&run, 0, &mut buffer)?;
         for frame in segment.frames(&run, &buffer) {
             let frame = frame?;
             let key = frame.key();
