@@ -30,7 +30,7 @@ const JURISDICTIONS: [&str; 3] = ["EU", "UK", "US"];
 const MONTHS: usize = 14;
 /// Customers in each of the groups made for this.
 const GROUP: usize = 24;
-const PREFIX: usize = 14;
+const PREFIX: usize = 11;
 
 fn number(name: &str, default: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)

@@ -290,9 +290,9 @@ impl<'a> CellReader<'a> {
                 if large::is_chunk(journal, place)? {
                     continue;
                 }
-                let bytes = journal::read_frame(&*journal.file, &journal.path, place.offset, place.length)?;
-                let frame = FrameView::parse(&bytes);
-                if is(&frame.map_err(|wrong| Error::corrupt(&journal.path, place.offset, wrong.0))?) {
+                let bytes = &mut self.buffers.borrow_mut().frame;
+                let place = (place.offset, place.length);
+                if is(&journal::read_frame(&*journal.file, &journal.path, place, bytes)?) {
                     return Ok(true);
                 }
             }
@@ -383,10 +383,8 @@ impl<'a> CellReader<'a> {
             if large::is_chunk(journal, place)? {
                 continue;
             }
-            let bytes = journal::read_frame(&*journal.file, &journal.path, place.offset, place.length)?;
-            let frame = FrameView::parse(&bytes);
-            let frame = frame.map_err(|wrong| Error::corrupt(&journal.path, place.offset, wrong.0))?;
-            let plain = &mut self.buffers.borrow_mut().plain;
+            let Buffers { frame: bytes, plain, .. } = &mut *self.buffers.borrow_mut();
+            let frame = journal::read_frame(&*journal.file, &journal.path, (place.offset, place.length), bytes)?;
             cell.open(&frame, &journal.salt, (&journal.path, place.offset), plain, wanted, hits)?;
         }
         Ok(())
@@ -405,11 +403,9 @@ fn read_long(
         if large::is_passed_over(head, length) {
             return Ok(());
         }
-        segment.read_frame(offset, length, bytes)?;
-        let damaged = |what: &str| Error::corrupt(segment.path(), offset, what);
-        let frame = FrameView::parse(bytes).map_err(|wrong| damaged(wrong.0))?;
-        let salt = segment.salt(frame.head().opening);
-        let salt = *salt.ok_or_else(|| damaged("a frame names an unknown opening"))?;
+        let frame = segment.read_frame(head, (offset, length), bytes)?;
+        let salt = segment.salt(head.opening);
+        let salt = *salt.ok_or_else(|| Error::corrupt(segment.path(), offset, "a frame names an unknown opening"))?;
         cell.open(&frame, &salt, (segment.path(), offset), plain, wanted, hits)
     })
 }
