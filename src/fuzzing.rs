@@ -9,7 +9,7 @@ use crate::crypto::{Key, Sealer, TAG_BYTES};
 use crate::format::access;
 use crate::format::bytes::Malformed;
 use crate::format::dictionary::DictionaryView;
-use crate::format::frame::{FRAME_OVERHEAD, FrameHead, FrameView, Frames, Plain, Prefix};
+use crate::format::frame::{FRAME_OVERHEAD, FrameHead, FrameView, Frames};
 use crate::format::group::{GROUP_HEADER_BYTES, GROUP_MAGIC, GroupHead, GroupView};
 use crate::format::hint::Hint;
 use crate::format::journal::{JOURNAL_HEAD_BYTES, JOURNAL_MAGIC, JournalHead};
@@ -24,6 +24,7 @@ use crate::format::ledger::{Commit, Fact, Header, Snapshot};
 use crate::format::manifest::{CHUNK_BYTES, Manifest};
 use crate::format::mark::Mark;
 use crate::format::note::{Checkpoint, Proof, PublicKey};
+use crate::format::plain::{Plain, Prefix};
 use crate::format::request::{Answer, Request, RequestHead, SealedRequest};
 use crate::format::segment::{
     BLOCK_ENTRIES, Block, IndexEntry, SEGMENT_HEAD_BYTES, SEGMENT_MAGIC, SegmentHead, Summary, TRAILER_BYTES, Trailer,

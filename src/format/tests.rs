@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::frame::*;
 use super::group::*;
 use super::journal::*;
+use super::plain::*;
 use super::position::{Known, Position};
 use super::samples::{self, OPENING, STORE, Sample, salt};
 use super::segment::*;
@@ -110,6 +111,14 @@ fn the_golden_amendment_is_read_and_written_the_same() {
     assert_eq!((plain.amends, plain.since, plain.at), (Some(AMENDED), None, samples::at(42)));
     let plain = frames[1].open(&context(&salt), &sealer, &mut scratch).unwrap();
     assert_eq!((plain.amends, plain.since, plain.at), (None, Some(samples::at(7)), samples::at(43)));
+}
+
+#[test]
+#[ignore = "writes the golden file anew, after the format was changed on purpose"]
+#[expect(clippy::disallowed_methods, reason = "golden files are written to the real disk")]
+fn write_the_golden_log_of_the_keyring() {
+    std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/keyring.keys"), super::keyring_tests::log())
+        .unwrap();
 }
 
 #[test]
