@@ -10,6 +10,7 @@ use serde_json::json;
 use tenure::{Acting, BODY_LIMIT, BodyKind, RecordId};
 
 use crate::cli::{Global, parse_id};
+use crate::erase::WAIT;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::Output;
 
@@ -27,7 +28,7 @@ pub struct RectifyArgs {
 
 pub fn rectify(global: &Global, args: &RectifyArgs, output: &mut Output) -> Outcome {
     let body = read(&args.body)?;
-    let store = global.open(output)?;
+    let (store, _) = global.open_or_beside(output)?;
     let amended = amend(&store, args, &body);
     let closed = store.close();
     let id = amended?;
@@ -51,10 +52,10 @@ fn amend(store: &Acting, args: &RectifyArgs, body: &[u8]) -> Result<RecordId, Fa
             return Err(Failure::usage(message).hint("give the whole body as it should have been"));
         }
         if stored.kind == BodyKind::Json {
-            return Ok(store.rectify(&args.customer, args.id, &on_one_line(body))?);
+            return Ok(store.request_rectify(&args.customer, args.id, &on_one_line(body), WAIT)?);
         }
     }
-    Ok(store.rectify(&args.customer, args.id, body)?)
+    Ok(store.request_rectify(&args.customer, args.id, body, WAIT)?)
 }
 
 /// JSON as it stands in a line of records: files are written with line ends, at least the last.
