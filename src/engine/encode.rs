@@ -7,7 +7,7 @@ use crate::sync::Arc;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use std::path::Path;
 
-use super::admit::{Admitted, Row};
+use super::admit::{Admitted, AdmittedRow};
 use super::catalog::{Indexed, Place, Totals};
 use super::cells::{Cell, Cells};
 use super::committer::{Opening, Pending};
@@ -202,7 +202,7 @@ impl Encoder<'_> {
     fn customer<'f>(
         &self,
         record: &Record,
-        row: &'f mut Row,
+        row: &'f mut AdmittedRow,
         partition: &PartitionId,
     ) -> Result<&'f Found<CustomerEntry>> {
         let (stream, window) = (&record.stream, &partition.window);

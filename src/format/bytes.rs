@@ -80,6 +80,21 @@ impl<'a> Reader<'a> {
         self.array().map(i64::from_le_bytes)
     }
 
+    /// Four bytes that were written by [`Writer::put_short_u32`], in the one form that it gives them.
+    pub fn short_u32(&mut self) -> Result<u32, Malformed> {
+        let mut value = 0_u64;
+        for shift in (0..35).step_by(7) {
+            let byte = self.u8()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                let is_shortest = byte != 0 || shift == 0;
+                let value = u32::try_from(value).ok().filter(|_| is_shortest);
+                return value.ok_or(Malformed("a number is out of bounds, or not in its shortest form"));
+            }
+        }
+        Err(Malformed("a number is out of bounds, or not in its shortest form"))
+    }
+
     /// A text with a length byte before it.
     pub fn short_text(&mut self) -> Result<&'a str, Malformed> {
         let length = self.u8()?;
@@ -105,6 +120,8 @@ pub trait Writer {
     fn put_u16(&mut self, value: u16);
     /// Four bytes.
     fn put_u32(&mut self, value: u32);
+    /// Four bytes in as few as hold them, seven bits in each, the lowest first; all but the last have their top bit set.
+    fn put_short_u32(&mut self, value: u32);
     /// Eight bytes.
     fn put_u64(&mut self, value: u64);
     /// Four bytes, signed.
@@ -130,6 +147,14 @@ impl Writer for Vec<u8> {
         self.extend_from_slice(&value.to_le_bytes());
     }
 
+    fn put_short_u32(&mut self, mut value: u32) {
+        while value >= 0x80 {
+            self.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.push(value as u8);
+    }
+
     fn put_u64(&mut self, value: u64) {
         self.extend_from_slice(&value.to_le_bytes());
     }
@@ -150,5 +175,24 @@ impl Writer for Vec<u8> {
         let length = u8::try_from(text.len()).expect("callers bound the text to 255 bytes");
         self.push(length);
         self.extend_from_slice(text.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_number_has_one_form() {
+        for (value, length) in [(0, 1), (1, 1), (127, 1), (128, 2), (16_383, 2), (16_384, 3), (u32::MAX, 5)] {
+            let mut bytes = Vec::new();
+            bytes.put_short_u32(value);
+            assert_eq!(bytes.len(), length);
+            let mut reader = Reader::new(&bytes);
+            assert_eq!((reader.short_u32(), reader.finish()), (Ok(value), Ok(())));
+            assert!(Reader::new(&bytes[..length - 1]).short_u32().is_err());
+        }
+        let longer: [&[u8]; 4] = [&[0x80, 0], &[0xff, 0x80, 0], &[0xff, 0xff, 0xff, 0xff, 0x10], &[0x80; 6]];
+        assert!(longer.iter().all(|bytes| Reader::new(bytes).short_u32().is_err()));
     }
 }

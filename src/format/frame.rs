@@ -1,5 +1,6 @@
 //! A frame: one encrypted record (or another kind of entry) with what is needed to find, check and move it without a
-//! key. Frames are the same bytes in journal and segments; their associated data names neither file nor offset.
+//! key. Their associated data names neither file nor offset. In a segment a frame leaves out what the one before it, of the
+//! same cell, has said; what is sealed, and the checksum over the whole, are the same everywhere.
 
 use std::ops::Range;
 
@@ -34,13 +35,22 @@ const NONCE: Range<usize> = 14..26;
 const HANDLE: Range<usize> = 26..42;
 const DICTIONARY: Range<usize> = 42..46;
 
-const PREFIX_FLAGS: usize = 13;
+/// In a segment, bits of the length: what the frame has in common with the one before it, and leaves out.
+const SAME_HANDLE: u32 = 1 << 31;
+const SAME_OPENING: u32 = 1 << 30;
+const SAME_DICTIONARY: u32 = 1 << 29;
+const SAME: u32 = SAME_HANDLE | SAME_OPENING | SAME_DICTIONARY;
+/// Bytes before the ciphertext of a frame that leaves out all it can.
+pub const SHORT_HEADER_BYTES: usize = 21;
+
+/// The flags of a record, the first byte of its plaintext; the kind of its body stands above them.
 const HAS_ID: u8 = 1;
 const HAS_ORIGINAL: u8 = 2;
 const COMPRESSED: u8 = 4;
 const LARGE: u8 = 8;
 const AMENDS: u8 = 16;
 const CARRIED: u8 = 32;
+const KIND_SHIFT: u32 = 6;
 
 /// What a frame carries. The numbers are on disk; zero is none of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -113,6 +123,53 @@ impl FrameHead {
         Ok((FrameView::parse_checked(bytes)?.head, length as u32))
     }
 
+    /// The same in a segment, where the frame before it was `before`.
+    ///
+    /// # Errors
+    /// As [`FrameHead::peek`].
+    pub fn peek_after(before: Option<&FrameHead>, bytes: &[u8]) -> Result<(Self, u32), Malformed> {
+        let (length, same) = stored_length(bytes)?;
+        Ok((Self::decode(bytes, same, before)?.0, length as u32))
+    }
+
+    /// What segments are sorted by.
+    pub fn key(&self) -> FrameKey {
+        FrameKey { handle: self.handle, opening: self.opening, sequence: self.sequence }
+    }
+
+    /// Reads the header that `bytes` begin with, but for what is the `same` as `before`. Returns its length as well.
+    fn decode(bytes: &[u8], same: u32, before: Option<&FrameHead>) -> Result<(Self, usize), Malformed> {
+        let lone = Malformed("a frame leaves out what none before it says");
+        let is = |what: u32| same & what != 0;
+        let mut reader = Reader::new(bytes);
+        reader.take(KIND)?;
+        let kind = FrameKind::from_code(reader.u8()?).ok_or(Malformed("the kind of a frame is unknown"))?;
+        let flags = if same == 0 { reader.u8()? } else { 0 };
+        if flags != 0 {
+            return Err(Malformed("the flags of a frame are unknown"));
+        }
+        let opening = if is(SAME_OPENING) { before.ok_or(lone)?.opening } else { reader.u32()? };
+        let [a, b, c, d, e, f, random @ ..] = reader.array::<NONCE_BYTES>()?;
+        let sequence = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
+        let handle = if is(SAME_HANDLE) { before.ok_or(lone)?.handle } else { Handle::from_bytes(reader.array()?) };
+        let dictionary = if is(SAME_DICTIONARY) { before.ok_or(lone)?.dictionary } else { reader.u32()? };
+        let header = bytes.len() - reader.rest().len();
+        Ok((FrameHead { kind, flags, opening, sequence, random, handle, dictionary }, header))
+    }
+
+    /// The whole header of a frame of `length` bytes, its checksum not yet in place.
+    fn encode(&self, length: u32) -> [u8; FRAME_HEADER_BYTES] {
+        let mut header = [0; FRAME_HEADER_BYTES];
+        header[LENGTH].copy_from_slice(&length.to_le_bytes());
+        header[KIND] = self.kind as u8;
+        header[FLAGS] = self.flags;
+        header[OPENING].copy_from_slice(&self.opening.to_le_bytes());
+        header[NONCE].copy_from_slice(&self.nonce());
+        header[HANDLE].copy_from_slice(self.handle.as_bytes());
+        header[DICTIONARY].copy_from_slice(&self.dictionary.to_le_bytes());
+        header
+    }
+
     fn nonce(&self) -> Nonce {
         let mut nonce = [0; NONCE_BYTES];
         nonce[..6].copy_from_slice(&self.sequence.to_le_bytes()[..6]);
@@ -151,22 +208,14 @@ pub fn seal(
 ) -> Result<Range<usize>> {
     assert!(head.sequence < SEQUENCE_LIMIT && head.flags == 0, "sequences have 48 bits, flags are reserved");
     let start = out.len();
-    let nonce = head.nonce();
-    let mut header = [0; FRAME_HEADER_BYTES];
-    header[KIND] = head.kind as u8;
-    header[FLAGS] = head.flags;
-    header[OPENING].copy_from_slice(&head.opening.to_le_bytes());
-    header[NONCE].copy_from_slice(&nonce);
-    header[HANDLE].copy_from_slice(head.handle.as_bytes());
-    header[DICTIONARY].copy_from_slice(&head.dictionary.to_le_bytes());
-    out.extend_from_slice(&header);
+    out.extend_from_slice(&head.encode(0));
     write_plain(out);
     let length = out.len() - start + TAG_BYTES;
     if length > FRAME_LIMIT {
         out.truncate(start);
         return Err(Error::new(ErrorKind::Invalid, "the record is longer than a frame may be"));
     }
-    let tag = sealer.seal(&nonce, &head.associated(context), &mut out[start + FRAME_HEADER_BYTES..]);
+    let tag = sealer.seal(&head.nonce(), &head.associated(context), &mut out[start + FRAME_HEADER_BYTES..]);
     out.extend_from_slice(&tag);
     let frame = &mut out[start..];
     frame[LENGTH].copy_from_slice(&(length as u32).to_le_bytes());
@@ -175,11 +224,27 @@ pub fn seal(
     Ok(start..start + length)
 }
 
-/// A whole frame whose checksum was right.
+/// The length in bytes of the frame beginning with `bytes` as it stands in a segment, within its bounds, and what it leaves
+/// out. Nothing is checked yet.
+fn stored_length(bytes: &[u8]) -> Result<(usize, u32), Malformed> {
+    let mut reader = Reader::new(bytes);
+    reader.u32()?;
+    let field = reader.u32()?;
+    let (length, same) = ((field & !SAME) as usize, field & SAME);
+    let least = if same == 0 { FRAME_OVERHEAD } else { SHORT_HEADER_BYTES + TAG_BYTES };
+    match (least..=FRAME_LIMIT).contains(&length) && (same == 0 || same & SAME_HANDLE != 0) {
+        true => Ok((length, same)),
+        false => Err(Malformed("the length of a frame is out of bounds")),
+    }
+}
+
+/// A frame whose checksum was right.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameView<'a> {
     bytes: &'a [u8],
     head: FrameHead,
+    /// Where its ciphertext begins.
+    header: usize,
 }
 
 impl<'a> FrameView<'a> {
@@ -188,13 +253,18 @@ impl<'a> FrameView<'a> {
     /// # Errors
     /// [`Malformed`] where fewer than 8 bytes are given or no frame is that long.
     pub fn peek_length(bytes: &[u8]) -> Result<usize, Malformed> {
-        let mut reader = Reader::new(bytes);
-        reader.u32()?;
-        let length = reader.u32()? as usize;
-        match (FRAME_OVERHEAD..=FRAME_LIMIT).contains(&length) {
-            true => Ok(length),
-            false => Err(Malformed("the length of a frame is out of bounds")),
+        match stored_length(bytes)? {
+            (length, 0) => Ok(length),
+            _ => Err(Malformed("the length of a frame is out of bounds")),
         }
+    }
+
+    /// The same in a segment.
+    ///
+    /// # Errors
+    /// As [`FrameView::peek_length`].
+    pub fn peek_stored_length(bytes: &[u8]) -> Result<usize, Malformed> {
+        stored_length(bytes).map(|(length, _)| length)
     }
 
     /// The frame at the front of `bytes`; what follows it is left alone.
@@ -211,21 +281,62 @@ impl<'a> FrameView<'a> {
         Self::parse_checked(bytes)
     }
 
+    /// The same in a segment, where the frame before it was `before`, and what that says may be left out.
+    ///
+    /// # Errors
+    /// As [`FrameView::parse`].
+    pub fn parse_after(before: Option<&FrameHead>, bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let (length, same) = stored_length(bytes)?;
+        if same == 0 {
+            return Self::parse(bytes);
+        }
+        let bytes = bytes.get(..length).ok_or(Malformed("a frame ends too early"))?;
+        let (head, header) = FrameHead::decode(bytes, same, before)?;
+        let whole = length + FRAME_HEADER_BYTES - header;
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&head.encode(whole as u32)[LENGTH.start..]);
+        hasher.update(&bytes[header..]);
+        match hasher.finalize().to_le_bytes() == bytes[CRC] && (FRAME_OVERHEAD..=FRAME_LIMIT).contains(&whole) {
+            true => Ok(FrameView { bytes, head, header }),
+            false => Err(Malformed("the checksum of a frame is wrong")),
+        }
+    }
+
     /// The frame that `bytes` are, exactly, its checksum having been checked before.
     pub(super) fn parse_checked(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(bytes);
-        reader.take(KIND)?;
-        let kind = FrameKind::from_code(reader.u8()?).ok_or(Malformed("the kind of a frame is unknown"))?;
-        let flags = reader.u8()?;
-        if flags != 0 {
-            return Err(Malformed("the flags of a frame are unknown"));
+        let (head, header) = FrameHead::decode(bytes, 0, None)?;
+        Ok(FrameView { bytes, head, header })
+    }
+
+    /// Hands `out` its bytes as they stand in a segment behind the frame `before` of the same cell, or as the first one of
+    /// its cell; returns how many they are.
+    pub fn store(&self, before: Option<&FrameHead>, mut out: impl FnMut(&[u8])) -> u64 {
+        let (head, sealed) = (&self.head, &self.bytes[self.header..]);
+        let mut header = head.encode((FRAME_HEADER_BYTES + sealed.len()) as u32);
+        header[CRC].copy_from_slice(&self.bytes[CRC]);
+        let mut end = FRAME_HEADER_BYTES;
+        if let Some(before) = before.filter(|before| before.handle == head.handle) {
+            let (whole, mut same) = (header, SAME_HANDLE);
+            end = FLAGS;
+            let mut keep = |field: Range<usize>| {
+                header[end..end + field.len()].copy_from_slice(&whole[field.clone()]);
+                end += field.len();
+            };
+            match before.opening == head.opening {
+                true => same |= SAME_OPENING,
+                false => keep(OPENING),
+            }
+            keep(NONCE);
+            match before.dictionary == head.dictionary {
+                true => same |= SAME_DICTIONARY,
+                false => keep(DICTIONARY),
+            }
+            let length = (end + sealed.len()) as u32 | same;
+            header[LENGTH].copy_from_slice(&length.to_le_bytes());
         }
-        let opening = reader.u32()?;
-        let [a, b, c, d, e, f, random @ ..] = reader.array::<NONCE_BYTES>()?;
-        let sequence = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
-        let handle = Handle::from_bytes(reader.array()?);
-        let dictionary = reader.u32()?;
-        Ok(FrameView { bytes, head: FrameHead { kind, flags, opening, sequence, random, handle, dictionary } })
+        out(&header[..end]);
+        out(sealed);
+        (end + sealed.len()) as u64
     }
 
     /// Its readable part.
@@ -233,19 +344,22 @@ impl<'a> FrameView<'a> {
         &self.head
     }
 
-    /// All its bytes.
-    pub fn bytes(&self) -> &'a [u8] {
-        self.bytes
+    /// All its bytes, nothing left out.
+    #[cfg(test)]
+    pub fn whole(&self) -> Vec<u8> {
+        let mut whole = Vec::new();
+        self.store(None, |bytes| whole.extend_from_slice(bytes));
+        whole
     }
 
-    /// Its length in bytes.
+    /// Its length in bytes, as it stands where it was found.
     pub fn length(&self) -> usize {
         self.bytes.len()
     }
 
     /// What segments are sorted by.
     pub fn key(&self) -> FrameKey {
-        FrameKey { handle: self.head.handle, opening: self.head.opening, sequence: self.head.sequence }
+        self.head.key()
     }
 
     /// Decrypts it into `scratch`, whose earlier contents are dropped.
@@ -258,9 +372,8 @@ impl<'a> FrameView<'a> {
         sealer: &Sealer,
         scratch: &'s mut Vec<u8>,
     ) -> Result<Plain<'s>, Malformed> {
-        let (ciphertext, tag) = self.bytes[FRAME_HEADER_BYTES..]
-            .split_last_chunk::<TAG_BYTES>()
-            .ok_or(Malformed("a frame ends too early"))?;
+        let (ciphertext, tag) =
+            self.bytes[self.header..].split_last_chunk::<TAG_BYTES>().ok_or(Malformed("a frame ends too early"))?;
         scratch.clear();
         scratch.extend_from_slice(ciphertext);
         sealer
@@ -321,17 +434,17 @@ impl Prefix {
     /// Appends it.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let flag = |present: bool, flag: u8| if present { flag } else { 0 };
-        out.put_i64(self.at.as_micros());
-        out.put_u32(self.raw_length);
-        out.put_u8(self.kind as u8);
         out.put_u8(
-            flag(self.id.is_some(), HAS_ID)
+            ((self.kind as u8) << KIND_SHIFT)
+                | flag(self.id.is_some(), HAS_ID)
                 | flag(self.original.is_some(), HAS_ORIGINAL)
                 | flag(self.compressed, COMPRESSED)
                 | flag(self.large, LARGE)
                 | flag(self.amends.is_some(), AMENDS)
                 | flag(self.since.is_some(), CARRIED),
         );
+        out.put_i64(self.at.as_micros());
+        out.put_short_u32(self.raw_length);
         if let Some(id) = &self.id {
             out.put(id.as_bytes());
         }
@@ -350,7 +463,7 @@ impl Prefix {
     /// Appends it and then the body that `write_body` appends, which says whether it compressed it. The prefix is
     /// marked after the fact, since only trying tells whether compression pays.
     pub fn encode_with(&self, out: &mut Vec<u8>, write_body: impl FnOnce(&mut Vec<u8>) -> bool) {
-        let flags = out.len() + PREFIX_FLAGS;
+        let flags = out.len();
         Prefix { compressed: false, ..*self }.encode(out);
         if write_body(out) {
             out[flags] |= COMPRESSED;
@@ -390,15 +503,12 @@ impl<'a> Plain<'a> {
     /// [`Malformed`] where a field is out of bounds or the body is not as long as promised.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
+        let flags = reader.u8()?;
+        let kind = BodyKind::from_code(flags >> KIND_SHIFT).ok_or(Malformed("the kind of a body is unknown"))?;
         let at = take_time(&mut reader)?;
-        let raw_length = reader.u32()?;
+        let raw_length = reader.short_u32()?;
         if raw_length as usize > BODY_LIMIT {
             return Err(Malformed("the body of a record is longer than the limit"));
-        }
-        let kind = BodyKind::from_code(reader.u8()?).ok_or(Malformed("the kind of a body is unknown"))?;
-        let flags = reader.u8()?;
-        if flags & !(HAS_ID | HAS_ORIGINAL | COMPRESSED | LARGE | AMENDS | CARRIED) != 0 {
-            return Err(Malformed("the flags of a record are unknown"));
         }
         let id = if flags & HAS_ID != 0 { Some(RecordId::from_bytes(reader.array()?)) } else { None };
         let original = match flags & HAS_ORIGINAL != 0 {
@@ -445,12 +555,20 @@ fn take_time(reader: &mut Reader<'_>) -> Result<Timestamp, Malformed> {
 pub struct Frames<'a> {
     bytes: &'a [u8],
     offset: usize,
+    /// In a segment, what the frame before says.
+    before: Option<FrameHead>,
+    in_segment: bool,
 }
 
 impl<'a> Frames<'a> {
     /// Reads frames from the front of `bytes` to its end.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Frames { bytes, offset: 0 }
+        Frames { bytes, offset: 0, before: None, in_segment: false }
+    }
+
+    /// The same in a segment, from the first frame of a cell on.
+    pub fn in_segment(bytes: &'a [u8]) -> Self {
+        Frames { in_segment: true, ..Frames::new(bytes) }
     }
 
     /// How far it has read, in bytes.
@@ -467,9 +585,15 @@ impl<'a> Iterator for Frames<'a> {
         if rest.is_empty() {
             return None;
         }
-        let frame = FrameView::parse(rest);
+        let frame = match self.in_segment {
+            true => FrameView::parse_after(self.before.as_ref(), rest),
+            false => FrameView::parse(rest),
+        };
         match &frame {
-            Ok(frame) => self.offset += frame.length(),
+            Ok(frame) => {
+                self.offset += frame.length();
+                self.before = Some(frame.head);
+            }
             Err(_) => self.bytes = &self.bytes[..self.offset],
         }
         Some(frame)

@@ -164,6 +164,13 @@ fn bytes_are_written_as_they_always_were() {
 }
 
 #[test]
+#[ignore = "writes the golden file anew, after the format was changed on purpose"]
+#[expect(clippy::disallowed_methods, reason = "golden files are written to the real disk")]
+fn write_the_golden_log() {
+    std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/keyring.keys"), log()).unwrap();
+}
+
+#[test]
 fn a_log_reads_back_frame_by_frame() {
     let log = log();
     assert_eq!(LogHead::decode(&log).unwrap(), LogHead { store: store(), file: 2 });
