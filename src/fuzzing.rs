@@ -5,11 +5,11 @@
 
 use zeroize::Zeroizing;
 
-use crate::crypto::{Key, Sealer, Signer, sha256};
+use crate::crypto::{Key, Sealer, Signer, TAG_BYTES, sha256};
 use crate::format::access;
 use crate::format::bytes::Malformed;
 use crate::format::dictionary::DictionaryView;
-use crate::format::frame::{FRAME_OVERHEAD, FrameHead, FrameView, Frames, Plain, Prefix, SHORT_HEADER_BYTES};
+use crate::format::frame::{FRAME_OVERHEAD, FrameHead, FrameView, Frames};
 use crate::format::group::{GROUP_HEADER_BYTES, GROUP_MAGIC, GroupHead, GroupView};
 use crate::format::hint::Hint;
 use crate::format::journal::{JOURNAL_HEAD_BYTES, JOURNAL_MAGIC, JournalHead};
@@ -24,6 +24,7 @@ use crate::format::ledger::{Commit, Fact, Header, Snapshot};
 use crate::format::manifest::{CHUNK_BYTES, Manifest};
 use crate::format::mark::Mark;
 use crate::format::note::{Checkpoint, Proof, PublicKey};
+use crate::format::plain::{Plain, Prefix};
 use crate::format::request::{Answer, Request, RequestHead, SealedRequest};
 use crate::format::segment::{
     BLOCK_ENTRIES, Block, IndexEntry, SEGMENT_HEAD_BYTES, SEGMENT_MAGIC, SegmentHead, Summary, TRAILER_BYTES, Trailer,
@@ -90,16 +91,19 @@ pub fn frame(data: &[u8]) {
     if let Ok(view) = FrameView::parse(&bytes) {
         assert_eq!(FrameView::peek_length(&bytes), Ok(view.length()));
         // Behind another frame of its cell it comes out of a segment as it went in.
-        let before = FrameHead { opening: view.head().opening ^ 1, ..*view.head() };
-        for before in [*view.head(), before] {
+        let head = view.head();
+        let other = FrameHead { opening: head.opening ^ 1, ..*head };
+        let earlier = FrameHead { sequence: head.sequence.saturating_sub(1), ..*head };
+        for before in [None, Some(head), Some(&other), Some(&earlier)] {
             let mut stored = Vec::new();
-            view.store(Some(&before), |bytes| stored.extend_from_slice(bytes));
-            let again = FrameView::parse_after(Some(&before), &stored).map(|again| *again.head());
-            assert!(again == Ok(*view.head()) && FrameView::parse(&stored).is_err());
+            view.store_header(before, &mut stored);
+            stored.extend_from_slice(view.sealed());
+            let again = FrameView::parse_stored(before, &stored).map(|again| *again.head());
+            assert_eq!(again, Ok(*head));
         }
     }
     assert!(Frames::new(&bytes).count() <= bytes.len() / FRAME_OVERHEAD + 1);
-    assert!(Frames::in_segment(&bytes).count() <= bytes.len() / SHORT_HEADER_BYTES + 1);
+    assert!(Frames::in_segment(&bytes).count() <= bytes.len() / TAG_BYTES + 1);
 }
 
 /// A group, and the head of a journal file.

@@ -8,8 +8,9 @@ use super::encode::{Encoder, finish};
 use super::read::Hit;
 use crate::compress;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::frame::{FrameContext, FrameKind, Origin, Prefix};
+use crate::format::frame::{FrameContext, FrameKind, Origin};
 use crate::format::group::GroupBuilder;
+use crate::format::plain::Prefix;
 use crate::ident::{CustomerId, RecordId, Stream};
 use crate::window::Timestamp;
 

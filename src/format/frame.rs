@@ -5,11 +5,10 @@
 use std::ops::Range;
 
 use super::bytes::{Malformed, Reader, Writer};
+use super::plain::Plain;
 use crate::crypto::{NONCE_BYTES, Nonce, Sealer, TAG_BYTES};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ident::{Handle, PartitionNumber, RecordId, Salt, StoreId};
-use crate::record::{BODY_LIMIT, BodyKind};
-use crate::window::Timestamp;
+use crate::ident::{Handle, PartitionNumber, Salt, StoreId};
 
 /// Bytes before the ciphertext.
 pub const FRAME_HEADER_BYTES: usize = 46;
@@ -35,23 +34,13 @@ const NONCE: Range<usize> = 14..26;
 const HANDLE: Range<usize> = 26..42;
 const DICTIONARY: Range<usize> = 42..46;
 
-/// In a segment, bits of the length: what the frame has in common with the one before it, and leaves out.
-const SAME_HANDLE: u32 = 1 << 31;
-const SAME_OPENING: u32 = 1 << 30;
-const SAME_DICTIONARY: u32 = 1 << 29;
-const SAME: u32 = SAME_HANDLE | SAME_OPENING | SAME_DICTIONARY;
-/// Bytes before the ciphertext of a frame that leaves out all it can.
-pub const SHORT_HEADER_BYTES: usize = 21;
-
-/// The flags of a record, the first byte of its plaintext; the kind of its body stands above them.
-const HAS_ID: u8 = 1;
-const HAS_ORIGINAL: u8 = 2;
-const COMPRESSED: u8 = 4;
-const LARGE: u8 = 8;
-const AMENDS: u8 = 16;
-const CARRIED: u8 = 32;
-const KIND_SHIFT: u32 = 6;
-
+/// In a segment, what a frame has in common with the one before it, and leaves out, stands above its kind.
+const KIND_BITS: u8 = 7;
+const SAME_RANDOM: u8 = 8;
+const SAME_DICTIONARY: u8 = 16;
+const SAME_OPENING: u8 = 32;
+const SAME_HANDLE: u8 = 64;
+const SAME: u8 = SAME_HANDLE | SAME_OPENING | SAME_DICTIONARY | SAME_RANDOM;
 /// What a frame carries. The numbers are on disk; zero is none of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -123,13 +112,13 @@ impl FrameHead {
         Ok((FrameView::parse_checked(bytes)?.head, length as u32))
     }
 
-    /// The same in a segment, where the frame before it was `before`.
+    /// The same in a segment, where the frame before it was `before`. No more than [`FRAME_HEADER_BYTES`] are looked at.
     ///
     /// # Errors
-    /// As [`FrameHead::peek`].
-    pub fn peek_after(before: Option<&FrameHead>, bytes: &[u8]) -> Result<(Self, u32), Malformed> {
-        let (length, same) = stored_length(bytes)?;
-        Ok((Self::decode(bytes, same, before)?.0, length as u32))
+    /// [`Malformed`] where the header is not whole, or a field is out of bounds.
+    pub fn peek_stored(before: Option<&FrameHead>, bytes: &[u8]) -> Result<(Self, u32), Malformed> {
+        let (head, header, sealed) = Self::decode_stored(before, bytes)?;
+        Ok((head, (header + sealed) as u32))
     }
 
     /// What segments are sorted by.
@@ -137,24 +126,49 @@ impl FrameHead {
         FrameKey { handle: self.handle, opening: self.opening, sequence: self.sequence }
     }
 
-    /// Reads the header that `bytes` begin with, but for what is the `same` as `before`. Returns its length as well.
-    fn decode(bytes: &[u8], same: u32, before: Option<&FrameHead>) -> Result<(Self, usize), Malformed> {
-        let lone = Malformed("a frame leaves out what none before it says");
-        let is = |what: u32| same & what != 0;
+    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
         reader.take(KIND)?;
         let kind = FrameKind::from_code(reader.u8()?).ok_or(Malformed("the kind of a frame is unknown"))?;
-        let flags = if same == 0 { reader.u8()? } else { 0 };
+        let flags = reader.u8()?;
         if flags != 0 {
             return Err(Malformed("the flags of a frame are unknown"));
         }
-        let opening = if is(SAME_OPENING) { before.ok_or(lone)?.opening } else { reader.u32()? };
-        let [a, b, c, d, e, f, random @ ..] = reader.array::<NONCE_BYTES>()?;
-        let sequence = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
-        let handle = if is(SAME_HANDLE) { before.ok_or(lone)?.handle } else { Handle::from_bytes(reader.array()?) };
-        let dictionary = if is(SAME_DICTIONARY) { before.ok_or(lone)?.dictionary } else { reader.u32()? };
+        let (opening, sequence, random) = (reader.u32()?, take_sequence(&mut reader)?, reader.array()?);
+        let (handle, dictionary) = (Handle::from_bytes(reader.array()?), reader.u32()?);
+        Ok(FrameHead { kind, flags, opening, sequence, random, handle, dictionary })
+    }
+
+    /// The head of a frame of a segment, the length of its header and that of what is sealed.
+    fn decode_stored(before: Option<&FrameHead>, bytes: &[u8]) -> Result<(Self, usize, usize), Malformed> {
+        let mut reader = Reader::new(bytes);
+        reader.u32()?;
+        let what = reader.u8()?;
+        let kind = FrameKind::from_code(what & KIND_BITS).ok_or(Malformed("the kind of a frame is unknown"))?;
+        if what & !(KIND_BITS | SAME) != 0 || (what & SAME != 0 && what & SAME_HANDLE == 0) {
+            return Err(Malformed("the flags of a frame are unknown"));
+        }
+        let same = |bit: u8| match what & bit != 0 {
+            true => before.map(Some).ok_or(Malformed("a frame leaves out what none before it says")),
+            false => Ok(None),
+        };
+        let sealed = reader.short_u32()? as usize;
+        if !(TAG_BYTES..=FRAME_LIMIT - FRAME_HEADER_BYTES).contains(&sealed) {
+            return Err(Malformed("the length of a frame is out of bounds"));
+        }
+        let (opening, sequence) = match same(SAME_OPENING)? {
+            Some(before) => {
+                let next = before.sequence.checked_add(reader.short()?).filter(|next| *next < SEQUENCE_LIMIT);
+                (before.opening, next.ok_or(Malformed("the sequence of a frame is out of bounds"))?)
+            }
+            None => (reader.u32()?, take_sequence(&mut reader)?),
+        };
+        let random = same(SAME_RANDOM)?.map_or_else(|| reader.array(), |before| Ok(before.random))?;
+        let handle = same(SAME_HANDLE)?.map_or_else(|| reader.array(), |before| Ok(*before.handle.as_bytes()))?;
+        let dictionary = same(SAME_DICTIONARY)?.map_or_else(|| reader.u32(), |before| Ok(before.dictionary))?;
+        let handle = Handle::from_bytes(handle);
         let header = bytes.len() - reader.rest().len();
-        Ok((FrameHead { kind, flags, opening, sequence, random, handle, dictionary }, header))
+        Ok((FrameHead { kind, flags: 0, opening, sequence, random, handle, dictionary }, header, sealed))
     }
 
     /// The whole header of a frame of `length` bytes, its checksum not yet in place.
@@ -224,18 +238,9 @@ pub fn seal(
     Ok(start..start + length)
 }
 
-/// The length in bytes of the frame beginning with `bytes` as it stands in a segment, within its bounds, and what it leaves
-/// out. Nothing is checked yet.
-fn stored_length(bytes: &[u8]) -> Result<(usize, u32), Malformed> {
-    let mut reader = Reader::new(bytes);
-    reader.u32()?;
-    let field = reader.u32()?;
-    let (length, same) = ((field & !SAME) as usize, field & SAME);
-    let least = if same == 0 { FRAME_OVERHEAD } else { SHORT_HEADER_BYTES + TAG_BYTES };
-    match (least..=FRAME_LIMIT).contains(&length) && (same == 0 || same & SAME_HANDLE != 0) {
-        true => Ok((length, same)),
-        false => Err(Malformed("the length of a frame is out of bounds")),
-    }
+fn take_sequence(reader: &mut Reader<'_>) -> Result<u64, Malformed> {
+    let [a, b, c, d, e, f] = reader.array()?;
+    Ok(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
 }
 
 /// A frame whose checksum was right.
@@ -253,18 +258,13 @@ impl<'a> FrameView<'a> {
     /// # Errors
     /// [`Malformed`] where fewer than 8 bytes are given or no frame is that long.
     pub fn peek_length(bytes: &[u8]) -> Result<usize, Malformed> {
-        match stored_length(bytes)? {
-            (length, 0) => Ok(length),
-            _ => Err(Malformed("the length of a frame is out of bounds")),
+        let mut reader = Reader::new(bytes);
+        reader.u32()?;
+        let length = reader.u32()? as usize;
+        match (FRAME_OVERHEAD..=FRAME_LIMIT).contains(&length) {
+            true => Ok(length),
+            false => Err(Malformed("the length of a frame is out of bounds")),
         }
-    }
-
-    /// The same in a segment.
-    ///
-    /// # Errors
-    /// As [`FrameView::peek_length`].
-    pub fn peek_stored_length(bytes: &[u8]) -> Result<usize, Malformed> {
-        stored_length(bytes).map(|(length, _)| length)
     }
 
     /// The frame at the front of `bytes`; what follows it is left alone.
@@ -285,18 +285,28 @@ impl<'a> FrameView<'a> {
     ///
     /// # Errors
     /// As [`FrameView::parse`].
-    pub fn parse_after(before: Option<&FrameHead>, bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let (length, same) = stored_length(bytes)?;
-        if same == 0 {
-            return Self::parse(bytes);
-        }
-        let bytes = bytes.get(..length).ok_or(Malformed("a frame ends too early"))?;
-        let (head, header) = FrameHead::decode(bytes, same, before)?;
-        let whole = length + FRAME_HEADER_BYTES - header;
+    pub fn parse_stored(before: Option<&FrameHead>, bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let (head, header, sealed) = FrameHead::decode_stored(before, bytes)?;
+        Self::checked(head, header, sealed, bytes)
+    }
+
+    /// The same where the head is known, as of a frame that was found by [`FrameHead::peek_stored`].
+    ///
+    /// # Errors
+    /// As [`FrameView::parse`].
+    pub fn parse_known(head: &FrameHead, bytes: &'a [u8]) -> Result<Self, Malformed> {
+        // Whatever it leaves out is in the head, and the checksum covers all of that.
+        let before = FrameHead { sequence: 0, ..*head };
+        let (_, header, sealed) = FrameHead::decode_stored(Some(&before), bytes)?;
+        Self::checked(*head, header, sealed, bytes)
+    }
+
+    fn checked(head: FrameHead, header: usize, sealed: usize, bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let bytes = bytes.get(..header + sealed).ok_or(Malformed("a frame ends too early"))?;
         let mut hasher = crc32fast::Hasher::new();
-        hasher.update(&head.encode(whole as u32)[LENGTH.start..]);
+        hasher.update(&head.encode((FRAME_HEADER_BYTES + sealed) as u32)[LENGTH.start..]);
         hasher.update(&bytes[header..]);
-        match hasher.finalize().to_le_bytes() == bytes[CRC] && (FRAME_OVERHEAD..=FRAME_LIMIT).contains(&whole) {
+        match hasher.finalize().to_le_bytes() == bytes[CRC] {
             true => Ok(FrameView { bytes, head, header }),
             false => Err(Malformed("the checksum of a frame is wrong")),
         }
@@ -304,52 +314,58 @@ impl<'a> FrameView<'a> {
 
     /// The frame that `bytes` are, exactly, its checksum having been checked before.
     pub(super) fn parse_checked(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let (head, header) = FrameHead::decode(bytes, 0, None)?;
-        Ok(FrameView { bytes, head, header })
+        Ok(FrameView { bytes, head: FrameHead::decode(bytes)?, header: FRAME_HEADER_BYTES })
     }
 
-    /// Hands `out` its bytes as they stand in a segment behind the frame `before` of the same cell, or as the first one of
-    /// its cell; returns how many they are.
-    pub fn store(&self, before: Option<&FrameHead>, mut out: impl FnMut(&[u8])) -> u64 {
-        let (head, sealed) = (&self.head, &self.bytes[self.header..]);
-        let mut header = head.encode((FRAME_HEADER_BYTES + sealed.len()) as u32);
-        header[CRC].copy_from_slice(&self.bytes[CRC]);
-        let mut end = FRAME_HEADER_BYTES;
-        if let Some(before) = before.filter(|before| before.handle == head.handle) {
-            let (whole, mut same) = (header, SAME_HANDLE);
-            end = FLAGS;
-            let mut keep = |field: Range<usize>| {
-                header[end..end + field.len()].copy_from_slice(&whole[field.clone()]);
-                end += field.len();
-            };
-            match before.opening == head.opening {
-                true => same |= SAME_OPENING,
-                false => keep(OPENING),
+    /// Appends its header as it stands in a segment behind the frame `before` of the same cell, or as the first one of its
+    /// cell. What is sealed follows.
+    pub fn store_header(&self, before: Option<&FrameHead>, out: &mut Vec<u8>) {
+        let head = &self.head;
+        let before = before.filter(|before| before.handle == head.handle);
+        let nearest = before.filter(|before| before.opening == head.opening && before.sequence < head.sequence);
+        let bit = |bit: u8, is: bool| if is { bit } else { 0 };
+        let what = bit(SAME_HANDLE, before.is_some())
+            | bit(SAME_OPENING, nearest.is_some())
+            | bit(SAME_RANDOM, before.is_some_and(|before| before.random == head.random))
+            | bit(SAME_DICTIONARY, before.is_some_and(|before| before.dictionary == head.dictionary));
+        out.put(&self.bytes[CRC]);
+        out.put_u8(head.kind as u8 | what);
+        out.put_short(self.sealed().len() as u64);
+        match nearest {
+            Some(before) => out.put_short(head.sequence - before.sequence),
+            None => {
+                out.put_u32(head.opening);
+                out.put(&head.sequence.to_le_bytes()[..6]);
             }
-            keep(NONCE);
-            match before.dictionary == head.dictionary {
-                true => same |= SAME_DICTIONARY,
-                false => keep(DICTIONARY),
-            }
-            let length = (end + sealed.len()) as u32 | same;
-            header[LENGTH].copy_from_slice(&length.to_le_bytes());
         }
-        out(&header[..end]);
-        out(sealed);
-        (end + sealed.len()) as u64
+        if what & SAME_RANDOM == 0 {
+            out.put(&head.random);
+        }
+        if what & SAME_HANDLE == 0 {
+            out.put(head.handle.as_bytes());
+        }
+        if what & SAME_DICTIONARY == 0 {
+            out.put_u32(head.dictionary);
+        }
+    }
+
+    /// What follows its header: ciphertext and tag.
+    pub fn sealed(&self) -> &'a [u8] {
+        &self.bytes[self.header..]
+    }
+
+    /// All its bytes as they stand in a journal.
+    #[cfg(test)]
+    pub fn whole(&self) -> Vec<u8> {
+        let mut whole = self.head.encode((FRAME_HEADER_BYTES + self.sealed().len()) as u32).to_vec();
+        whole[CRC].copy_from_slice(&self.bytes[CRC]);
+        whole.extend_from_slice(self.sealed());
+        whole
     }
 
     /// Its readable part.
     pub fn head(&self) -> &FrameHead {
         &self.head
-    }
-
-    /// All its bytes, nothing left out.
-    #[cfg(test)]
-    pub fn whole(&self) -> Vec<u8> {
-        let mut whole = Vec::new();
-        self.store(None, |bytes| whole.extend_from_slice(bytes));
-        whole
     }
 
     /// Its length in bytes, as it stands where it was found.
@@ -373,7 +389,7 @@ impl<'a> FrameView<'a> {
         scratch: &'s mut Vec<u8>,
     ) -> Result<Plain<'s>, Malformed> {
         let (ciphertext, tag) =
-            self.bytes[self.header..].split_last_chunk::<TAG_BYTES>().ok_or(Malformed("a frame ends too early"))?;
+            self.sealed().split_last_chunk::<TAG_BYTES>().ok_or(Malformed("a frame ends too early"))?;
         scratch.clear();
         scratch.extend_from_slice(ciphertext);
         sealer
@@ -405,149 +421,6 @@ pub struct Origin {
     pub opening: u32,
     /// Its number within that opening.
     pub sequence: u64,
-}
-
-/// What stands before the body in a record's plaintext, never compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Prefix {
-    /// When it happened.
-    pub at: Timestamp,
-    /// Length of the body as it came in, in bytes.
-    pub raw_length: u32,
-    /// How the body is to be understood.
-    pub kind: BodyKind,
-    /// The caller's id.
-    pub id: Option<RecordId>,
-    /// Which frame it was first, where it has been appended again.
-    pub original: Option<Origin>,
-    /// Whether the body is compressed.
-    pub compressed: bool,
-    /// Whether a [`super::manifest::Manifest`] stands in the body's place.
-    pub large: bool,
-    /// The id of the record that it amends; there in a frame of kind [`FrameKind::Amendment`] and no other.
-    pub amends: Option<RecordId>,
-    /// When it really happened, where it was carried forward: `at` is then the time of carrying.
-    pub since: Option<Timestamp>,
-}
-
-impl Prefix {
-    /// Appends it.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        let flag = |present: bool, flag: u8| if present { flag } else { 0 };
-        out.put_u8(
-            ((self.kind as u8) << KIND_SHIFT)
-                | flag(self.id.is_some(), HAS_ID)
-                | flag(self.original.is_some(), HAS_ORIGINAL)
-                | flag(self.compressed, COMPRESSED)
-                | flag(self.large, LARGE)
-                | flag(self.amends.is_some(), AMENDS)
-                | flag(self.since.is_some(), CARRIED),
-        );
-        out.put_i64(self.at.as_micros());
-        out.put_short_u32(self.raw_length);
-        if let Some(id) = &self.id {
-            out.put(id.as_bytes());
-        }
-        if let Some(original) = &self.original {
-            out.put_u32(original.opening);
-            out.put_u64(original.sequence);
-        }
-        if let Some(amends) = &self.amends {
-            out.put(amends.as_bytes());
-        }
-        if let Some(since) = self.since {
-            out.put_i64(since.as_micros());
-        }
-    }
-
-    /// Appends it and then the body that `write_body` appends, which says whether it compressed it. The prefix is
-    /// marked after the fact, since only trying tells whether compression pays.
-    pub fn encode_with(&self, out: &mut Vec<u8>, write_body: impl FnOnce(&mut Vec<u8>) -> bool) {
-        let flags = out.len();
-        Prefix { compressed: false, ..*self }.encode(out);
-        if write_body(out) {
-            out[flags] |= COMPRESSED;
-        }
-    }
-}
-
-/// The opened plaintext of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plain<'a> {
-    /// When it happened.
-    pub at: Timestamp,
-    /// Length of the body as it came in, in bytes; at most [`BODY_LIMIT`].
-    pub raw_length: u32,
-    /// How the body is to be understood.
-    pub kind: BodyKind,
-    /// The caller's id.
-    pub id: Option<RecordId>,
-    /// Which frame it was first, where it has been appended again.
-    pub original: Option<Origin>,
-    /// Whether the body is compressed.
-    pub compressed: bool,
-    /// Whether a [`super::manifest::Manifest`] stands in the body's place.
-    pub large: bool,
-    /// The id of the record that it amends.
-    pub amends: Option<RecordId>,
-    /// When it really happened, where it was carried forward.
-    pub since: Option<Timestamp>,
-    /// The body as stored.
-    pub body: &'a [u8],
-}
-
-impl<'a> Plain<'a> {
-    /// Reads a plaintext.
-    ///
-    /// # Errors
-    /// [`Malformed`] where a field is out of bounds or the body is not as long as promised.
-    pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(bytes);
-        let flags = reader.u8()?;
-        let kind = BodyKind::from_code(flags >> KIND_SHIFT).ok_or(Malformed("the kind of a body is unknown"))?;
-        let at = take_time(&mut reader)?;
-        let raw_length = reader.short_u32()?;
-        if raw_length as usize > BODY_LIMIT {
-            return Err(Malformed("the body of a record is longer than the limit"));
-        }
-        let id = if flags & HAS_ID != 0 { Some(RecordId::from_bytes(reader.array()?)) } else { None };
-        let original = match flags & HAS_ORIGINAL != 0 {
-            true => Some(Origin { opening: reader.u32()?, sequence: reader.u64()? }),
-            false => None,
-        };
-        if original.is_some_and(|original| original.sequence >= SEQUENCE_LIMIT) {
-            return Err(Malformed("the sequence of an original is out of bounds"));
-        }
-        let amends = if flags & AMENDS != 0 { Some(RecordId::from_bytes(reader.array()?)) } else { None };
-        let since = if flags & CARRIED != 0 { Some(take_time(&mut reader)?) } else { None };
-        let (compressed, large) = (flags & COMPRESSED != 0, flags & LARGE != 0);
-        let body = reader.rest();
-        match compressed || body.len() == raw_length as usize {
-            true => Ok(Plain { at, raw_length, kind, id, original, compressed, large, amends, since, body }),
-            false => Err(Malformed("the body of a record is not as long as promised")),
-        }
-    }
-
-    /// The record's id, `frame` being the frame it was read from: the caller's, or the one that the store gave when it
-    /// was first appended.
-    pub fn record_id(&self, frame: &FrameHead) -> RecordId {
-        let origin = self.origin(frame);
-        self.id.unwrap_or_else(|| RecordId::given(origin.opening, origin.sequence))
-    }
-
-    /// Its place in the order of writing: that of its first appending.
-    pub fn origin(&self, frame: &FrameHead) -> Origin {
-        self.original.unwrap_or(Origin { opening: frame.opening, sequence: frame.sequence })
-    }
-}
-
-fn take_time(reader: &mut Reader<'_>) -> Result<Timestamp, Malformed> {
-    let micros = reader.i64()?;
-    let at = Timestamp::from_micros(micros);
-    match at.as_micros() == micros {
-        true => Ok(at),
-        false => Err(Malformed("the time of a record is out of bounds")),
-    }
 }
 
 /// The frames in `bytes`, one after the other, each checked. Ends after the first that is damaged.
@@ -586,7 +459,7 @@ impl<'a> Iterator for Frames<'a> {
             return None;
         }
         let frame = match self.in_segment {
-            true => FrameView::parse_after(self.before.as_ref(), rest),
+            true => FrameView::parse_stored(self.before.as_ref(), rest),
             false => FrameView::parse(rest),
         };
         match &frame {

@@ -137,14 +137,14 @@ pub(super) fn take_optional_time(from: &mut Reader<'_>) -> Result<Option<Timesta
 }
 
 pub(super) fn put_count(out: &mut Vec<u8>, count: usize) {
-    out.put_u16(u16::try_from(count).unwrap_or(u16::MAX)); // Beyond it the payload is over its limit and refused.
+    out.put_short(count as u64);
 }
 
 pub(super) fn take_list<T>(
     from: &mut Reader<'_>,
     mut one: impl FnMut(&mut Reader<'_>) -> Result<T, Malformed>,
 ) -> Result<Vec<T>, Malformed> {
-    let count = from.u16()?;
+    let count = from.short_u32()?;
     let mut list = Vec::new(); // It grows with what is really there: a count alone reserves nothing.
     for _ in 0..count {
         list.push(one(from)?);

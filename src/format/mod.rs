@@ -22,6 +22,7 @@ pub mod ledger;
 pub mod manifest;
 pub mod mark;
 pub mod note;
+pub mod plain;
 pub mod position;
 pub mod request;
 #[cfg(test)]

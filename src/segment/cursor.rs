@@ -6,10 +6,7 @@ use std::path::PathBuf;
 use super::unread;
 use crate::env::{File, ReadAhead};
 use crate::error::{Error, Result};
-use crate::format::frame::{FrameHead, FrameView};
-
-/// As much of a frame says how long it is.
-const LENGTH_KNOWN: usize = 8;
+use crate::format::frame::{FRAME_HEADER_BYTES, FrameHead, FrameView};
 
 /// A place among the frames of a segment. Holds one piece of the file.
 #[derive(Debug)]
@@ -47,15 +44,16 @@ impl Cursor {
         let (path, offset) = (&self.path, self.offset);
         let damaged = |what: &str| Error::corrupt(path, offset, what);
         let failed = unread(path);
-        let start = self.ahead.get(self.offset, LENGTH_KNOWN.min(left as usize)).map_err(&failed)?;
-        let length = FrameView::peek_stored_length(start.unwrap_or_default()).map_err(|wrong| damaged(wrong.0))?;
-        if length as u64 > left {
+        let start = self.ahead.get(self.offset, left.min(FRAME_HEADER_BYTES as u64) as usize).map_err(&failed)?;
+        let peeked = FrameHead::peek_stored(self.before.as_ref(), start.unwrap_or_default());
+        let (_, length) = peeked.map_err(|wrong| damaged(wrong.0))?;
+        if u64::from(length) > left {
             return Err(damaged("the last frame is longer than the room for it"));
         }
-        let bytes = self.ahead.get(self.offset, length).map_err(&failed)?;
+        let bytes = self.ahead.get(self.offset, length as usize).map_err(&failed)?;
         let bytes = bytes.ok_or_else(|| damaged("the segment ends in the middle of a frame"))?;
-        let frame = FrameView::parse_after(self.before.as_ref(), bytes).map_err(|wrong| damaged(wrong.0))?;
-        self.current = Some((*frame.head(), length as u64));
+        let frame = FrameView::parse_stored(self.before.as_ref(), bytes).map_err(|wrong| damaged(wrong.0))?;
+        self.current = Some((*frame.head(), length.into()));
         Ok(Some(frame))
     }
 

@@ -23,7 +23,7 @@ impl Segment {
             let header = bytes.len().min(end.saturating_sub(offset) as usize);
             let bytes = &mut bytes[..header];
             env::read_exact_at(&**self.file(), bytes, offset).map_err(unread(self.path()))?;
-            let (head, length) = FrameHead::peek_after(before.as_ref(), bytes).map_err(|wrong| damaged(wrong.0))?;
+            let (head, length) = FrameHead::peek_stored(before.as_ref(), bytes).map_err(|wrong| damaged(wrong.0))?;
             if before.is_some_and(|before| before.handle != head.handle) || offset + u64::from(length) > end {
                 return Err(damaged("a run has a frame of another handle, or one that is too long"));
             }
@@ -49,7 +49,6 @@ impl Segment {
     ) -> Result<FrameView<'b>> {
         buffer.resize(length as usize, 0);
         env::read_exact_at(&**self.file(), buffer, offset).map_err(unread(self.path()))?;
-        // What it leaves out is what the one before it says, and so what was found out about it.
-        FrameView::parse_after(Some(head), buffer).map_err(|wrong| Error::corrupt(self.path(), offset, wrong.0))
+        FrameView::parse_known(head, buffer).map_err(|wrong| Error::corrupt(self.path(), offset, wrong.0))
     }
 }

@@ -57,6 +57,8 @@ pub struct SegmentWriter {
     entries: Vec<IndexEntry>,
     dictionaries: BTreeSet<u32>,
     last: Option<FrameHead>,
+    /// That of the frame being added.
+    header: Vec<u8>,
     records: u64,
     chunks: u64,
 }
@@ -105,6 +107,7 @@ impl SegmentWriter {
             entries: Vec::new(),
             dictionaries: BTreeSet::new(),
             last: None,
+            header: Vec::new(),
             records: 0,
             chunks: 0,
         }
@@ -140,7 +143,11 @@ impl SegmentWriter {
             }
         }
         let offset = self.bytes();
-        let bytes = frame.store(self.last.as_ref(), |bytes| self.buffer.extend_from_slice(bytes));
+        self.header.clear();
+        frame.store_header(self.last.as_ref(), &mut self.header);
+        self.buffer.extend_from_slice(&self.header);
+        self.buffer.extend_from_slice(frame.sealed());
+        let bytes = self.bytes() - offset;
         match self.entries.last_mut() {
             Some(entry) if entry.handle == key.handle => {
                 entry.bytes += bytes;

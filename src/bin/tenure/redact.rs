@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::cli::{Format, Global, RedactArgs};
-use crate::erase::{SCRUBS_BY_ITSELF, WAIT, latest};
+use crate::erase::{SCRUBS_BY_ITSELF, WAIT, latest, scrub_now};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::Output;
 use crate::receipt;
@@ -29,7 +29,7 @@ pub fn redact(global: &Global, args: &RedactArgs, output: &mut Output) -> Outcom
     let redacted = store.request_redact(&args.customer, args.id, args.despite_duty, WAIT);
     let redacted = redacted.map_err(Failure::from).and_then(|receipt| {
         if args.how.scrub_now && !beside {
-            store.scrub()?;
+            scrub_now(|| store.scrub())?;
         }
         latest(&store, receipt)
     });
