@@ -2,7 +2,6 @@
 
 use super::log::locked;
 use super::{Anchor, CustomerState, Keyring};
-use crate::crypto::customer_tag;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::keyring::{EntryKind, TreeKey};
 use crate::ident::{CustomerId, SubjectNumber};
@@ -16,7 +15,7 @@ impl Keyring {
     /// # Errors
     /// As [`Keyring::use_customer`].
     pub fn report(&self, id: &CustomerId, kind: u8, at: Option<Timestamp>) -> Result<Option<SubjectNumber>> {
-        let tag = customer_tag(&self.lookup, id.expose());
+        let tag = self.tag_of(id);
         let key = TreeKey::new(EntryKind::Customer, &tag);
         let subject = {
             let _stripe = locked(self.stripe(&key));
