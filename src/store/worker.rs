@@ -5,7 +5,7 @@ use crate::sync::thread::JoinHandle;
 use crate::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::Duration;
 
-use crate::engine::{Engine, Writer, housekeeping, request, train};
+use crate::engine::{Engine, Writer, housekeeping, train};
 use crate::ops;
 use crate::report::{Budget, Maintenance};
 
@@ -112,7 +112,7 @@ fn keep(signal: &Signal, engine: &Arc<Engine>) {
     // Until when it puts off what can wait.
     let mut rest = engine.env.monotonic() + QUIET;
     while signal.wait() {
-        request::serve_in_passing(engine, writer);
+        ops::serve::serve_in_passing(engine, writer);
         // A failure is told to whoever comes next.
         let _ = engine.access.log.sync_older_than(LOG_PATIENCE);
         apprentice.look(engine);
