@@ -16,6 +16,8 @@ pub enum Reported {
     RelationshipResumed,
     /// A request was closed at this time. The latest counts.
     RequestClosed(Timestamp),
+    /// There was a contact at this time. The latest counts.
+    Contacted(Timestamp),
 }
 
 /// Keeps a fact about a customer; `false` where nobody knows the customer.
@@ -30,6 +32,7 @@ pub fn report(engine: &Engine, customer: &CustomerId, reported: Reported) -> Res
         Reported::RelationshipEnded(at) => (Anchor::RELATIONSHIP_ENDED, Some(at)),
         Reported::RelationshipResumed => (Anchor::RELATIONSHIP_ENDED, None),
         Reported::RequestClosed(at) => (Anchor::REQUEST_CLOSED, Some(at)),
+        Reported::Contacted(at) => (Anchor::LAST_CONTACT, Some(at)),
     };
     let Some(subject) = engine.keyring.report(customer, kind, at)? else { return Ok(false) };
     engine.schedule.forget();

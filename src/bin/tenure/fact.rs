@@ -26,6 +26,8 @@ pub enum FactKind {
     RelationshipResumed,
     /// A request was closed; the latest counts.
     RequestClosed,
+    /// There was a contact, with a record of it or without; the latest counts.
+    Contacted,
 }
 
 use crate::cli::{Global, parse_time};
@@ -42,6 +44,7 @@ pub fn fact(global: &Global, args: &FactArgs, output: &mut Output) -> Outcome {
         FactKind::RelationshipEnded => store.relationship_ended(&args.customer, at),
         FactKind::RelationshipResumed => store.relationship_resumed(&args.customer),
         FactKind::RequestClosed => store.request_closed(&args.customer, at),
+        FactKind::Contacted => store.contacted(&args.customer, at),
     };
     let closed = store.close();
     let known = reported?;
