@@ -252,8 +252,7 @@ mod tests {
     fn a_witness_may_sign_below() {
         let (key, signer) = signer();
         let checkpoint = Checkpoint { origin: key.name().to_owned(), length: 1, head: [1; 32] };
-        let witnessed =
-            format!("{}{DASH}witness.example {}\n", checkpoint.sign(&key, &signer), BASE64.encode([3; 76]));
+        let witnessed = format!("{}{DASH}witness.example {}\n", checkpoint.sign(&key, &signer), BASE64.encode([3; 76]));
         assert_eq!(Checkpoint::open(&witnessed, &key), Ok(checkpoint));
     }
 

@@ -22,6 +22,9 @@ use crate::words::{bytes, count, counted, harmless};
 const LIST_LIMIT: u64 = 1 << 30;
 /// How long another process that holds the store may take to do what it is asked.
 pub const WAIT: Duration = Duration::from_secs(60);
+/// What is said where another process holds the store.
+pub const SCRUBS_BY_ITSELF: &str =
+    "it drops the dead bytes by itself, in time: --scrub-now is for a store that nobody holds";
 /// How often dropping the dead bytes is tried.
 const SCRUBS: u32 = 20;
 const COLUMNS: [&str; 7] = ["class", "jurisdiction", "window", "verdict", "customers", "records", "raw_bytes"];
@@ -41,7 +44,7 @@ pub fn erase(global: &Global, args: &EraseArgs, output: &mut Output) -> Outcome 
     confirm(args, customers.len())?;
     let (store, beside) = global.open_or_beside(output)?;
     if beside && args.how.scrub_now {
-        output.say("it drops the dead bytes by itself, in time: --scrub-now is for a store that nobody holds");
+        output.say(SCRUBS_BY_ITSELF);
     }
     let erased = let_go(&store, &customers, args, beside);
     let closed = store.close();
