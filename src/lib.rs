@@ -5,7 +5,7 @@
 //!
 //! | layer | rooms |
 //! |---|---|
-//! | L0 | `error`, `sync`, `window`, `ident` |
+//! | L0 | `error`, `sync`, `mixer`, `window`, `ident` |
 //! | L1 | `record`, `rights`, `crowd`, `env`, `crypto`, `compress`, `policy` |
 //! | L2 | `report`, `format` |
 //! | L3 | `journal`, `segment`, `keyring`, `ledger`, `access_log` |
@@ -29,6 +29,7 @@ mod ident;
 mod journal;
 mod keyring;
 mod ledger;
+mod mixer;
 mod ops;
 mod policy;
 mod record;

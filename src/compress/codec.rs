@@ -5,6 +5,7 @@
 //! left off and put back: ten bytes of about six hundred. A body longer than [`ONE_BLOCK`] keeps its whole frame.
 
 use std::cell::RefCell;
+use std::fmt;
 
 use zstd::zstd_safe::{CCtx, DCtx, compress_bound};
 
@@ -24,25 +25,29 @@ const BLOCK_HEAD: usize = 3;
 /// The type of such a block. zstd makes no first block of any other, but of bytes that do not shrink.
 const COMPRESSED: u32 = 2;
 
-/// What one thread compresses and decompresses with. No dictionary is ever loaded into it: each call names its own.
-struct Bench {
-    compression: CCtx<'static>,
-    decompression: DCtx<'static>,
+/// What bodies are compressed with: a context of zstd and room for a frame. No dictionary is ever loaded into it: each
+/// call names its own.
+#[derive(Default)]
+pub struct Compressor {
+    context: Option<CCtx<'static>>,
+    frame: Vec<u8>,
+}
+
+impl fmt::Debug for Compressor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Compressor(..)")
+    }
+}
+
+/// The same for what was compressed.
+struct Opener {
+    context: DCtx<'static>,
     frame: Vec<u8>,
 }
 
 thread_local! {
-    static BENCH: RefCell<Option<Bench>> = const { RefCell::new(None) };
-}
-
-fn at_the_bench<T>(work: impl FnOnce(&mut Bench) -> Option<T>) -> Option<T> {
-    BENCH.with_borrow_mut(|slot| {
-        if slot.is_none() {
-            let (compression, decompression) = (CCtx::try_create()?, DCtx::try_create()?);
-            *slot = Some(Bench { compression, decompression, frame: Vec::new() });
-        }
-        work(slot.as_mut()?)
-    })
+    static COMPRESSOR: RefCell<Compressor> = RefCell::default();
+    static OPENER: RefCell<Option<Opener>> = const { RefCell::new(None) };
 }
 
 /// The header of a frame of one block, as zstd writes it: RFC 8878, 3.1.1.
@@ -92,33 +97,56 @@ impl Head {
     }
 }
 
-/// Appends `body`, compressed with `dictionary`, to `out`, and says so with `true`; where compression would not make it
-/// smaller, nothing is appended and the answer is `false`.
-pub fn compress_into(body: &[u8], dictionary: Option<&Dictionary>, out: &mut Vec<u8>) -> bool {
-    at_the_bench(|bench| {
-        bench.frame.clear();
-        bench.frame.reserve(compress_bound(body.len()));
+impl Compressor {
+    /// Appends `body`, compressed with `dictionary`, to `out`, and says so with `true`; where compression would not make
+    /// it smaller, nothing is appended and the answer is `false`.
+    pub fn compress_into(&mut self, body: &[u8], dictionary: Option<&Dictionary>, out: &mut Vec<u8>) -> bool {
+        let kept = self.compress(body, dictionary).filter(|kept| kept.len() < body.len());
+        out.extend_from_slice(kept.unwrap_or_default());
+        kept.is_some()
+    }
+
+    /// Appends `body` to `out` as it is stored: compressed with `dictionary`, which is said with `true`, or as it is.
+    pub fn store_into(&mut self, body: &[u8], dictionary: Option<&Dictionary>, out: &mut Vec<u8>) -> bool {
+        let compressed = self.compress_into(body, dictionary, out);
+        if !compressed {
+            out.extend_from_slice(body);
+        }
+        compressed
+    }
+
+    fn compress(&mut self, body: &[u8], dictionary: Option<&Dictionary>) -> Option<&[u8]> {
+        if self.context.is_none() {
+            self.context = CCtx::try_create();
+        }
+        let context = self.context.as_mut()?;
+        self.frame.clear();
+        self.frame.reserve(compress_bound(body.len()));
         match dictionary {
-            Some(dictionary) => {
-                bench.compression.compress_using_cdict(&mut bench.frame, body, dictionary.compression())
-            }
-            None => bench.compression.compress(&mut bench.frame, body, LEVEL),
+            Some(dictionary) => context.compress_using_cdict(&mut self.frame, body, dictionary.compression()),
+            None => context.compress(&mut self.frame, body, LEVEL),
         }
         .ok()?;
-        let kept = keep(&bench.frame, body.len(), dictionary)?;
-        if kept.len() >= body.len() {
-            return None;
-        }
-        out.extend_from_slice(kept);
-        Some(())
-    })
-    .is_some()
+        keep(&self.frame, body.len(), dictionary)
+    }
+}
+
+/// [`Compressor::compress_into`] with a compressor of this thread.
+#[cfg(any(test, feature = "simulation"))]
+pub fn compress_into(body: &[u8], dictionary: Option<&Dictionary>, out: &mut Vec<u8>) -> bool {
+    COMPRESSOR.with_borrow_mut(|compressor| compressor.compress_into(body, dictionary, out))
+}
+
+/// [`Compressor::store_into`] with a compressor of this thread.
+pub fn store_into(body: &[u8], dictionary: Option<&Dictionary>, out: &mut Vec<u8>) -> bool {
+    COMPRESSOR.with_borrow_mut(|compressor| compressor.store_into(body, dictionary, out))
 }
 
 /// How many bytes are stored of `body`: compressed with `dictionary`, or as it is.
 pub fn stored_length(body: &[u8], dictionary: Option<&Dictionary>) -> usize {
     let mut out = Vec::new();
-    if compress_into(body, dictionary, &mut out) { out.len() } else { body.len() }
+    store_into(body, dictionary, &mut out);
+    out.len()
 }
 
 /// What is kept of a frame; nothing of a frame that would not be found again.
@@ -136,26 +164,29 @@ fn keep<'a>(frame: &'a [u8], length: usize, dictionary: Option<&Dictionary>) -> 
 /// [`Malformed`] where it is not what [`compress_into`] appends with the same dictionary, or holds another number of
 /// bytes.
 pub fn decompress(compressed: &[u8], length: usize, dictionary: Option<&Dictionary>) -> Result<Vec<u8>, Malformed> {
-    at_the_bench(|bench| {
-        let frame = if length > ONE_BLOCK {
-            compressed
-        } else {
-            bench.frame.clear();
-            bench.frame.extend_from_slice(Head::around(compressed.len(), length, dictionary).bytes());
-            bench.frame.extend_from_slice(compressed);
-            &bench.frame
-        };
-        let mut body = Vec::with_capacity(length);
-        match dictionary {
-            Some(dictionary) => {
-                bench.decompression.decompress_using_ddict(&mut body, frame, dictionary.decompression())
+    OPENER
+        .with_borrow_mut(|slot| {
+            if slot.is_none() {
+                *slot = Some(Opener { context: DCtx::try_create()?, frame: Vec::new() });
             }
-            None => bench.decompression.decompress(&mut body, frame),
-        }
-        .ok()?;
-        (body.len() == length).then_some(body)
-    })
-    .ok_or(Malformed)
+            let opener = slot.as_mut()?;
+            let frame = if length > ONE_BLOCK {
+                compressed
+            } else {
+                opener.frame.clear();
+                opener.frame.extend_from_slice(Head::around(compressed.len(), length, dictionary).bytes());
+                opener.frame.extend_from_slice(compressed);
+                &opener.frame
+            };
+            let mut body = Vec::with_capacity(length);
+            match dictionary {
+                Some(dictionary) => opener.context.decompress_using_ddict(&mut body, frame, dictionary.decompression()),
+                None => opener.context.decompress(&mut body, frame),
+            }
+            .ok()?;
+            (body.len() == length).then_some(body)
+        })
+        .ok_or(Malformed)
 }
 
 #[cfg(test)]

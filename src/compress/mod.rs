@@ -7,7 +7,9 @@ mod train;
 
 #[cfg(feature = "simulation")]
 pub use codec::Malformed;
-pub use codec::{compress_into, decompress};
+#[cfg(feature = "simulation")]
+pub use codec::compress_into;
+pub use codec::{Compressor, decompress, store_into};
 pub use dictionary::Dictionary;
 pub use train::{Sample, Trained, Training, measure, train};
 #[cfg(feature = "simulation")]

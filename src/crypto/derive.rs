@@ -239,9 +239,27 @@ fn tag(secret: &Key, name: &str, parts: &[&[u8]]) -> [u8; 16] {
     std::array::from_fn(|index| full.expose()[index])
 }
 
-/// Where the keyring keeps a customer: HMAC of the id under the root node's lookup secret.
-pub fn customer_tag(lookup: &Key, id: &str) -> [u8; 16] {
-    tag(lookup, "tenure/v1/customer", &[id.as_bytes()])
+/// The root node's lookup secret, made ready to find customers.
+pub struct CustomerTags {
+    lookup: Key,
+    mac: Mac,
+}
+
+impl CustomerTags {
+    /// Makes `lookup` ready.
+    pub fn new(lookup: &Key) -> Self {
+        CustomerTags { lookup: lookup.duplicate(), mac: Mac::new(lookup.expose()) }
+    }
+
+    /// Where the keyring keeps a customer: HMAC of the id under the lookup secret.
+    pub fn of(&self, id: &str) -> [u8; 16] {
+        const NAME: &str = "tenure/v1/customer";
+        if !Mac::takes(LABEL_BYTES + 8 + id.len()) {
+            return tag(&self.lookup, NAME, &[id.as_bytes()]);
+        }
+        let full = self.mac.of(&[&label(NAME), &(id.len() as u64).to_le_bytes(), id.as_bytes()]);
+        std::array::from_fn(|index| full.0[index])
+    }
 }
 
 /// The key that requests to the writer are sealed under, from the route key of the root in force.
@@ -318,6 +336,15 @@ mod tests {
         let nonce: String = dictionary.nonce(&[5; 80], b"words").iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(format!("{hex} {nonce}"), include_str!("../../tests/vectors/dictionary.txt").trim());
         assert_ne!(PartitionKey::new(key(2)).dictionary(8).key(), dictionary.key());
+    }
+
+    #[test]
+    fn customers_are_found_alike_however_long_their_ids_are() {
+        let tags = CustomerTags::new(&key(7));
+        for length in 1..=256 {
+            let id = "x".repeat(length);
+            assert_eq!(tags.of(&id), tag(&key(7), "tenure/v1/customer", &[id.as_bytes()]), "{length} bytes");
+        }
     }
 
     #[test]

@@ -93,6 +93,11 @@ impl Mac {
         Mac { inner: absorbed(key, 0x36), outer: absorbed(key, 0x5c) }
     }
 
+    /// Whether a message is short enough.
+    pub const fn takes(length: usize) -> bool {
+        length <= MESSAGE_LIMIT
+    }
+
     /// The code of the message that `parts` are, to be used as a key.
     pub fn of(&self, parts: &[&[u8]]) -> Secret {
         let inner = Secret(finish(&self.inner, parts));

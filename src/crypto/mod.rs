@@ -16,7 +16,7 @@ mod sign;
 pub use aead::seals;
 pub use aead::{NONCE_BYTES, Nonce, Sealer, TAG_BYTES};
 pub use derive::{
-    CellKey, CellSecret, DictionaryKey, PartitionKey, YearKey, access_key, customer_tag, partition_tag, request_key,
+    CellKey, CellSecret, CustomerTags, DictionaryKey, PartitionKey, YearKey, access_key, partition_tag, request_key,
     signing_seed, source_tag, stream_key,
 };
 pub use hash::{Digest, Hasher, hex, leaf_hash, sha256};

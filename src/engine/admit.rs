@@ -1,13 +1,11 @@
 //! Admission: what a batch is about - its customers and its partitions, each looked up once however many of its records
 //! name it - or every reason why some of it may not come in. Nothing is made here, so a refused batch leaves no trace.
 
-use crate::sync::Arc;
 use std::collections::HashMap;
 
 use super::encode::Encoder;
-use super::partitions::Partition;
 use crate::error::{Error, ErrorKind, Refusal, RefusalReason, Result};
-use crate::ident::{CustomerId, PartitionId};
+use crate::ident::{CustomerId, PartitionId, Stream};
 use crate::keyring::{CustomerEntry, CustomerState, Found};
 use crate::record::{BODY_LIMIT, Batch, Record};
 use crate::window::Timestamp;
@@ -29,8 +27,6 @@ pub struct AdmittedRow {
 pub struct AdmittedColumn {
     /// Its name.
     pub id: PartitionId,
-    /// Its key, and the keyring entry that a commit depends on; none before it is used.
-    pub partition: Option<(Arc<Partition>, u64)>,
     from: Timestamp,
     until: Timestamp,
     /// Events before this time fall into a window that has expired.
@@ -50,6 +46,7 @@ const TRIED: usize = 32;
 #[derive(Default)]
 struct Columns {
     found: Vec<AdmittedColumn>,
+    /// Those that are not tried.
     by_id: HashMap<PartitionId, usize>,
     /// Where the record before went.
     last: usize,
@@ -61,6 +58,17 @@ impl Columns {
             true => Some(self.last),
             false => self.found.iter().take(TRIED).position(|column| column.holds(record)),
         }
+    }
+
+    /// The column of a name that none of the tried has.
+    fn named(&mut self, id: PartitionId, expired: impl FnOnce(&Stream) -> Option<Timestamp>) -> usize {
+        let next = self.found.len();
+        let place = if next < TRIED { next } else { *self.by_id.entry(id.clone()).or_insert(next) };
+        if place == next {
+            let (from, until, expired) = (id.window.start(), id.window.end(), expired(&id.stream));
+            self.found.push(AdmittedColumn { id, from, until, expired });
+        }
+        place
     }
 }
 
@@ -84,18 +92,24 @@ impl Encoder<'_> {
         let mut cells = Vec::with_capacity(batch.records.len());
         let mut known: HashMap<&CustomerId, u32> = HashMap::with_capacity(batch.records.len());
         let ahead = self.now.plus_seconds(AHEAD_SECONDS);
-        for (index, record) in batch.records.iter().enumerate() {
+        for record in &batch.records {
             let row = match known.get(&record.customer) {
                 Some(row) => *row,
                 None => {
                     let row = rows.len() as u32;
-                    rows.push(self.row(&record.customer, batch.backfill)?);
+                    let tag = self.keyring.tag_of(&record.customer);
+                    let found = self.keyring.customer_under(&tag)?;
+                    rows.push(AdmittedRow { tag, found, fence: None });
                     known.insert(&record.customer, row);
                     row
                 }
             };
-            match self.column(&mut columns, record, &rows[row as usize], ahead) {
-                Ok(column) => cells.push((row, column as u32)),
+            cells.push((row, 0));
+        }
+        self.close_off(&mut rows, batch.backfill);
+        for (index, (record, cell)) in batch.records.iter().zip(&mut cells).enumerate() {
+            match self.column(&mut columns, record, &rows[cell.0 as usize], ahead) {
+                Ok(column) => cell.1 = column as u32,
                 Err(reason) => refusals.push(Refusal { index, reason }),
             }
         }
@@ -123,12 +137,7 @@ impl Encoder<'_> {
             None => {
                 let length = self.policy.admits(&record.stream, record.at, self.now)?;
                 let id = PartitionId::holding(record.stream.clone(), record.at, length);
-                *columns.by_id.entry(id).or_insert_with_key(|id| {
-                    let expired = self.fences.expired_until(&id.stream);
-                    let (from, until) = (id.window.start(), id.window.end());
-                    columns.found.push(AdmittedColumn { id: id.clone(), partition: None, from, until, expired });
-                    columns.found.len() - 1
-                })
+                columns.named(id, |stream| self.fences.expired_until(stream))
             }
         };
         columns.last = column;
@@ -141,24 +150,22 @@ impl Encoder<'_> {
         }
     }
 
-    /// What is known of a customer, and the time up to which its events are refused. A backfill passes the fences that
+    /// Notes the time up to which the events of each customer are refused. A backfill passes the fences that
     /// have lapsed, but not the tombstone of an erasure; while that is still to be written, nothing passes: the next life
     /// has no secret yet.
-    fn row(&self, customer: &CustomerId, backfill: bool) -> Result<AdmittedRow> {
-        let lapsed = |time: Option<Timestamp>| time.filter(|_| !backfill);
-        let tag = self.keyring.tag_of(customer);
-        let found = self.keyring.customer_under(&tag)?;
-        let fence = match &found {
-            None => lapsed(self.fences.lapsed()),
-            Some(found) => match found.entry.state {
-                CustomerState::Tombstone { erased } => Some(erased),
-                CustomerState::Living if self.fences.has_subject(&found.entry.subject) => {
-                    Some(Timestamp::from_micros(i64::MAX))
-                }
-                CustomerState::Living => lapsed(found.entry.not_before),
-            },
-        };
-        Ok(AdmittedRow { tag, found, fence })
+    fn close_off(&self, rows: &mut [AdmittedRow], backfill: bool) {
+        let closed = self.fences.closed();
+        let passed = |time: Option<Timestamp>| time.filter(|_| !backfill);
+        for row in rows {
+            row.fence = match &row.found {
+                None => passed(closed.lapsed()),
+                Some(found) => match found.entry.state {
+                    CustomerState::Tombstone { erased } => Some(erased),
+                    CustomerState::Living if closed.has(&found.entry.subject) => Some(Timestamp::from_micros(i64::MAX)),
+                    CustomerState::Living => passed(found.entry.not_before),
+                },
+            };
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::encode::{Encoder, finish};
 use super::read::Hit;
 use crate::compress;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::frame::{FrameContext, FrameKind, Origin};
+use crate::format::frame::{FrameKind, Origin};
 use crate::format::group::GroupBuilder;
 use crate::format::plain::Prefix;
 use crate::ident::{CustomerId, RecordId, Stream};
@@ -84,8 +84,7 @@ impl Encoder<'_> {
             named.as_ref().map_or((0, None), |(number, dictionary)| (*number, Some(&**dictionary)));
         let (random, sequence) = (self.random()?, self.sequence.take(1)?);
         let head = self.head(FrameKind::Amendment, sequence, random, &cell, number);
-        let context =
-            FrameContext { store: &self.opening.store, partition: partition.number, salt: &self.opening.salt };
+        let context = self.opening.context(partition.number);
         let prefix = Prefix {
             at: hit.at,
             raw_length: body.len() as u32,
@@ -99,13 +98,7 @@ impl Encoder<'_> {
         };
         let mut group = GroupBuilder::new(1, 0, body.len() + 256);
         let place = group.push(&context, &cell.sealer, &head, hit.at, prefix.raw_length, |out| {
-            prefix.encode_with(out, |out| {
-                let compressed = compress::compress_into(body, dictionary, out);
-                if !compressed {
-                    out.extend_from_slice(body);
-                }
-                compressed
-            });
+            prefix.encode_with(out, |out| compress::store_into(body, dictionary, out));
         })?;
         let pending = finish(group, std::iter::once((cell.handle, place)), row.number.max(column), Vec::new())?;
         Ok((pending, RecordId::given(self.opening.number, sequence)))

@@ -13,7 +13,7 @@ use super::visible::Range;
 use super::{Engine, Writer, duty, latest};
 use crate::compress;
 use crate::error::Result;
-use crate::format::frame::{FrameContext, FrameKind};
+use crate::format::frame::FrameKind;
 use crate::format::group::GroupBuilder;
 use crate::format::manifest::Manifest;
 use crate::format::plain::Prefix;
@@ -131,18 +131,17 @@ fn one(
     let (number, dictionary) = named.as_ref().map_or((0, None), |(number, dictionary)| (*number, Some(&**dictionary)));
     let kind = if hit.amends.is_some() { FrameKind::Amendment } else { FrameKind::Record };
     let head = encoder.head(kind, encoder.sequence.take(1)?, encoder.random()?, &cell, number);
-    let context =
-        FrameContext { store: &encoder.opening.store, partition: partition.number, salt: &encoder.opening.salt };
+    let context = encoder.opening.context(partition.number);
     let (raw_length, since) = (body.len() as u32, Some(hit.event()));
     let prefix = Prefix { at: now, raw_length, since, compressed: false, large, ..hit.prefix(true) };
     let mut group = GroupBuilder::new(1, 0, body.len() + 256);
     let place = group.push(&context, &cell.sealer, &head, now, if large { 0 } else { raw_length }, |out| {
-        prefix.encode_with(out, |out| {
-            let compressed = !large && compress::compress_into(&body, dictionary, out);
-            if !compressed {
+        prefix.encode_with(out, |out| match large {
+            true => {
                 out.extend_from_slice(&body);
+                false
             }
-            compressed
+            false => compress::store_into(&body, dictionary, out),
         });
     })?;
     wait(finish(group, std::iter::once((cell.handle, place)), needs, Vec::new())?)

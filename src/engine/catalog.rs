@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::dictionaries::Dictionaries;
-use super::mixer::Mixed;
 use super::partitions::Partition;
 use crate::compress::Dictionary;
 use crate::env::{Env, File};
@@ -19,6 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::SegmentFact;
 use crate::format::position::Position;
 use crate::ident::{Handle, PartitionNumber, Salt, StoreId};
+use crate::mixer::Mixed;
 use crate::segment::{self, Segment};
 use crate::window::Day;
 

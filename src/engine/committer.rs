@@ -3,6 +3,10 @@
 //! A group becomes durable when the journal is synced up to it and the keyring up to what it needs; only then it is
 //! indexed, published and acknowledged. Groups form while the last ones sync: the queue's lock is never held across a
 //! write or a sync. The first failed write or sync poisons the committer for good: a retried fsync lies.
+//!
+//! Where the store has a thread for it, the attendant, that one goes on leading for as long as groups wait: nobody has to be
+//! woken between two commits. Whoever waits while it sleeps leads all the same, so that a lone appender waits for no other
+//! thread.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::thread::Thread;
@@ -14,15 +18,16 @@ use super::hint;
 use super::spare::Spare;
 use crate::env::{Env, File};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::frame::FrameContext;
 use crate::format::group::Group;
 use crate::format::journal::JournalHead;
 use crate::format::position::{Known, Position};
-use crate::ident::{Salt, StoreId};
+use crate::ident::{PartitionNumber, Salt, StoreId};
 use crate::journal::{self, JournalWriter};
 use crate::keyring::Keyring;
 
 /// Bytes of groups that may wait before appenders must commit themselves.
-pub const WAITING_LIMIT: usize = 64 << 20;
+pub const WAITING_LIMIT: usize = 16 << 20;
 
 /// Turns of the scheduler that a leader gives others to join its commit.
 const GATHER_TURNS: usize = 32;
@@ -48,6 +53,8 @@ struct Queue {
     /// waking all of them for every commit would cost more than the commit.
     parked: Vec<(u64, Thread)>,
     wakers: Vec<Waker>,
+    /// The attendant, while it sleeps.
+    attendant: Option<Thread>,
     /// How many groups the last commit had: about as many may be expected to come again.
     last_count: usize,
 }
@@ -64,17 +71,26 @@ impl Answered {
 }
 
 impl Queue {
-    /// Everybody who has an answer now, and the thread that is to lead next (in front, since others wait for it).
+    /// Everybody who has an answer now, and the thread that is to lead next where none leads (in front, since others wait
+    /// for it).
     fn answered(&mut self, done: u64) -> Answered {
         let failed = self.failure.is_some();
         let (answered, parked) = self.parked.drain(..).partition(|(ticket, _)| failed || *ticket <= done);
         self.parked = parked;
         let answered: Vec<(u64, Thread)> = answered;
-        let next = self.parked.first().map(|(_, thread)| thread.clone());
+        let next = self.next();
         Answered(
             next.into_iter().chain(answered.into_iter().map(|(_, thread)| thread)).collect(),
             self.wakers.drain(..).collect(),
         )
+    }
+
+    /// Who is to lead next where something waits and nobody leads: the attendant, else who has waited longest.
+    fn next(&mut self) -> Option<Thread> {
+        match self.leading || self.waiting.is_empty() {
+            true => None,
+            false => self.attendant.take().or_else(|| self.parked.first().map(|(_, thread)| thread.clone())),
+        }
     }
 }
 
@@ -95,6 +111,13 @@ pub struct Opening {
     pub number: u32,
     /// The opening's salt.
     pub salt: Salt,
+}
+
+impl Opening {
+    /// What its frames of a partition are bound to.
+    pub fn context(&self, partition: PartitionNumber) -> FrameContext<'_> {
+        FrameContext { store: &self.store, partition, salt: &self.salt }
+    }
 }
 
 /// What a leader writes with.
@@ -156,7 +179,37 @@ impl Committer {
         queue.waiting_bytes += pending.group.length();
         queue.waiting.push(pending);
         queue.issued += 1;
-        Ok(queue.issued)
+        let ticket = queue.issued;
+        let attendant = if queue.leading { None } else { queue.attendant.take() };
+        drop(queue);
+        attendant.iter().for_each(Thread::unpark);
+        Ok(ticket)
+    }
+
+    /// Leads whatever waits while `stays` says so: for a thread that does nothing else. It is asked again whenever
+    /// something was queued, and after [`Committer::nudge`].
+    pub fn attend(&self, tools: &Tools<'_>, stays: &dyn Fn() -> bool) {
+        let mut queue = self.queue();
+        while stays() {
+            if queue.leading || queue.waiting.is_empty() || queue.failure.is_some() {
+                queue.attendant = Some(crate::sync::thread::current());
+                drop(queue);
+                crate::sync::thread::park();
+            } else {
+                self.lead(queue, tools);
+            }
+            queue = self.queue();
+            queue.attendant = None;
+        }
+        let next = queue.next();
+        drop(queue);
+        next.iter().for_each(Thread::unpark);
+    }
+
+    /// Has the attendant ask whether it is to stay.
+    pub fn nudge(&self) {
+        let attendant = self.queue().attendant.take();
+        attendant.iter().for_each(Thread::unpark);
     }
 
     /// Whether appenders must wait before they queue more.

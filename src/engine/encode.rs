@@ -16,13 +16,12 @@ use super::fence::Fences;
 use super::partitions::{Partition, Partitions};
 use super::read::Hit;
 use super::spare::Spare;
-use crate::compress;
-use crate::env::{Env, random};
+use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::frame::{FRAME_OVERHEAD, FrameContext, FrameHead, FrameKind};
+use crate::format::frame::{FRAME_OVERHEAD, FrameHead, FrameKind};
 use crate::format::group::{FramePlace, GroupBuilder, SourceMark};
 use crate::format::plain::Prefix;
-use crate::ident::{Handle, PartitionId, PartitionNumber};
+use crate::ident::{Handle, PartitionId};
 use crate::keyring::{CustomerEntry, Found, Keyring};
 use crate::policy::Policy;
 use crate::record::{Batch, Record};
@@ -82,9 +81,30 @@ pub enum Encoded {
 /// One record, ready to be framed.
 pub(super) struct Ready<'a> {
     record: &'a Record,
-    pub(super) partition: Arc<Partition>,
+    /// Its partition, among those of the batch.
+    column: u32,
     pub(super) cell: Arc<Cell>,
     sequence: u64,
+}
+
+/// The records of a batch with their keys.
+pub(super) struct Keyed<'a> {
+    pub(super) partitions: Vec<Arc<Partition>>,
+    pub(super) ready: Vec<Ready<'a>>,
+    /// The highest keyring entry that any of them depends on.
+    pub(super) needs: u64,
+}
+
+impl<'a> Keyed<'a> {
+    /// One run per partition; within it, records stay in the order of the batch.
+    fn sort(&mut self) {
+        self.ready.sort_by_key(|ready| self.partitions[ready.column as usize].number);
+    }
+
+    fn runs(&self) -> impl Iterator<Item = (&Arc<Partition>, &[Ready<'a>])> {
+        let runs = self.ready.chunk_by(|a, b| a.column == b.column);
+        runs.map(|run| (&self.partitions[run[0].column as usize], run))
+    }
 }
 
 /// What records of a customer are written again with.
@@ -103,13 +123,12 @@ impl Encoder<'_> {
     /// batch is longer than one commit may be; what the keyring answers.
     pub fn encode(&self, batch: &Batch, patient: bool) -> Result<Encoded> {
         let admitted = self.admit(batch)?;
-        let (mut ready, needs) = self.key(&batch.records, admitted)?;
-        // One run per partition; within it, frames stay in the order of the batch.
-        ready.sort_by_key(|ready| ready.partition.number);
-        if patient && let lacking @ [_, ..] = &*self.lacking(&ready) {
+        let mut keyed = self.key(&batch.records, admitted)?;
+        if patient && let lacking @ [_, ..] = &*self.lacking(&keyed.partitions) {
             return Ok(Encoded::Lacking(lacking.to_vec()));
         }
-        let mut group = self.seal(&ready)?;
+        keyed.sort();
+        let mut group = self.seal(&keyed)?;
         let mut sources = Vec::new();
         if let Some(source) = &batch.source {
             let tag = self.keyring.source_tag(&source.name);
@@ -117,15 +136,14 @@ impl Encoder<'_> {
             sources.push((tag, source.offset));
         }
         let (builder, places) = group;
-        let handles = ready.iter().map(|ready| ready.cell.handle);
-        finish(builder, handles.zip(places), needs, sources).map(Encoded::Group)
+        let handles = keyed.ready.iter().map(|ready| ready.cell.handle);
+        finish(builder, handles.zip(places), keyed.needs, sources).map(Encoded::Group)
     }
 
     /// The partitions that records go to and that may have a dictionary first. Asked before anything is compressed.
-    fn lacking(&self, ready: &[Ready<'_>]) -> Vec<Arc<Partition>> {
-        let partitions = ready.chunk_by(|a, b| a.partition.number == b.partition.number).map(|run| &run[0].partition);
-        let wanted = |stream| self.policy.dictionary(stream);
-        partitions.filter(|one| wanted(&one.id.stream) && self.dictionaries.lacks(one)).cloned().collect()
+    fn lacking(&self, partitions: &[Arc<Partition>]) -> Vec<Arc<Partition>> {
+        let lacks = |one: &Partition| self.policy.dictionary(&one.id.stream) && self.dictionaries.lacks(one);
+        partitions.iter().filter(|one| lacks(one)).cloned().collect()
     }
 
     /// Encodes records of one customer that are already stored for another time, under the customer's newest secret:
@@ -142,14 +160,13 @@ impl Encoder<'_> {
         if all.is_empty() {
             return Ok(None);
         }
-        let random = random(self.env).map_err(|error| Error::io("draw random bytes", "the system".as_ref(), error))?;
+        let random = self.random()?;
         let first = self.sequence.take(all.len())?;
         let mut group = GroupBuilder::new(1, 0, all.iter().map(|(hit, _)| hit.stored().len() + 128).sum());
         let mut frames = Vec::with_capacity(all.len());
         for ((hit, kind), sequence) in all.into_iter().zip(first..) {
             let cell = (pen.cell)(&hit.partition);
-            let context =
-                FrameContext { store: &self.opening.store, partition: hit.partition.number, salt: &self.opening.salt };
+            let context = self.opening.context(hit.partition.number);
             let lives = kind != FrameKind::Tombstone;
             let dictionary = if lives { hit.dictionary() } else { 0 };
             let head = self.head(kind, sequence, random, &cell, dictionary);
@@ -176,27 +193,26 @@ impl Encoder<'_> {
         FrameHead { kind, flags: 0, opening, sequence, random, handle, dictionary }
     }
 
-    /// Finds or makes the keys of every record. Returns the highest keyring entry that any of them depends on.
-    pub(super) fn key<'r>(&self, records: &'r [Record], admitted: Admitted) -> Result<(Vec<Ready<'r>>, u64)> {
-        let Admitted { mut rows, mut columns, cells } = admitted;
+    /// Finds or makes the keys of every record.
+    pub(super) fn key<'r>(&self, records: &'r [Record], admitted: Admitted) -> Result<Keyed<'r>> {
+        let Admitted { mut rows, columns, cells } = admitted;
         let mut needs = 0;
-        for column in &mut columns {
-            let used = self.partitions.use_partition(self.keyring, &column.id)?;
-            needs = needs.max(used.1);
-            column.partition = Some(used);
+        let mut partitions = Vec::with_capacity(columns.len());
+        for column in &columns {
+            let (partition, number) = self.partitions.use_partition(self.keyring, &column.id)?;
+            needs = needs.max(number);
+            partitions.push(partition);
         }
         let mut ready = Vec::with_capacity(records.len());
         let first = self.sequence.take(records.len())?;
         for ((record, (row, column)), sequence) in records.iter().zip(cells).zip(first..) {
-            let column = &columns[column as usize];
-            let (partition, _) = column.partition.as_ref().expect("every column was just made sure of");
-            let row = &mut rows[row as usize];
-            let customer = self.customer(record, row, &column.id)?;
+            let partition = &partitions[column as usize];
+            let customer = self.customer(record, &mut rows[row as usize], &partition.id)?;
             needs = needs.max(customer.number);
             let cell = self.cells.get(&customer.entry, partition);
-            ready.push(Ready { record, partition: partition.clone(), cell, sequence });
+            ready.push(Ready { record, column, cell, sequence });
         }
-        Ok((ready, needs))
+        Ok(Keyed { partitions, ready, needs })
     }
 
     /// The entry of a record's customer, made or extended where what was found does not cover the use.
@@ -225,44 +241,37 @@ impl Encoder<'_> {
     }
 
     /// Seals every record where it will be written from.
-    fn seal(&self, ready: &[Ready<'_>]) -> Result<(GroupBuilder, Vec<FramePlace>)> {
-        let random = random(self.env).map_err(|error| Error::io("draw random bytes", "the system".as_ref(), error))?;
-        let raw: usize = ready.iter().map(|ready| ready.record.body.len() / 2 + FRAME_OVERHEAD + 32).sum();
-        let runs = ready.chunk_by(|a, b| a.partition.number == b.partition.number).count();
-        let mut group = GroupBuilder::reusing(self.spare.take(), runs, 1, raw);
-        let mut places = Vec::with_capacity(ready.len());
-        let mut with = (PartitionNumber(0), None);
-        for Ready { record, partition, cell, sequence } in ready {
-            if with.0 != partition.number {
-                with = (partition.number, self.dictionary(partition));
+    fn seal(&self, keyed: &Keyed<'_>) -> Result<(GroupBuilder, Vec<FramePlace>)> {
+        let random = self.random()?;
+        let raw: usize = keyed.ready.iter().map(|ready| ready.record.body.len() / 2 + FRAME_OVERHEAD + 32).sum();
+        let (buffer, mut compressor) = self.spare.take();
+        let mut group = GroupBuilder::reusing(buffer, keyed.partitions.len(), 1, raw);
+        let mut places = Vec::with_capacity(keyed.ready.len());
+        for (partition, run) in keyed.runs() {
+            let named = self.dictionary(partition);
+            let (id, dictionary) = named.as_ref().map_or((0, None), |(id, dictionary)| (*id, Some(&**dictionary)));
+            let context = self.opening.context(partition.number);
+            for Ready { record, cell, sequence, .. } in run {
+                let head = self.head(FrameKind::Record, *sequence, random, cell, id);
+                let raw_length = record.body.len() as u32;
+                let prefix = Prefix {
+                    at: record.at,
+                    raw_length,
+                    kind: record.kind,
+                    id: record.id,
+                    original: None,
+                    compressed: false,
+                    large: false,
+                    amends: None,
+                    since: None,
+                };
+                let place = group.push(&context, &cell.sealer, &head, record.at, raw_length, |out| {
+                    prefix.encode_with(out, |out| compressor.store_into(&record.body, dictionary, out));
+                })?;
+                places.push(place);
             }
-            let (id, dictionary) = with.1.as_ref().map_or((0, None), |(id, dictionary)| (*id, Some(&**dictionary)));
-            let context =
-                FrameContext { store: &self.opening.store, partition: partition.number, salt: &self.opening.salt };
-            let head = self.head(FrameKind::Record, *sequence, random, cell, id);
-            let raw_length = record.body.len() as u32;
-            let prefix = Prefix {
-                at: record.at,
-                raw_length,
-                kind: record.kind,
-                id: record.id,
-                original: None,
-                compressed: false,
-                large: false,
-                amends: None,
-                since: None,
-            };
-            let place = group.push(&context, &cell.sealer, &head, record.at, raw_length, |out| {
-                prefix.encode_with(out, |out| {
-                    let compressed = compress::compress_into(&record.body, dictionary, out);
-                    if !compressed {
-                        out.extend_from_slice(&record.body);
-                    }
-                    compressed
-                });
-            })?;
-            places.push(place);
         }
+        self.spare.give_back(compressor);
         Ok((group, places))
     }
 }

@@ -39,8 +39,9 @@ pub fn follow_acts(engine: &Engine, ledger: &Ledger) {
     closed.lapsed = acts.lapsed_fence;
 }
 
+/// What is closed off.
 #[derive(Debug, Default)]
-struct Closed {
+pub struct Closed {
     subjects: HashSet<SubjectNumber>,
     /// Customers of whom all but what must be kept is let go, each with the act: nothing passes until it is done.
     pending: HashMap<SubjectNumber, u64>,
@@ -56,8 +57,14 @@ struct Closed {
 }
 
 impl Closed {
-    fn has(&self, subject: &SubjectNumber) -> bool {
+    /// Whether a customer is.
+    pub fn has(&self, subject: &SubjectNumber) -> bool {
         self.subjects.contains(subject) || self.pending.contains_key(subject)
+    }
+
+    /// The latest erasure whose fence has lapsed.
+    pub fn lapsed(&self) -> Option<Timestamp> {
+        self.lapsed
     }
 
     /// Lets those pass again whom act `number` has left something of; what was read before is stale.
@@ -92,6 +99,11 @@ impl Fences {
         let closed = self.closed.write().expect("no holder of this lock panics");
         self.changes.fetch_add(1, Ordering::AcqRel);
         closed
+    }
+
+    /// What is closed off now, for whoever asks of many; nothing more is while it is held.
+    pub fn closed(&self) -> RwLockReadGuard<'_, Closed> {
+        self.closed.read().expect("no holder of this lock panics")
     }
 
     /// A number that is another one once anything more has been closed: what passed at the same number passes still.
@@ -136,7 +148,7 @@ impl Fences {
 
     /// How many parts of customers have been let go so far: readers note it before they look at anything.
     pub fn parted(&self) -> u64 {
-        self.closed.read().expect("no holder of this lock panics").parted
+        self.closed().parted
     }
 
     /// Refuses to go on with what was read of a customer of whom a part has been let go `since`.
@@ -144,7 +156,7 @@ impl Fences {
     /// # Errors
     /// [`ErrorKind::Erased`].
     pub fn check_part(&self, subject: &SubjectNumber, since: u64) -> Result<()> {
-        let closed = self.closed.read().expect("no holder of this lock panics");
+        let closed = self.closed();
         match closed.parts.get(subject).is_some_and(|part| *part > since) {
             false => Ok(()),
             true => Err(Error::new(ErrorKind::Erased, "a part of what was being read has been erased")
@@ -164,7 +176,7 @@ impl Fences {
 
     /// The latest erasure whose fence has lapsed.
     pub fn lapsed(&self) -> Option<Timestamp> {
-        self.closed.read().expect("no holder of this lock panics").lapsed
+        self.closed().lapsed
     }
 
     /// Notes that fences up to an erasure have lapsed.
@@ -175,17 +187,17 @@ impl Fences {
 
     /// Whether a customer is closed off.
     pub fn has_subject(&self, subject: &SubjectNumber) -> bool {
-        self.closed.read().expect("no holder of this lock panics").has(subject)
+        self.closed().has(subject)
     }
 
     /// Whether a partition is closed off: its key is dead or dying.
     pub fn has_partition(&self, partition: PartitionNumber) -> bool {
-        self.closed.read().expect("no holder of this lock panics").partitions.contains(&partition)
+        self.closed().partitions.contains(&partition)
     }
 
     /// The time before which the windows of a stream have expired.
     pub fn expired_until(&self, stream: &Stream) -> Option<Timestamp> {
-        let closed = self.closed.read().expect("no holder of this lock panics");
+        let closed = self.closed();
         closed.expired_until.get(stream).map(|until| until.start())
     }
 
@@ -205,7 +217,7 @@ impl Fences {
     /// # Errors
     /// [`ErrorKind::Erased`].
     pub fn check(&self, subject: &SubjectNumber, partition: PartitionNumber) -> Result<()> {
-        let closed = self.closed.read().expect("no holder of this lock panics");
+        let closed = self.closed();
         match closed.has(subject) || closed.partitions.contains(&partition) {
             false => Ok(()),
             true => Err(Error::new(ErrorKind::Erased, "what was being read has been erased or has expired")),

@@ -9,8 +9,7 @@ use std::collections::HashMap;
 use super::catalog::{JournalFile, Place, SegmentSlot, Snapshot};
 use super::cells::{Cell, probes};
 use super::committer::Pending;
-use super::encode::Pen;
-use super::encode::{Encoder, finish};
+use super::encode::{Encoder, Pen, finish};
 use super::partitions::Partition;
 use super::read::Hit;
 use super::{Engine, Writer};
@@ -79,10 +78,7 @@ impl Chunk {
     /// Compresses a chunk.
     pub fn new(body: &[u8]) -> Self {
         let mut bytes = Vec::new();
-        let compressed = compress::compress_into(body, None, &mut bytes);
-        if !compressed {
-            bytes.extend_from_slice(body);
-        }
+        let compressed = compress::store_into(body, None, &mut bytes);
         Chunk { raw_length: body.len() as u32, compressed, bytes }
     }
 }
@@ -134,8 +130,7 @@ impl Encoder<'_> {
         let random = self.random()?;
         let sequence = self.sequence.take(1)?;
         let head = self.head(FrameKind::Record, sequence, random, &cell, 0);
-        let context =
-            FrameContext { store: &self.opening.store, partition: partition.number, salt: &self.opening.salt };
+        let context = self.opening.context(partition.number);
         let mut group = GroupBuilder::new(1, 1, body.len() + 256);
         let mark =
             source.map(|source| SourceMark { tag: self.keyring.source_tag(&source.name), offset: source.offset });
@@ -160,8 +155,7 @@ impl Encoder<'_> {
     ) -> Result<(Pending, Origin)> {
         let random = self.random()?;
         let first = self.sequence.take(chunks.len())?;
-        let context =
-            FrameContext { store: &self.opening.store, partition: partition.number, salt: &self.opening.salt };
+        let context = self.opening.context(partition.number);
         let mut group = GroupBuilder::new(1, 0, chunks.iter().map(|chunk| chunk.bytes.len() + 128).sum());
         let mut frames = Vec::with_capacity(chunks.len());
         for (chunk, sequence) in chunks.iter().zip(first..) {
@@ -206,9 +200,11 @@ impl Encoder<'_> {
     fn place(&self, record: &Record) -> Result<(Arc<Cell>, Arc<Partition>, u64)> {
         let batch = Batch::from([record.clone()]);
         let windows = self.admit(&batch)?;
-        let (ready, needs) = self.key(&batch.records, windows)?;
-        let only = ready.into_iter().next().expect("one record makes one ready");
-        Ok((only.cell, only.partition, needs))
+        let keyed = self.key(&batch.records, windows)?;
+        let (mut ready, mut partitions) = (keyed.ready.into_iter(), keyed.partitions.into_iter());
+        let only = ready.next().zip(partitions.next());
+        let (ready, partition) = only.expect("one record makes one ready, in one partition");
+        Ok((ready.cell, partition, keyed.needs))
     }
 
     pub(super) fn random(&self) -> Result<[u8; 6]> {

@@ -29,7 +29,6 @@ pub mod large;
 pub mod latest;
 pub mod lease;
 pub mod merge;
-pub mod mixer;
 pub mod partitions;
 pub mod pass;
 pub mod read;

@@ -6,11 +6,20 @@
 use crate::sync::{Arc, RwLock};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::crypto::{DictionaryKey, PartitionKey};
+use crate::crypto::{DictionaryKey, PartitionKey, sha256};
 use crate::error::Result;
 use crate::ident::{Handle, PartitionId, PartitionNumber, Stream, SubjectNumber};
 use crate::keyring::{Column, Keyring, PartitionEntry, Remnant};
 use crate::window::{Timestamp, Window};
+
+/// Stream and calendar year of a partition, hashed: what a customer's key of the year goes by.
+pub type Season = [u8; 16];
+
+fn season(id: &PartitionId, year: i16) -> Season {
+    let name = format!("{} {} {year}", id.stream.class(), id.stream.jurisdiction());
+    let digest = sha256(name.as_bytes());
+    std::array::from_fn(|index| digest[index])
+}
 
 /// A partition.
 #[derive(Debug)]
@@ -23,6 +32,8 @@ pub struct Partition {
     pub key: Option<Arc<PartitionKey>>,
     /// The calendar year of its window, kept since it takes arithmetic.
     pub year: i16,
+    /// Its stream and that year.
+    pub season: Season,
     /// The first instant after its window, for the same reason.
     pub end: Timestamp,
     /// What is left of it where its key was destroyed.
@@ -35,21 +46,24 @@ impl Partition {
     fn living(entry: &PartitionEntry) -> Arc<Self> {
         let (number, id, key) = (entry.number, entry.id.clone(), Some(entry.key.clone()));
         let (year, end) = (id.window.year(), id.window.end());
-        Arc::new(Partition { number, id, key, remnant: None, year, end, kept: HashSet::new() })
+        let season = season(&id, year);
+        Arc::new(Partition { number, id, key, remnant: None, year, season, end, kept: HashSet::new() })
     }
 
     fn remnant(remnant: Arc<Remnant>) -> Arc<Self> {
         let (number, id) = (remnant.number, remnant.id.clone());
         let kept = remnant.held.iter().map(|(handle, _)| *handle).collect();
         let (year, end) = (id.window.year(), id.window.end());
-        Arc::new(Partition { number, id, key: None, remnant: Some(remnant), year, end, kept })
+        let season = season(&id, year);
+        Arc::new(Partition { number, id, key: None, remnant: Some(remnant), year, season, end, kept })
     }
 
     /// A living one, for tests.
     #[cfg(test)]
     pub fn sample(number: PartitionNumber, id: PartitionId, key: Option<Arc<PartitionKey>>) -> Self {
         let (year, end) = (id.window.year(), id.window.end());
-        Partition { number, id, key, remnant: None, year, end, kept: HashSet::new() }
+        let season = season(&id, year);
+        Partition { number, id, key, remnant: None, year, season, end, kept: HashSet::new() }
     }
 
     /// The key of its dictionary with this id: under its own key, or kept with what is held. None where neither is.

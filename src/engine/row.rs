@@ -62,12 +62,13 @@ impl<'a> Row<'a> {
         reached.filter_map(|(index, secret)| self.probe(index, secret, partition).map(|probe| (secret, probe)))
     }
 
-    /// The cell to write to: that of the newest secret that covers everything and is free. A partition that is written to
-    /// has its own key.
-    pub fn newest(&mut self, partition: &Partition) -> Option<Probe> {
+    /// What the cell to write to follows from: the key of the partition's year under the newest secret that covers
+    /// everything and is free.
+    pub fn newest_year(mut self, partition: &Partition) -> Option<YearKey> {
         let writes = |secret: &Secret| secret.scope == SecretScope::Whole && !secret.restricted;
         let index = self.customer.secrets.iter().rposition(writes)?;
-        self.probe(index, &self.customer.secrets[index], partition)
+        self.year(index, &self.customer.secrets[index], &partition.id.stream, partition.year);
+        self.years.pop().map(|(.., year)| year)
     }
 
     /// The cell that a secret reaches in `partition`, if it reaches one: under the partition's own key, or held, where

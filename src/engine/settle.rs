@@ -8,7 +8,7 @@ use crate::sync::atomic::Ordering;
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use super::catalog::{JournalFile, SegmentSlot};
+use super::catalog::{JournalFile, SegmentSlot, Totals};
 use super::merge::{fact, share};
 use super::{Engine, partition_name};
 use crate::error::{Error, Result};
@@ -37,8 +37,9 @@ pub fn settle(engine: &Engine, file: &Arc<JournalFile>, done: &mut Maintenance) 
     let bytes = engine.env.map(&file.path).map_err(|error| Error::io("map a journal file", &file.path, error))?;
     let mut facts = Vec::new();
     let mut written = Vec::new();
+    let source = Source { file, is_bulk: is_bulk(engine, file), totals: file.totals() };
     for (partition, frames) in collect(engine, file, &bytes, end)? {
-        let (segment, fact) = write_segment(engine, file, partition, frames)?;
+        let (segment, fact) = write_segment(engine, &source, partition, frames)?;
         done.segments_written += 1;
         done.bytes_written += fact.bytes;
         facts.push(fact);
@@ -54,6 +55,13 @@ pub fn settle(engine: &Engine, file: &Arc<JournalFile>, done: &mut Maintenance) 
     engine.env.remove_file(&file.path).map_err(|error| Error::io("remove a settled journal file", &file.path, error))
 }
 
+/// What is known of a journal file beside its frames.
+struct Source<'a> {
+    file: &'a JournalFile,
+    is_bulk: bool,
+    totals: BTreeMap<PartitionNumber, Totals>,
+}
+
 /// Whether the file was filled so fast that nobody will read soon what is in it, but for little: then segments are not to
 /// take the page cache from others, nor the time of copying them there.
 fn is_bulk(engine: &Engine, file: &JournalFile) -> bool {
@@ -64,7 +72,7 @@ fn is_bulk(engine: &Engine, file: &JournalFile) -> bool {
 /// Writes one partition's frames as a segment.
 fn write_segment(
     engine: &Engine,
-    file: &JournalFile,
+    source: &Source<'_>,
     partition: PartitionNumber,
     mut frames: Vec<FrameView<'_>>,
 ) -> Result<(Written, SegmentFact)> {
@@ -73,18 +81,18 @@ fn write_segment(
     let id = partition_name(engine, partition)?;
     let number = engine.writer()?.next_segment.fetch_add(1, Ordering::Relaxed);
     let path = segment::path(&engine.root, &id, number);
-    let salts = vec![(file.opening, file.salt)];
+    let salts = vec![(source.file.opening, source.file.salt)];
     let head = SegmentHead { store: engine.store, partition, id: id.clone(), number, salts };
     let env = engine.env.clone();
-    let mut writer = match is_bulk(engine, file) {
+    let mut writer = match source.is_bulk {
         true => SegmentWriter::create_direct(env, &path, head),
         false => SegmentWriter::create(env, &path, head),
     }?;
     for frame in &frames {
         writer.push(frame)?;
     }
-    let totals = file.totals().get(&partition).copied().unwrap_or_default();
-    let span = totals.span.ok_or_else(|| cut_short(file, file.end()))?;
+    let totals = source.totals.get(&partition).copied().unwrap_or_default();
+    let span = totals.span.ok_or_else(|| cut_short(source.file, source.file.end()))?;
     let raw_bytes = share(totals.raw_bytes, frames.len() as u64, totals.records);
     let written = writer.write(raw_bytes, span)?;
     let fact = fact(partition, id, number, &written.summary, raw_bytes);

@@ -4,21 +4,22 @@
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{PoisonError, RwLock};
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash};
+
+use crate::mixer::Mixed;
 
 const SHARDS: usize = 16;
 
-/// Values that are cheap to clone (an `Arc`), by key.
+/// Values that are cheap to clone (an `Arc`), by keys that nobody outside chooses.
 #[derive(Debug)]
 pub struct Cache<K, V> {
     shards: Vec<RwLock<Shard<K, V>>>,
-    hasher: RandomState,
     limit: usize,
 }
 
 #[derive(Debug)]
 struct Shard<K, V> {
-    kept: HashMap<K, Kept<V>>,
+    kept: HashMap<K, Kept<V>, Mixed>,
     order: VecDeque<K>,
     bytes: usize,
 }
@@ -33,12 +34,13 @@ struct Kept<V> {
 impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
     /// An empty one that keeps about `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        let shard = || RwLock::new(Shard { kept: HashMap::new(), order: VecDeque::new(), bytes: 0 });
-        Cache { shards: (0..SHARDS).map(|_| shard()).collect(), hasher: RandomState::new(), limit: limit / SHARDS }
+        let shard = || RwLock::new(Shard { kept: HashMap::default(), order: VecDeque::new(), bytes: 0 });
+        Cache { shards: (0..SHARDS).map(|_| shard()).collect(), limit: limit / SHARDS }
     }
 
     fn shard(&self, key: &K) -> &RwLock<Shard<K, V>> {
-        &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
+        // By other bits than the map within.
+        &self.shards[(Mixed::default().hash_one(key) >> 40) as usize % SHARDS]
     }
 
     /// What is kept under `key`.

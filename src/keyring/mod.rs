@@ -41,7 +41,7 @@ use self::log::locked;
 use self::partitions::Partitions;
 use self::state::{State, Unfolded};
 use self::tree::{Nodes, damaged};
-use crate::crypto::{Key, NONCE_BYTES, Nonce, Sealer, customer_tag, partition_tag, request_key, source_tag};
+use crate::crypto::{CustomerTags, Key, NONCE_BYTES, Nonce, Sealer, partition_tag, request_key, source_tag};
 use crate::env::{self, Env};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::keyring::{EntryKind, Place, TreeKey};
@@ -129,6 +129,7 @@ pub struct Keyring {
     access: Access,
     floor: Floor,
     lookup: Key,
+    tags: CustomerTags,
     state: Mutex<State>,
     /// Held while bytes become durable: by one sync, or by the last part of a fold.
     syncing: Mutex<()>,
@@ -158,6 +159,7 @@ impl Keyring {
             custodian: site.custodian,
             access,
             floor,
+            tags: CustomerTags::new(&state.tree.crown.lookup),
             lookup: state.tree.crown.lookup.duplicate(),
             durable: AtomicU64::new(state.next_number - 1),
             state: Mutex::new(state),
@@ -267,7 +269,7 @@ impl Keyring {
 
     /// The tag under which the entry of a customer is kept: the same under every root, and nothing without the keyring.
     pub fn tag_of(&self, id: &CustomerId) -> [u8; 16] {
-        customer_tag(&self.lookup, id.expose())
+        self.tags.of(id.expose())
     }
 
     /// The entry that is kept under `tag`.

@@ -130,11 +130,8 @@ impl Store {
         Ok(self.queued(ops::append::append(&self.0.engine, &batch)?))
     }
 
-    /// What was just queued, for the worker to commit where there is one.
+    /// What was just queued.
     fn queued(&self, ticket: u64) -> Commit {
-        if let Some(worker) = &self.0.worker {
-            worker.wake();
-        }
         Commit::new(self.0.engine.clone(), ticket)
     }
 

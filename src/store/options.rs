@@ -82,8 +82,8 @@ impl Options {
         self
     }
 
-    /// Gives the store a thread of its own, which commits what nobody waits for and keeps house; and a second one for the
-    /// seconds in which a dictionary is trained.
+    /// Gives the store threads of its own: one commits, also what nobody waits for, one keeps house; and a third one for
+    /// the seconds in which a dictionary is trained.
     pub fn worker(mut self) -> Self {
         self.worker = true;
         self

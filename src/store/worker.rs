@@ -1,4 +1,4 @@
-//! The store's own thread, for hosts that want one: leads commits that nobody waits for and keeps house.
+//! The store's own threads, for hosts that want them: one leads commits, also those that nobody waits for, one keeps house.
 
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread::JoinHandle;
@@ -24,48 +24,65 @@ const PATIENCE: usize = 8;
 
 #[derive(Default)]
 struct Signal {
-    /// Something to do. Set by every append, so that only the first of many takes the lock.
+    /// There may be something to do.
     woken: AtomicBool,
     /// Time to stop.
     stop: Mutex<bool>,
     changed: Condvar,
 }
 
-/// A running worker.
+impl Signal {
+    /// Tells the housekeeper that there may be something to do.
+    fn wake(&self) {
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            // With the lock in between, the housekeeper either sees the mark before it waits, or waits already.
+            drop(self.stop.lock().expect("no holder of this lock panics"));
+            self.changed.notify_one();
+        }
+    }
+
+    /// Waits until it is woken, or a while. Whether it is to go on.
+    fn wait(&self) -> bool {
+        let mut stop = self.stop.lock().expect("no holder of this lock panics");
+        if !self.woken.load(Ordering::Acquire) && !*stop {
+            // Other processes cannot wake it.
+            stop = self.changed.wait_timeout(stop, LOOK).expect("no holder of this lock panics").0;
+        }
+        self.woken.store(false, Ordering::Release);
+        !*stop
+    }
+}
+
+/// A running worker: a thread that leads commits, and one that keeps house, so that neither waits for the other.
 pub struct Worker {
     signal: Arc<Signal>,
     engine: Weak<Engine>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Worker {
-    /// Starts a thread that works for `engine` as long as it is told to.
+    /// Starts the threads, which work for `engine` as long as they are told to.
     pub fn start(engine: &Arc<Engine>) -> Self {
         let signal = Arc::new(Signal::default());
-        let (theirs, engine) = (signal.clone(), Arc::downgrade(engine));
-        let ours = engine.clone();
-        let builder = crate::sync::thread::Builder::new().name("tenure".to_owned());
-        let thread = builder.spawn(move || work(&theirs, &engine)).ok();
-        Worker { signal, engine: ours, thread: Mutex::new(thread) }
+        let spawn = |name: &str, work: fn(&Signal, &Arc<Engine>)| {
+            let (signal, engine) = (signal.clone(), engine.clone());
+            let builder = crate::sync::thread::Builder::new().name(name.to_owned());
+            // Where there is none, whoever waits leads and settles.
+            builder.spawn(move || work(&signal, &engine)).ok()
+        };
+        let threads = [spawn("tenure", attend), spawn("tenure-house", keep)].into_iter().flatten().collect();
+        Worker { signal: signal.clone(), engine: Arc::downgrade(engine), threads: Mutex::new(threads) }
     }
 
-    /// Tells it that there is something to do.
-    pub fn wake(&self) {
-        if !self.signal.woken.swap(true, Ordering::AcqRel) {
-            // With the lock in between, the worker either sees the mark before it waits, or waits already.
-            drop(self.signal.stop.lock().expect("no holder of this lock panics"));
-            self.signal.changed.notify_one();
-        }
-    }
-
-    /// Stops it and waits until it has.
+    /// Stops both and waits until they have.
     pub fn stop(&self) {
-        if let Some(writer) = self.engine.upgrade().as_ref().and_then(|engine| engine.writer.as_ref()) {
-            writer.closing.store(true, Ordering::Relaxed);
-        }
         *self.signal.stop.lock().expect("no holder of this lock panics") = true;
         self.signal.changed.notify_one();
-        if let Some(thread) = self.thread.lock().expect("no holder of this lock panics").take() {
+        if let Some(writer) = self.engine.upgrade().as_ref().and_then(|engine| engine.writer.as_ref()) {
+            writer.closing.store(true, Ordering::Relaxed);
+            writer.committer.nudge();
+        }
+        for thread in self.threads.lock().expect("no holder of this lock panics").drain(..) {
             let _ = thread.join(); // It does not panic; if it did, there is nothing left to stop.
         }
     }
@@ -77,43 +94,37 @@ impl Drop for Worker {
     }
 }
 
-fn work(signal: &Signal, engine: &Weak<Engine>) {
+/// Leads commits, and tells the housekeeper when a journal file is full.
+fn attend(signal: &Signal, engine: &Arc<Engine>) {
+    let Ok(writer) = engine.writer() else { return };
+    let stays = || {
+        if writer.committer.growing().is_none() {
+            signal.wake();
+        }
+        !*signal.stop.lock().expect("no holder of this lock panics")
+    };
+    writer.committer.attend(&engine.tools(writer), &stays);
+}
+
+fn keep(signal: &Signal, engine: &Arc<Engine>) {
+    let Ok(writer) = engine.writer() else { return };
     let mut apprentice = Apprentice::default();
     // Until when it puts off what can wait.
-    let mut rest = None;
-    loop {
-        let mut stop = signal.stop.lock().expect("no holder of this lock panics");
-        if !signal.woken.load(Ordering::Acquire) && !*stop {
-            // Other processes cannot wake it.
-            stop = signal.changed.wait_timeout(stop, LOOK).expect("no holder of this lock panics").0;
-        }
-        if *stop {
-            return;
-        }
-        drop(stop);
-        // Before it looks for what there is to do: what comes later wakes it again.
-        let woken = signal.woken.swap(false, Ordering::AcqRel);
-        let Some(engine) = engine.upgrade() else { return };
-        let Ok(writer) = engine.writer() else { return };
-        ops::serve::serve_in_passing(&engine, writer);
+    let mut rest = engine.env.monotonic() + QUIET;
+    while signal.wait() {
+        ops::serve::serve_in_passing(engine, writer);
         // A failure is told to whoever comes next.
         let _ = engine.access.log.sync_older_than(LOG_PATIENCE);
-        apprentice.look(&engine);
-        if woken {
-            // Whatever is queued by now, also behind a commit that somebody else leads: a future leads none. A failure
-            // is told to whoever waits for it.
-            let _ = writer.committer.flush(&engine.tools(writer));
-        }
+        apprentice.look(engine);
         let merge_at_least = writer.tuning.merge_at_least;
-        let urgent = !housekeeping::waiting(&engine).is_empty() || housekeeping::fold_is_due(&engine, writer);
+        let urgent = !housekeeping::waiting(engine).is_empty() || housekeeping::fold_is_due(engine, writer);
         let now = engine.env.monotonic();
-        let until = *rest.get_or_insert(now + QUIET);
-        if woken && urgent {
-            keep_house(&engine, writer, Budget::ALL, merge_at_least * PATIENCE);
-            rest = Some(engine.env.monotonic() + QUIET);
-        } else if now >= until {
-            let more = keep_order(&engine, writer, merge_at_least);
-            rest = Some(if more { now } else { engine.env.monotonic() + ROUND });
+        if urgent && writer.committer.check().is_ok() {
+            keep_house(engine, writer, Budget::ALL, merge_at_least * PATIENCE);
+            rest = engine.env.monotonic() + QUIET;
+        } else if now >= rest {
+            let more = keep_order(engine, writer, merge_at_least);
+            rest = if more { now } else { engine.env.monotonic() + ROUND };
         }
     }
 }
@@ -141,7 +152,7 @@ fn keep_house(engine: &Engine, writer: &Writer, budget: Budget, merge_at_least: 
     }
 }
 
-/// A second thread, there only while a dictionary is trained: that takes seconds, and the worker has commits to lead.
+/// A further thread, there only while a dictionary is trained: that takes seconds, and there is a house to keep.
 #[derive(Default)]
 struct Apprentice {
     busy: Arc<AtomicBool>,

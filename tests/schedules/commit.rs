@@ -4,9 +4,9 @@ use std::sync::Mutex;
 
 use shuttle::thread;
 use tenure::report::Budget;
-use tenure::{ErrorKind, RecordId};
+use tenure::{ErrorKind, RecordId, RefusalReason};
 
-use crate::scene::{ANA, BO, OLD, YOUNG, append, id, ids, note, schedules};
+use crate::scene::{ANA, BO, OLD, SOON, YOUNG, append, id, ids, is_refused, note, schedules, schedules_with_worker};
 
 /// Everybody is answered, and what was acknowledged is there; so is what nobody waited for, once somebody settles.
 #[test]
@@ -71,6 +71,73 @@ fn append_against_close() {
             assert_eq!(ids(store, "ana"), ANA.into_iter().chain(serials.iter().copied()).map(id).collect::<Vec<_>>());
             assert_eq!(ids(store, "bo"), BO.map(id));
             serials.iter().for_each(|serial| assert_eq!(ids(store, &format!("new-{serial}")), [id(serial + 100)]));
+        });
+    });
+}
+
+/// The store's own threads lead what nobody waits for, and keep house beside appends and an erasure.
+#[test]
+fn worker_against_append_and_erase() {
+    schedules_with_worker(|scene| {
+        let store = &scene.store;
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                for serial in [21, 22] {
+                    append(store, vec![note("bo", "chat", YOUNG, serial)]).unwrap();
+                    assert!(ids(store, "bo").contains(&id(serial)), "an acknowledged record is missing");
+                }
+            });
+            // A future leads no commit.
+            scope.spawn(move || {
+                for serial in [31, 32] {
+                    let commit = store.append(vec![note("cy", "email", SOON, serial)]).unwrap();
+                    shuttle::future::block_on(commit).unwrap();
+                }
+            });
+            scope.spawn(move || match append(store, vec![note("ana", "chat", OLD, 41)]) {
+                Ok(()) => {}
+                Err(error) => assert!(is_refused(&error, &RefusalReason::Erased), "{error:?}"),
+            });
+            scope.spawn(move || {
+                store.settle().unwrap();
+                assert!(store.erase(&["ana"]).unwrap().is_some());
+            });
+        });
+        scene.afterwards(|store| {
+            assert_eq!(ids(store, "ana"), []);
+            assert_eq!(ids(store, "bo"), BO.into_iter().chain([21, 22]).map(id).collect::<Vec<_>>());
+            assert_eq!(ids(store, "cy"), [31, 32].map(id));
+        });
+    });
+}
+
+/// The store's own threads stop when it is closed, and leave nobody waiting.
+#[test]
+fn worker_against_append_and_close() {
+    schedules_with_worker(|scene| {
+        let store = &scene.store;
+        let acknowledged = &Mutex::new(Vec::new());
+        let append = move |serial: u8, wait: fn(tenure::Commit) -> tenure::Result<()>| match store
+            .append(vec![note("bo", "chat", YOUNG, serial)])
+            .and_then(wait)
+        {
+            Ok(()) => acknowledged.lock().unwrap().push(serial),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}"),
+        };
+        thread::scope(|scope| {
+            scope.spawn(move || (21..23).for_each(|serial| append(serial, |commit| commit.wait())));
+            scope.spawn(move || (31..33).for_each(|serial| append(serial, shuttle::future::block_on)));
+            scope.spawn(move || match store.settle() {
+                Ok(_) => {}
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}"),
+            });
+            scope.spawn(move || store.clone().close().unwrap());
+        });
+        scene.afterwards_closed(|store| {
+            let mut serials = acknowledged.lock().unwrap().clone();
+            serials.sort_unstable();
+            assert_eq!(ids(store, "bo"), BO.into_iter().chain(serials).map(id).collect::<Vec<_>>());
+            assert_eq!(ids(store, "ana"), ANA.map(id));
         });
     });
 }

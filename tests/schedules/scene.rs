@@ -94,13 +94,22 @@ fn run(scheduler: impl Scheduler + 'static, scenario: impl Fn() + Send + Sync + 
 
 /// Runs a scenario under as many schedules as are asked for.
 pub fn schedules(scenario: fn(&Scene)) {
+    schedules_with(|options| options, scenario);
+}
+
+/// The same with the threads of the store's own.
+pub fn schedules_with_worker(scenario: fn(&Scene)) {
+    schedules_with(Options::worker, scenario);
+}
+
+fn schedules_with(opening: fn(Options) -> Options, scenario: fn(&Scene)) {
     let made = Arc::new(std::sync::Mutex::new(None));
     let making = made.clone();
     run(RandomScheduler::new_from_seed(1, 1), move || *making.lock().unwrap() = Some(make()));
     let image = Arc::new(made.lock().unwrap().take().unwrap());
     let play = move || {
         let image = image.clone();
-        move || scenario(&Scene::open(&image))
+        move || scenario(&Scene::open(&image, opening))
     };
     if let Ok(file) = std::env::var("TENURE_REPLAY") {
         return run(ReplayScheduler::new_from_file(file).unwrap(), play());
@@ -136,11 +145,11 @@ pub struct Scene {
 }
 
 impl Scene {
-    fn open(image: &Snapshot) -> Scene {
+    fn open(image: &Snapshot, opening: fn(Options) -> Options) -> Scene {
         let sim = Sim::new(2);
         sim.restore(image, "");
         sim.set_now(at(NOW));
-        let store = options(&sim).open().unwrap();
+        let store = opening(options(&sim)).open().unwrap();
         Scene { sim, store }
     }
 
