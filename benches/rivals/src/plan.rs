@@ -80,6 +80,8 @@ impl Plan {
             rivals.extend(["redb", "lmdb", "sqlite"].map(|engine| Name::new(engine, Form::Usual)));
         }
         rivals.retain(|name| wish.subjects.is_empty() || wish.subjects.iter().any(|word| name.label().contains(word)));
+        // Said now, not when all is measured.
+        wish.page.as_ref().map(std::fs::metadata).transpose()?;
         std::fs::create_dir_all(&wish.scratch)?;
         let dictionary = wish.scratch.join("trained.dictionary");
         let corpus = Corpus::load(wish.corpus.as_deref())?;
