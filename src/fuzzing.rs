@@ -5,7 +5,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::crypto::{Key, Sealer, TAG_BYTES};
+use crate::crypto::{Key, Sealer, Signer, TAG_BYTES, sha256};
 use crate::format::access;
 use crate::format::bytes::Malformed;
 use crate::format::dictionary::DictionaryView;
@@ -338,6 +338,22 @@ pub fn ledger_leaf(data: &[u8]) {
     let _ = Header::decode(&head);
 }
 
+/// What a proof of a receipt is read from: leaves of any kinds, in any order. The first byte of each is its length.
+pub fn receipt(data: &[u8]) {
+    let (mut rest, mut facts) = (data, Vec::new());
+    while let Some((length, more)) = rest.split_first() {
+        let (leaf, more) = more.split_at(usize::from(*length).min(more.len()));
+        rest = more;
+        let Some((kind, payload)) = leaf.split_first() else { continue };
+        if let Ok(Some(fact)) = Fact::decode(*kind, payload) {
+            facts.push((Timestamp::from_micros(facts.len() as i64), fact));
+        }
+    }
+    let Some((_, Fact::Intended { number, .. })) = facts.first() else { return };
+    let told = crate::ops::receipt::from_facts(*number, &facts);
+    assert!(told.is_none_or(|told| told.number == *number && !told.stage().is_empty()));
+}
+
 /// The small files by which processes find each other: leases, requests (as they lie there, and what one says once it is
 /// opened), answers, the durable position, and the mark of a store. The second byte says which magic is put in front.
 pub fn beside(data: &[u8]) {
@@ -384,6 +400,22 @@ fn request(plain: &[u8]) {
     assert_eq!((parsed.head, parsed.open(&sealer)), (head, Ok(request)));
 }
 
+/// A note around any text, signed: it opens as what it says, or not at all, and a witness below changes nothing.
+fn signed(text: &str) {
+    let signer = Signer::from_seed(&Key::take(&mut [3; 32]));
+    let key = PublicKey::of(&StoreId::from_bytes([7; 16]), signer.public());
+    let (head, length) = (sha256(text.as_bytes()), text.len() as u64);
+    let checkpoint = Checkpoint { origin: key.name().to_owned(), length, head };
+    let note = checkpoint.sign(&key, &signer);
+    assert_eq!(Checkpoint::open(&note, &key).as_ref(), Ok(&checkpoint));
+    if let Ok(opened) = Checkpoint::open(&format!("{note}{text}"), &key) {
+        assert_eq!(opened, checkpoint);
+    }
+    if let Ok(opened) = Checkpoint::open(&format!("{text}{note}"), &key) {
+        assert_eq!(opened, checkpoint);
+    }
+}
+
 /// The head and the entries of an access log, the key of a month, and the texts that are shown to others.
 pub fn access(data: &[u8]) {
     let Some((mut bytes, mend)) = choose(data) else { return };
@@ -402,6 +434,7 @@ pub fn access(data: &[u8]) {
         }
         let key = PublicKey::of(&StoreId::from_bytes([7; 16]), [1; 32]);
         assert!(Checkpoint::open(text, &key).is_err(), "no fuzzer signs");
+        signed(text);
     }
     bytes.truncate(access::HEAD_BYTES);
     if mend {

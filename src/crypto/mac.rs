@@ -13,22 +13,38 @@ const INITIAL: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
 /// 32 secret bytes that wipe themselves, kept where they stand: for keys that live for one derivation.
-#[derive(Zeroize, ZeroizeOnDrop)]
 pub(super) struct Secret(pub [u8; 32]);
 
 /// A key made ready: the states of the inner and the outer hash after it. They are as secret as the key.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone)]
 pub(super) struct Mac {
     inner: [u32; 8],
     outer: [u32; 8],
 }
+
+// As slices: an array is wiped byte by byte, which takes as long as hashing it.
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.as_mut_slice().zeroize();
+    }
+}
+
+impl Drop for Mac {
+    fn drop(&mut self) {
+        self.inner.as_mut_slice().zeroize();
+        self.outer.as_mut_slice().zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for Secret {}
+impl ZeroizeOnDrop for Mac {}
 
 fn absorbed(key: &[u8], pad: u8) -> [u32; 8] {
     let mut block = [pad; BLOCK_BYTES];
     block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
     let mut state = INITIAL;
     compress256(&mut state, &[block]);
-    block.zeroize();
+    block.as_mut_slice().zeroize();
     state
 }
 
@@ -66,7 +82,7 @@ fn finish_in<const BLOCKS: usize>(state: &[u32; 8], parts: &[&[u8]], length: usi
     compress256(&mut state, &blocks);
     blocks.as_flattened_mut().zeroize();
     let bytes = bytes(&state);
-    state.zeroize();
+    state.as_mut_slice().zeroize();
     bytes
 }
 

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::path::Path;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::catalog::{Catalog, JournalFile, SegmentSlot, Snapshot};
 use super::large;
@@ -18,6 +18,7 @@ use super::row::Probe;
 use crate::compress::{self, Dictionary};
 use crate::crypto::{CellKey, Sealer};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::bytes::Malformed;
 use crate::format::frame::{FrameContext, FrameKind, FrameView, Origin};
 use crate::format::manifest::Manifest;
 use crate::format::plain::Prefix;
@@ -132,7 +133,8 @@ impl Hit {
         let at = self.event();
         let body = match self.compressed {
             _ if self.large => Bytes::new(),
-            false => self.body,
+            // By itself: what was read with it is not to be kept for as long.
+            false => Bytes::copy_from_slice(&self.body),
             true => {
                 let body = compress::decompress(&self.body, self.raw_length as usize, self.dictionary.1.as_deref());
                 body.map(Bytes::from).map_err(|_| {
@@ -162,19 +164,22 @@ pub struct CellReader<'a> {
     /// Whether cells are asked for in the order of their handles.
     ahead: bool,
     buffers: RefCell<Buffers>,
-    /// The dictionary that was named last.
-    dictionary: RefCell<Option<(PartitionNumber, u32, Arc<Dictionary>)>>,
 }
 
-/// Frames as they were read, and the one being opened.
+/// What was read last: a reader that takes over the buffers of another goes on where that was.
 #[derive(Default)]
-struct Buffers {
+pub struct Buffers {
     windows: Windows,
     /// A frame of a run that is too long for a window.
     frame: Vec<u8>,
-    plain: Vec<u8>,
+    /// Plaintexts: the bodies of hits are parts of it, and its memory is used again once they are gone.
+    plain: BytesMut,
+    /// The dictionary that was named last.
+    dictionary: Option<(PartitionNumber, u32, Arc<Dictionary>)>,
 }
 
+/// Room for plaintexts is made in pieces of this many bytes at least.
+const PLAIN_BYTES: usize = 16 << 10;
 /// Parts of segments that were read last, for as many segments at most; of the others runs are read anew.
 const WINDOWS: usize = 16;
 /// How far a window reaches at most.
@@ -230,20 +235,18 @@ impl Windows {
 impl<'a> CellReader<'a> {
     /// Reads from `snapshot`.
     pub fn new(catalog: &'a Catalog, snapshot: &'a Snapshot, store: StoreId) -> Self {
-        CellReader {
-            catalog,
-            snapshot,
-            store,
-            ahead: false,
-            buffers: RefCell::default(),
-            dictionary: RefCell::default(),
-        }
+        CellReader { catalog, snapshot, store, ahead: false, buffers: RefCell::default() }
     }
 
     /// The same for many cells of a partition, asked for in the order of their handles: what lies behind one is read with
     /// it.
-    pub fn ahead(catalog: &'a Catalog, snapshot: &'a Snapshot, store: StoreId) -> Self {
-        CellReader { ahead: true, ..CellReader::new(catalog, snapshot, store) }
+    pub fn ahead(catalog: &'a Catalog, snapshot: &'a Snapshot, store: StoreId, buffers: Buffers) -> Self {
+        CellReader { ahead: true, buffers: buffers.into(), ..CellReader::new(catalog, snapshot, store) }
+    }
+
+    /// What it has read last.
+    pub fn into_buffers(self) -> Buffers {
+        self.buffers.into_inner()
     }
 
     /// Whether any frame of `handle` stands in `partition`.
@@ -313,7 +316,7 @@ impl<'a> CellReader<'a> {
         wanted: &dyn Fn(Timestamp) -> bool,
         hits: &mut Vec<Hit>,
     ) -> Result<()> {
-        let mut cell = Cell { reader: self, partition, probe, key: None, sealers: Vec::new() };
+        let mut cell = Cell { reader: self, partition, probe, key: None, sealer: None };
         for slot in self.snapshot.segments(partition.number) {
             self.read_segment(slot, &mut cell, wanted, hits)?;
         }
@@ -324,12 +327,16 @@ impl<'a> CellReader<'a> {
     }
 
     /// The dictionary that a frame names; cells that are read one after the other seldom name more than one.
-    fn named(&self, partition: &Partition, id: u32) -> Result<Option<Arc<Dictionary>>> {
+    fn named(
+        &self,
+        partition: &Partition,
+        id: u32,
+        last: &mut Option<(PartitionNumber, u32, Arc<Dictionary>)>,
+    ) -> Result<Option<Arc<Dictionary>>> {
         if id == 0 {
             return Ok(None);
         }
-        let mut last = self.dictionary.borrow_mut();
-        match &*last {
+        match last {
             Some((number, known, dictionary)) if (*number, *known) == (partition.number, id) => {
                 Ok(Some(dictionary.clone()))
             }
@@ -357,17 +364,20 @@ impl<'a> CellReader<'a> {
         hits: &mut Vec<Hit>,
     ) -> Result<()> {
         let Some((segment, run)) = self.find(slot, &cell.probe.handle)? else { return Ok(()) };
-        let Buffers { windows, frame, plain } = &mut *self.buffers.borrow_mut();
+        let Buffers { windows, frame, plain, dictionary } = &mut *self.buffers.borrow_mut();
         if run.bytes > LONG_RUN_BYTES {
-            return read_long((&segment, &run), cell, (frame, plain), wanted, hits);
+            return read_long((&segment, &run), cell, (frame, (plain, dictionary)), wanted, hits);
         }
         let bytes = windows.get(&segment, &run, self.ahead)?;
+        if plain.capacity() < bytes.len() {
+            plain.reserve(bytes.len().max(PLAIN_BYTES));
+        }
         let mut offset = run.offset;
         for frame in segment.frames(&run, bytes) {
             let frame = frame?;
             let salt = segment.salt(frame.head().opening);
             let salt = *salt.ok_or_else(|| Error::corrupt(&slot.path, offset, "a frame names an unknown opening"))?;
-            cell.open(&frame, &salt, (&slot.path, offset), plain, wanted, hits)?;
+            cell.open(&frame, &salt, (&slot.path, offset), (plain, dictionary), wanted, hits)?;
             offset += frame.length() as u64;
         }
         Ok(())
@@ -384,9 +394,10 @@ impl<'a> CellReader<'a> {
             if large::is_chunk(journal, place)? {
                 continue;
             }
-            let Buffers { frame: bytes, plain, .. } = &mut *self.buffers.borrow_mut();
+            let Buffers { frame: bytes, plain, dictionary, .. } = &mut *self.buffers.borrow_mut();
             let frame = journal::read_frame(&*journal.file, &journal.path, (place.offset, place.length), bytes)?;
-            cell.open(&frame, &journal.salt, (&journal.path, place.offset), plain, wanted, hits)?;
+            let place = (&*journal.path, place.offset);
+            cell.open(&frame, &journal.salt, place, (plain, dictionary), wanted, hits)?;
         }
         Ok(())
     }
@@ -396,7 +407,7 @@ impl<'a> CellReader<'a> {
 fn read_long(
     (segment, run): (&Segment, &Run),
     cell: &mut Cell<'_>,
-    (bytes, plain): (&mut Vec<u8>, &mut Vec<u8>),
+    (bytes, (plain, dictionary)): (&mut Vec<u8>, Scratch<'_>),
     wanted: &dyn Fn(Timestamp) -> bool,
     hits: &mut Vec<Hit>,
 ) -> Result<()> {
@@ -407,17 +418,20 @@ fn read_long(
         let frame = segment.read_frame(head, (offset, length), bytes)?;
         let salt = segment.salt(head.opening);
         let salt = *salt.ok_or_else(|| Error::corrupt(segment.path(), offset, "a frame names an unknown opening"))?;
-        cell.open(&frame, &salt, (segment.path(), offset), plain, wanted, hits)
+        cell.open(&frame, &salt, (segment.path(), offset), (plain, dictionary), wanted, hits)
     })
 }
 
-/// A cell while it is read: its key once it was found, and its data keys by opening.
+/// What opening a frame takes of a reader's buffers: room for the plaintext, and the dictionary that was named last.
+type Scratch<'a> = (&'a mut BytesMut, &'a mut Option<(PartitionNumber, u32, Arc<Dictionary>)>);
+
+/// A cell while it is read: its key once it was found, and the data key of the opening that wrote the frame before.
 struct Cell<'a> {
     reader: &'a CellReader<'a>,
     partition: &'a Arc<Partition>,
     probe: &'a Probe,
     key: Option<CellKey>,
-    sealers: Vec<(u32, Sealer)>,
+    sealer: Option<(u32, Sealer)>,
 }
 
 impl Cell<'_> {
@@ -426,7 +440,7 @@ impl Cell<'_> {
         frame: &FrameView<'_>,
         salt: &Salt,
         (path, offset): (&Path, u64),
-        scratch: &mut Vec<u8>,
+        (buffer, last): Scratch<'_>,
         wanted: &dyn Fn(Timestamp) -> bool,
         hits: &mut Vec<Hit>,
     ) -> Result<()> {
@@ -441,19 +455,23 @@ impl Cell<'_> {
                 return Err(Error::corrupt(path, offset, "a frame is of a kind that no cell has in this version"));
             }
         }
-        let at = self.sealers.iter().position(|(opening, _)| *opening == head.opening).unwrap_or_else(|| {
-            let key = self.key.get_or_insert_with(|| self.probe.key(self.partition));
-            self.sealers.push((head.opening, key.sealer(salt)));
-            self.sealers.len() - 1
-        });
+        let sealer = match self.sealer.take().filter(|(opening, _)| *opening == head.opening) {
+            Some((_, sealer)) => sealer,
+            None => self.key.get_or_insert_with(|| self.probe.key(self.partition)).sealer(salt),
+        };
+        let (_, sealer) = self.sealer.insert((head.opening, sealer));
         let context = FrameContext { store: &self.reader.store, partition: self.partition.number, salt };
-        let plain = frame.open(&context, &self.sealers[at].1, scratch);
-        let plain = plain.map_err(|wrong| Error::corrupt(path, offset, wrong.0))?;
+        let damaged = |wrong: Malformed| Error::corrupt(path, offset, wrong.0);
+        buffer.clear();
+        buffer.extend_from_slice(frame.ciphertext());
+        frame.decrypt(&context, sealer, buffer).map_err(damaged)?;
+        let whole = buffer.split().freeze();
+        let plain = frame.read(&whole).map_err(damaged)?;
         if !wanted(plain.since.unwrap_or(plain.at)) {
             return Ok(());
         }
         let dictionary = match plain.compressed {
-            true => self.reader.named(self.partition, head.dictionary)?,
+            true => self.reader.named(self.partition, head.dictionary, last)?,
             false => None,
         };
         hits.push(Hit {
@@ -468,7 +486,7 @@ impl Cell<'_> {
             raw_length: plain.raw_length,
             compressed: plain.compressed,
             large: plain.large,
-            body: Bytes::copy_from_slice(plain.body),
+            body: whole.slice_ref(plain.body),
             dictionary: (head.dictionary, dictionary),
         });
         Ok(())

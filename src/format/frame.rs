@@ -388,14 +388,33 @@ impl<'a> FrameView<'a> {
         sealer: &Sealer,
         scratch: &'s mut Vec<u8>,
     ) -> Result<Plain<'s>, Malformed> {
-        let (ciphertext, tag) =
-            self.sealed().split_last_chunk::<TAG_BYTES>().ok_or(Malformed("a frame ends too early"))?;
         scratch.clear();
-        scratch.extend_from_slice(ciphertext);
-        sealer
-            .open(&self.head.nonce(), &self.head.associated(context), scratch, tag)
-            .map_err(|_| Malformed("a frame does not open under the key of its cell"))?;
-        let plain = Plain::decode(scratch)?;
+        scratch.extend_from_slice(self.ciphertext());
+        self.decrypt(context, sealer, scratch)?;
+        self.read(scratch)
+    }
+
+    /// Ciphertext, to be decrypted where it stands.
+    pub fn ciphertext(&self) -> &'a [u8] {
+        self.sealed().split_last_chunk::<TAG_BYTES>().map_or(&[], |(ciphertext, _)| ciphertext)
+    }
+
+    /// Decrypts `buffer`, which holds its ciphertext.
+    ///
+    /// # Errors
+    /// [`Malformed`] where the key or the context is not the one it was sealed with.
+    pub fn decrypt(&self, context: &FrameContext<'_>, sealer: &Sealer, buffer: &mut [u8]) -> Result<(), Malformed> {
+        let tag = self.sealed().last_chunk::<TAG_BYTES>().ok_or(Malformed("a frame ends too early"))?;
+        let opened = sealer.open(&self.head.nonce(), &self.head.associated(context), buffer, tag);
+        opened.map_err(|_| Malformed("a frame does not open under the key of its cell"))
+    }
+
+    /// Reads its plaintext.
+    ///
+    /// # Errors
+    /// [`Malformed`] where that makes no sense.
+    pub fn read<'p>(&self, plain: &'p [u8]) -> Result<Plain<'p>, Malformed> {
+        let plain = Plain::decode(plain)?;
         match plain.amends.is_some() == (self.head.kind == FrameKind::Amendment) {
             true => Ok(plain),
             false => Err(Malformed("a record amends another, or does not, against the kind of its frame")),

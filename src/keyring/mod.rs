@@ -62,6 +62,8 @@ const COMPACTION_BYTES: u64 = 4 << 20;
 /// Logs of this many bytes are rewritten in milliseconds.
 const SHORT_LOG: (u64, u64) = (64 << 10, 8 << 20);
 const STRIPES: usize = 64;
+/// What a customer weighs in the cache besides the payload of the entry, about.
+const CUSTOMER_BYTES: usize = 256;
 
 /// Where a keyring lies and how much of it may stay in memory.
 #[derive(Clone, Debug)]
@@ -115,6 +117,9 @@ impl<T> Clone for Found<T> {
     }
 }
 
+/// The entry of a customer and its number; none where there is no such customer.
+type Known = Option<(Arc<CustomerEntry>, u64)>;
+
 /// An open keyring. All calls may be made from any thread.
 pub struct Keyring {
     env: Arc<dyn Env>,
@@ -133,7 +138,8 @@ pub struct Keyring {
     /// One per share of all keys: held while an entry is looked up past the caches and, if need be, made.
     stripes: Vec<Mutex<()>>,
     nodes: Nodes,
-    customers: Cache<[u8; 16], (Arc<CustomerEntry>, u64)>,
+    /// By tag; also of whom nobody knows, who is asked for twice before the entry is made.
+    customers: Cache<[u8; 16], Known>,
     partitions: Partitions,
     durable: AtomicU64,
 }
@@ -221,11 +227,36 @@ impl Keyring {
     }
 
     /// The customer under `key`, past the cache; the caller holds its stripe.
-    fn load_customer(&self, key: &TreeKey) -> Result<Option<(Arc<CustomerEntry>, u64)>> {
-        let Some((payload, number)) = self.find(key)? else { return Ok(None) };
-        let found = (Arc::new(self.decode(&payload)?), number);
-        self.customers.insert(key.tag(), found.clone(), payload.len() + 256);
-        Ok(Some(found))
+    fn load_customer(&self, key: &TreeKey) -> Result<Known> {
+        let (known, bytes) = match self.find(key)? {
+            Some((payload, number)) => (Some((Arc::new(self.decode(&payload)?), number)), payload.len()),
+            None => (None, 0),
+        };
+        self.customers.insert(key.tag(), known.clone(), bytes + CUSTOMER_BYTES);
+        Ok(known)
+    }
+
+    /// The customer under `key`; the caller holds its stripe.
+    fn known_customer(&self, key: &TreeKey) -> Result<Known> {
+        match self.customers.get(&key.tag()) {
+            Some(known) => Ok(known),
+            None => self.load_customer(key),
+        }
+    }
+
+    /// Appends what a customer's entry is from now on; the caller holds the stripe of `key`.
+    fn put_customer(
+        &self,
+        key: TreeKey,
+        first: bool,
+        entry: CustomerEntry,
+        payload: Payload,
+    ) -> Result<Found<CustomerEntry>> {
+        let weight = payload.len() + CUSTOMER_BYTES;
+        let number = self.append(key, first, payload)?;
+        let entry = Arc::new(entry);
+        self.customers.insert(key.tag(), Some((entry.clone(), number)), weight);
+        Ok(Found { entry, number })
     }
 
     /// The entry of a customer.
@@ -246,15 +277,15 @@ impl Keyring {
     /// # Errors
     /// As [`Keyring::customer`].
     pub fn customer_under(&self, tag: &[u8; 16]) -> Result<Option<Found<CustomerEntry>>> {
-        let found = match self.customers.get(tag) {
-            Some(found) => Some(found),
+        let known = match self.customers.get(tag) {
+            Some(known) => known,
             None => {
                 let key = TreeKey::new(EntryKind::Customer, tag);
                 let _stripe = locked(self.stripe(&key));
                 self.load_customer(&key)?
             }
         };
-        Ok(found.map(|(entry, number)| Found { entry, number: self.pending(number) }))
+        Ok(known.map(|(entry, number)| Found { entry, number: self.pending(number) }))
     }
 
     /// The entry of a customer whose facts cover a use of `stream` in `window`: made with a fresh secret and
@@ -274,18 +305,14 @@ impl Keyring {
         not_before: Option<Timestamp>,
     ) -> Result<Found<CustomerEntry>> {
         let enough = |entry: &CustomerEntry| entry.is_writable() && entry.covers(stream, window);
-        if let Some((entry, number)) = self.customers.get(&tag)
+        if let Some(Some((entry, number))) = self.customers.get(&tag)
             && enough(&entry)
         {
             return Ok(Found { entry, number: self.pending(number) });
         }
         let key = TreeKey::new(EntryKind::Customer, &tag);
         let _stripe = locked(self.stripe(&key));
-        let held = match self.customers.get(&tag) {
-            Some(held) => Some(held),
-            None => self.load_customer(&key)?,
-        };
-        let (first, entry) = match held {
+        let (first, entry) = match self.known_customer(&key)? {
             Some((entry, number)) if enough(&entry) => return Ok(Found { entry, number: self.pending(number) }),
             Some((entry, _)) => match entry.state {
                 CustomerState::Living => (false, self.writable(entry.used_in(stream, window))?),
@@ -298,11 +325,7 @@ impl Keyring {
         let payload = entry.encode().ok_or_else(|| {
             Error::new(ErrorKind::Invalid, "one customer is used in more streams than the keyring can note")
         })?;
-        let weight = payload.len() + 256;
-        let number = self.append(key, first, payload)?;
-        let entry = Arc::new(entry);
-        self.customers.insert(tag, (entry.clone(), number), weight);
-        Ok(Found { entry, number })
+        self.put_customer(key, first, entry, payload)
     }
 
     /// The same customer with a secret to write under, also where nothing but held cells was left.
@@ -327,14 +350,9 @@ impl Keyring {
     /// # Errors
     /// As [`Keyring::use_customer`]; [`ErrorKind::NotFound`] where there is no such customer.
     pub fn renew(&self, id: &CustomerId, restricted: &[PartitionNumber], whole: bool) -> Result<Found<CustomerEntry>> {
-        let tag = self.tag_of(id);
-        let key = TreeKey::new(EntryKind::Customer, &tag);
+        let key = self.customer_key(id);
         let _stripe = locked(self.stripe(&key));
-        let held = match self.customers.get(&tag) {
-            Some(held) => Some(held),
-            None => self.load_customer(&key)?,
-        };
-        let mut entry = match held {
+        let mut entry = match self.known_customer(&key)? {
             Some((entry, number)) if entry.state == CustomerState::Living && restricted.is_empty() && !whole => {
                 return Ok(Found { entry, number: self.pending(number) });
             }
@@ -347,11 +365,7 @@ impl Keyring {
         }
         let payload =
             entry.encode().ok_or_else(|| Error::new(ErrorKind::Invalid, "a customer has too many secrets"))?;
-        let weight = payload.len() + 256;
-        let number = self.append(key, false, payload)?;
-        let entry = Arc::new(entry);
-        self.customers.insert(tag, (entry.clone(), number), weight);
-        Ok(Found { entry, number })
+        self.put_customer(key, false, entry, payload)
     }
 
     fn new_customer(&self, id: &CustomerId, now: Timestamp, not_before: Option<Timestamp>) -> Result<CustomerEntry> {

@@ -3,9 +3,7 @@
 use super::log::locked;
 use super::{Anchor, CustomerState, Keyring};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::keyring::{EntryKind, TreeKey};
 use crate::ident::{CustomerId, SubjectNumber};
-use crate::sync::Arc;
 use crate::window::Timestamp;
 
 impl Keyring {
@@ -15,15 +13,10 @@ impl Keyring {
     /// # Errors
     /// As [`Keyring::use_customer`].
     pub fn report(&self, id: &CustomerId, kind: u8, at: Option<Timestamp>) -> Result<Option<SubjectNumber>> {
-        let tag = self.tag_of(id);
-        let key = TreeKey::new(EntryKind::Customer, &tag);
+        let key = self.customer_key(id);
         let subject = {
             let _stripe = locked(self.stripe(&key));
-            let held = match self.customers.get(&tag) {
-                Some(held) => Some(held),
-                None => self.load_customer(&key)?,
-            };
-            let mut entry = match held {
+            let mut entry = match self.known_customer(&key)? {
                 Some((entry, _)) if entry.state == CustomerState::Living => entry.duplicate(),
                 _ => return Ok(None),
             };
@@ -34,10 +27,7 @@ impl Keyring {
             entry.anchors.extend(latest.map(|at| Anchor { kind, at }));
             let payload = entry.encode();
             let payload = payload.ok_or_else(|| Error::new(ErrorKind::Invalid, "a customer's entry is full"))?;
-            let (weight, subject) = (payload.len() + 256, entry.subject);
-            let number = self.append(key, false, payload)?;
-            self.customers.insert(tag, (Arc::new(entry), number), weight);
-            subject
+            self.put_customer(key, false, entry, payload)?.entry.subject
         };
         self.sync()?;
         Ok(Some(subject))

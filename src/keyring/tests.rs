@@ -233,6 +233,8 @@ fn readers_follow_a_living_writer_and_change_nothing() {
     assert_eq!(reader.use_partition(&partition("2025-09-01-month")).unwrap_err().kind(), ErrorKind::Invalid);
     assert_eq!(sim.changes(), changes);
     for round in 0..6 {
+        // Asked for before it is there: that nobody knows a customer holds until somebody does.
+        assert!(reader.customer(&id(10 + round)).unwrap().is_none());
         add(&keyring, 10 + round);
         keyring.sync().unwrap();
         if round % 2 == 1 {

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use crate::engine::catalog::Snapshot;
 use crate::engine::pass::{Batch, Drawer, Filled, Pass, Unit};
-use crate::engine::read::{CellReader, Hit};
+use crate::engine::read::{Buffers, CellReader, Hit};
 use crate::engine::visible::Range;
 use crate::engine::{Engine, lease, tasks};
 use crate::error::Result;
@@ -25,6 +25,8 @@ pub struct Scan {
     unit: Option<Unit>,
     customer: Option<(CustomerId, SubjectNumber)>,
     hits: VecDeque<Hit>,
+    /// What was read last.
+    buffers: Buffers,
     failed: bool,
 }
 
@@ -33,7 +35,7 @@ pub fn scan(engine: Arc<Engine>, stream: Option<&Stream>, range: Range) -> Scan 
     let pass = Pass::new(&engine, stream, range, 1);
     let batches = 0..pass.batches();
     let (batch, units, unit, customer, hits) = (None, 0..0, None, None, VecDeque::new());
-    Scan { pass, batches, batch, units, unit, customer, hits, failed: false, engine }
+    Scan { pass, batches, batch, units, unit, customer, hits, buffers: Buffers::default(), failed: false, engine }
 }
 
 /// Whether a record of a cell may be handed out: not where the cell was closed off since it was read, and an error where
@@ -57,8 +59,11 @@ impl Scan {
                 }
             }
             if let (Some(unit), Some((number, batch))) = (&mut self.unit, &self.batch) {
-                let reader = CellReader::new(&self.engine.catalog, &self.pass.snapshot, self.engine.store);
-                match self.pass.next(&self.engine, &reader, (*number, batch), unit) {
+                let buffers = std::mem::take(&mut self.buffers);
+                let reader = CellReader::ahead(&self.engine.catalog, &self.pass.snapshot, self.engine.store, buffers);
+                let next = self.pass.next(&self.engine, &reader, (*number, batch), unit);
+                self.buffers = reader.into_buffers();
+                match next {
                     Ok(Some(Filled { customer, subject, hits })) => {
                         (self.customer, self.hits) = (Some((customer, subject)), hits.into());
                     }
@@ -141,8 +146,9 @@ pub(super) fn hits_parallel<B: Send>(
         let drawers = tasks::shared(threads, pass.parts(), &|| (), &|(), part| pass.derive(engine, number, part))?;
         let batch = pass.batch(engine, drawers);
         let over = AtomicBool::new(false);
-        let visited = tasks::shared(threads, pass.units(), &|| pass.snapshot.clone(), &|snapshot, unit| {
-            let outcome = visit_unit(engine, &pass, snapshot, ((number, &batch), unit), &over, visit);
+        let tool = || (pass.snapshot.clone(), Buffers::default());
+        let visited = tasks::shared(threads, pass.units(), &tool, &|tool, unit| {
+            let outcome = visit_unit(engine, &pass, tool, ((number, &batch), unit), &over, visit);
             if !matches!(outcome, Ok(ControlFlow::Continue(()))) {
                 over.store(true, Ordering::Release);
             }
@@ -159,15 +165,17 @@ pub(super) fn hits_parallel<B: Send>(
 fn visit_unit<B>(
     engine: &Engine,
     pass: &Pass,
-    snapshot: &mut Snapshot,
+    (snapshot, buffers): &mut (Snapshot, Buffers),
     (batch, unit): ((usize, &Batch), usize),
     over: &AtomicBool,
     visit: &Visitor<'_, B>,
 ) -> Result<ControlFlow<B>> {
     let mut unit = pass.unit(batch.1, unit);
     loop {
-        let reader = CellReader::ahead(&engine.catalog, snapshot, engine.store);
-        match visit_cells(engine, pass, &reader, (batch, &mut unit), over, visit) {
+        let reader = CellReader::ahead(&engine.catalog, snapshot, engine.store, std::mem::take(buffers));
+        let visited = visit_cells(engine, pass, &reader, (batch, &mut unit), over, visit);
+        *buffers = reader.into_buffers();
+        match visited {
             Err(error) if has_moved(engine, &error)? => *snapshot = engine.catalog.snapshot(),
             outcome => return outcome,
         }

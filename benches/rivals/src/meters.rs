@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::Result;
 
@@ -80,6 +81,14 @@ pub fn warm(dir: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The day, in UTC.
+pub fn today() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut today = tenure::Timestamp::from_micros(since.as_micros() as i64).to_string();
+    today.truncate("2025-01-01".len());
+    today
 }
 
 /// Machine and toolchain, for the head of every report.

@@ -1,7 +1,7 @@
 //! The tables of a page of documentation, written anew between their marks; whoever reads it finds the words around them.
 
 use crate::Result;
-use crate::plan::{DISK, READS, SCALE, TENFOLD, ingest_measure, latency_measure};
+use crate::plan::{DISK, FDATASYNC, READS, SCALE, TENFOLD, ingest_measure, latency_measure};
 use crate::ratios::{Budget, Ratio};
 use crate::report::shown;
 use crate::results::{Results, Spread};
@@ -49,7 +49,8 @@ fn table(results: &Results, columns: &[Column]) -> Option<String> {
             let found = series.and_then(|series| Some((series.spread(column.figure)?, series.threads)));
             match found {
                 Some((spread, Some(threads))) if column.figure == "MB/s" => {
-                    format!("{}, {threads} threads", cell(column.figure, spread))
+                    let plural = if threads == 1 { "" } else { "s" };
+                    format!("{}, {threads} thread{plural}", cell(column.figure, spread))
                 }
                 Some((spread, _)) => cell(column.figure, spread),
                 None => String::new(),
@@ -74,12 +75,12 @@ fn ingest(results: &Results) -> Option<String> {
 }
 
 fn latency(results: &Results) -> Option<String> {
-    let mut columns = Vec::new();
+    let mut columns = vec![column(FDATASYNC, "p50", "one fdatasync, p50")];
     for threads in [1, 8, 64] {
         let measure = latency_measure(threads);
         for (figure, whose) in [("p50", "p50"), ("p99", "p99"), ("new p50", "new, p50"), ("new p99", "new, p99")] {
             if results.all(&measure).next().is_some() {
-                columns.push(column(&*measure, figure, format!("{threads} threads, {whose}")));
+                columns.push(column(&*measure, figure, format!("by {threads}, {whose}")));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What is run in which order: every measurement in turns, each turn in a process of its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::codec::{self, Form};
@@ -138,8 +138,8 @@ impl Plan {
     }
 
     /// The number of threads with which a subject takes in the most.
-    fn best_threads(&self, name: &Name, batch: usize) -> Result<usize> {
-        let outcome = self.one(name, Work::Threads { counts: THREADS.into(), batch, seconds: self.seconds / 2.0 })?;
+    fn best_threads(&self, name: &Name, batch: usize, seconds: f64) -> Result<usize> {
+        let outcome = self.one(name, Work::Threads { counts: THREADS.into(), batch, seconds })?;
         let rated = THREADS.iter().max_by(|a, b| {
             let rate = |threads: &usize| outcome.figures[&threads.to_string()];
             rate(a).total_cmp(&rate(b))
@@ -165,7 +165,7 @@ impl Plan {
         subjects.extend(self.wish.full.then(|| Name::new("file", Form::Usual)));
         let mut chosen = Vec::new();
         for name in subjects {
-            let threads = self.best_threads(&name, batch)?;
+            let threads = self.best_threads(&name, batch, seconds / 2.0)?;
             chosen.push((name, threads));
         }
         for _ in 0..self.wish.rounds {
@@ -274,8 +274,14 @@ fn head(wish: &Wish, corpus: &Corpus, training: usize) -> Vec<(String, String)> 
     let bytes: usize = corpus.originals.iter().map(|original| original.body.len()).sum();
     let count = corpus.originals.len();
     let what = if wish.corpus.is_some() { "real transcripts" } else { "invented chats" };
-    let command: Vec<String> = std::env::args().skip(1).collect();
+    // Of files their names: where they lie is this machine's business.
+    let short = |word: String| match Path::new(&word).file_name() {
+        Some(name) if Path::new(&word).exists() => name.to_string_lossy().into_owned(),
+        _ => word,
+    };
+    let command: Vec<String> = std::env::args().skip(1).map(short).collect();
     vec![
+        ("date".into(), meters::today()),
         ("command".into(), format!("cargo run --release -- {}", command.join(" "))),
         ("machine".into(), meters::machine()),
         (

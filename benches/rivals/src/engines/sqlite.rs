@@ -10,7 +10,7 @@ use super::{Engine, Visit};
 use crate::Result;
 use crate::codec::Pair;
 
-const SETTINGS: &str = "SQLite 3 (rusqlite 0.41): WAL, synchronous FULL, pages of 16 KB, WITHOUT ROWID, cache 256 MB, mmap 4 GB, \
+const SETTINGS: &str = "SQLite 3 (rusqlite 0.41): WAL, synchronous FULL, pages of 16 KB, rows as they come and an index of keys, cache 256 MB, mmap 4 GB, \
      keys sorted, one transaction for all who wait";
 
 pub struct Sqlite {
@@ -34,9 +34,8 @@ impl Sqlite {
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join("records.sqlite");
         let writer = connect(&path)?;
-        writer.execute_batch(
-            "CREATE TABLE IF NOT EXISTS records (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
-        )?;
+        // WITHOUT ROWID, keys and values in one tree, takes in half as much and writes four times the bytes.
+        writer.execute_batch("CREATE TABLE IF NOT EXISTS records (key BLOB PRIMARY KEY, value BLOB NOT NULL)")?;
         Ok(Sqlite { path, writer: Mutex::new(writer), readers: Mutex::default(), queue: Queue::default() })
     }
 
