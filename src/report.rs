@@ -18,8 +18,8 @@ pub use aggregate::{Aggregate, AggregateRow, Facet, Tally};
 pub use kept::{Duty, Home, Kept, Lapsed};
 pub use law::{CustomerLaw, Effect, PartitionChange, Place, PolicyCheck, Provision, StreamLaw, Unshown, WhyUnshown};
 pub use overview::{
-    AccessByRole, ActsReport, Age, Due, Holding, Overdue, Report, ReportOptions, Restriction, RoleUses, Slice,
-    StreamGrowth, Times, Volume,
+    AccessByRole, ActsReport, Age, Due, Holding, Noticed, Overdue, Report, ReportOptions, Restriction, RoleUses,
+    RowDue, Scheduled, Slice, StreamGrowth, Times, Volume,
 };
 
 /// What an opening found and mended.

@@ -40,6 +40,11 @@ impl Acting {
         self.perform(Right::Append, &[], |store| store.upload(record))
     }
 
+    /// [`Store::classify`].
+    pub fn classify(&self, record: &mut Record) -> Result<bool> {
+        self.perform(Right::Append, &[], |store| Ok(store.classify(record)))
+    }
+
     /// [`Store::source_offset`].
     pub fn source_offset(&self, name: &str) -> Result<Option<u64>> {
         self.maybe(Right::Append, &[], |store| store.source_offset(name))
@@ -84,6 +89,11 @@ impl Acting {
     /// [`Store::request_closed`].
     pub fn request_closed(&self, customer: &str, at: Timestamp) -> Result<bool> {
         self.inform(customer, |store| store.request_closed(customer, at))
+    }
+
+    /// [`Store::contacted`].
+    pub fn contacted(&self, customer: &str, at: Timestamp) -> Result<bool> {
+        self.inform(customer, |store| store.contacted(customer, at))
     }
 
     /// [`Store::request_inform`].

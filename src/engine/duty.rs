@@ -12,17 +12,25 @@ use crate::keyring::{Anchor, CustomerEntry};
 use crate::policy::{AnchorKind, Facts, Happened, Policy, Question, Verdict, verdict};
 use crate::window::{Timestamp, Window};
 
-/// What was reported of a customer; the last contact is not in it.
+fn latest(anchors: &[Anchor], kind: u8) -> Option<Timestamp> {
+    anchors.iter().filter(|anchor| anchor.kind == kind).map(|anchor| anchor.at).max()
+}
+
+/// What was reported of a customer, but for contacts: a record may be later.
 pub fn reported(anchors: &[Anchor]) -> Facts {
-    let latest = |kind: u8| anchors.iter().filter(|anchor| anchor.kind == kind).map(|anchor| anchor.at).max();
-    let (relationship_ended, request_closed) = (latest(Anchor::RELATIONSHIP_ENDED), latest(Anchor::REQUEST_CLOSED));
-    Facts { relationship_ended, request_closed, last_contact: None }
+    let relationship_ended = latest(anchors, Anchor::RELATIONSHIP_ENDED);
+    Facts { relationship_ended, request_closed: latest(anchors, Anchor::REQUEST_CLOSED), last_contact: None }
+}
+
+/// The last contact that was reported.
+pub fn reported_contact(anchors: &[Anchor]) -> Option<Timestamp> {
+    latest(anchors, Anchor::LAST_CONTACT)
 }
 
 /// All that is known of a customer and that any of its streams asks for.
 ///
 /// # Errors
-/// Damage in what has to be read: the last contact is that of the newest record.
+/// Damage in what has to be read: the last contact is that of the newest record, or a later one that was reported.
 pub fn facts(engine: &Engine, policy: &Policy, customer: &CustomerEntry) -> Result<Facts> {
     let asks = |stream: &Stream| {
         policy.terms(stream).is_some_and(|terms| terms.rules().any(|rule| rule.anchor() == AnchorKind::LastContact))
@@ -38,7 +46,8 @@ pub fn facts(engine: &Engine, policy: &Policy, customer: &CustomerEntry) -> Resu
     Ok(Facts { last_contact, ..reported(&customer.anchors) })
 }
 
-/// The event of a customer's newest record, in streams that are not state. Partitions are gone through from the newest on.
+/// The last contact that was reported, or the event of a customer's newest record in streams that are not state, whichever is
+/// later. Partitions are gone through from the newest on.
 fn last_contact(engine: &Engine, policy: &Policy, customer: &CustomerEntry) -> Result<Option<Timestamp>> {
     let snapshot = engine.catalog.snapshot();
     let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
@@ -47,7 +56,7 @@ fn last_contact(engine: &Engine, policy: &Policy, customer: &CustomerEntry) -> R
     let mut partitions = covered(engine, customer);
     partitions.retain(|partition| !is_state(&partition.id.stream));
     partitions.sort_by_key(|partition| std::cmp::Reverse(partition.id.window.end()));
-    let mut last: Option<Timestamp> = None;
+    let mut last = reported_contact(&customer.anchors);
     for partition in partitions {
         if last.is_some_and(|last| partition.id.window.end() <= last) {
             break;

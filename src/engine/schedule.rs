@@ -2,9 +2,10 @@
 //! customer. There is no list of them, so customers are gone through; what comes next is remembered, so that who asks often
 //! does not go through them in vain.
 
-use crate::sync::Mutex;
+use crate::sync::{Arc, Mutex};
 
 use super::hold::standing;
+use super::partitions::Partition;
 use super::row::reaches;
 use super::visible::covered;
 use super::{Engine, duty};
@@ -12,7 +13,7 @@ use crate::error::Result;
 use crate::format::ledger::{Act, Going, Holds, Span};
 use crate::ident::{CustomerId, SubjectNumber};
 use crate::keyring::{CustomerEntry, CustomerState, Secret, SecretScope, StreamUse};
-use crate::policy::{Facts, Policy};
+use crate::policy::{Facts, Happened, Policy, Terms};
 use crate::window::{Day, Timestamp};
 
 /// Customers of whom one act lets parts go: so many that it and its rewrite stay short.
@@ -142,23 +143,102 @@ fn of_customer(
     }
     let Some(facts) = facts(engine, policy, customer, now, next)? else { return Ok(Vec::new()) };
     let mut going: Vec<Going> = Vec::new();
-    for partition in covered(engine, customer) {
-        let id = &partition.id;
-        let held = holds.on(&customer.subject).any(|(_, hold)| hold.scope.meets(id));
-        let mut secrets = customer.secrets.iter().filter(|secret| reaches(secret, &partition)).peekable();
-        let free = secrets.peek().is_some() && secrets.clone().any(|secret| !secret.restricted);
-        let restricted = secrets.any(|secret| secret.restricted);
-        for (there, restricted) in [(free, false), (restricted, true)] {
-            let place = (&id.stream, &id.window);
-            if there && duty::is_due(policy, place, (&facts, held, restricted), now) {
-                add(&mut going, Span::of(id), !restricted);
-            } else if there && !held {
-                let at = duty::next(policy, place, (&facts, restricted), now);
-                *next = at.into_iter().chain(*next).min();
-            }
+    for Place { partition, held, restricted } in places(engine, holds, customer) {
+        let place = (&partition.id.stream, &partition.id.window);
+        if duty::is_due(policy, place, (&facts, held, restricted), now) {
+            add(&mut going, Span::of(&partition.id), !restricted);
+        } else if !held {
+            *next = duty::next(policy, place, (&facts, restricted), now).into_iter().chain(*next).min();
         }
     }
     Ok(going)
+}
+
+/// Where a customer may have something: what anybody may read, or what an erasure has left.
+struct Place {
+    partition: Arc<Partition>,
+    held: bool,
+    restricted: bool,
+}
+
+fn places(engine: &Engine, holds: &Holds, customer: &CustomerEntry) -> Vec<Place> {
+    let mut places = Vec::new();
+    for partition in covered(engine, customer) {
+        let held = holds.on(&customer.subject).any(|(_, hold)| hold.scope.meets(&partition.id));
+        let reaching = || customer.secrets.iter().filter(|secret| reaches(secret, &partition));
+        for restricted in [false, true] {
+            if reaching().any(|secret| secret.restricted == restricted) {
+                places.push(Place { partition: partition.clone(), held, restricted });
+            }
+        }
+    }
+    places
+}
+
+/// What lies ahead of a customer, of all that ends by row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// Nothing of theirs ends by row.
+    Nothing,
+    /// The time of something has come.
+    Due,
+    /// The first falls due then.
+    At {
+        /// When.
+        due: Timestamp,
+        /// When somebody is to be told of it.
+        notice: Option<Timestamp>,
+    },
+    /// What it runs from is outstanding.
+    Waits,
+    /// Holds keep it.
+    Held,
+}
+
+/// What lies ahead of `customer` at `now`. Where a period runs from the last contact, that is read.
+///
+/// # Errors
+/// Damage in what has to be read.
+pub fn outlook(
+    engine: &Engine,
+    (policy, holds): (&Policy, &Holds),
+    customer: &CustomerEntry,
+    now: Timestamp,
+) -> Result<Outlook> {
+    let mut facts = None;
+    let mut outlook = Outlook::Nothing;
+    for Place { partition, held, restricted } in places(engine, holds, customer) {
+        let (stream, window) = (&partition.id.stream, &partition.id.window);
+        let terms = policy.terms(stream).filter(Terms::ends_by_row);
+        if !restricted && terms.is_none() {
+            continue;
+        }
+        if facts.is_none() {
+            facts = Some(duty::facts(engine, policy, customer)?);
+        }
+        let Some(facts) = &facts else { continue };
+        if duty::is_due(policy, (stream, window), (facts, held, restricted), now) {
+            return Ok(Outlook::Due);
+        }
+        let next = duty::next(policy, (stream, window), (facts, restricted), now);
+        outlook = match (next, outlook) {
+            _ if held => {
+                if outlook == Outlook::Nothing {
+                    Outlook::Held
+                } else {
+                    outlook
+                }
+            }
+            (Some(due), Outlook::At { due: first, .. }) if first <= due => outlook,
+            (Some(due), _) => {
+                let limit = terms.and_then(|terms| terms.limit(Happened::Within(*window), facts));
+                Outlook::At { due, notice: limit.filter(|limit| limit.at == due).and_then(|limit| limit.notice) }
+            }
+            (None, Outlook::At { .. }) => outlook,
+            (None, _) => Outlook::Waits,
+        };
+    }
+    Ok(outlook)
 }
 
 /// What is known of a customer, the last contact read only where it can have been long enough ago: none where nothing of the
@@ -170,7 +250,8 @@ fn facts(
     now: Timestamp,
     next: &mut Option<Timestamp>,
 ) -> Result<Option<Facts>> {
-    let earliest = earliest_contact(engine, policy, customer);
+    let of_records = earliest_contact(engine, policy, customer);
+    let earliest = duty::reported_contact(&customer.anchors).map_or(of_records, |reported| reported.max(of_records));
     let earliest = Facts { last_contact: Some(earliest), ..duty::reported(&customer.anchors) };
     let may_be_due = customer.is_restricted()
         || covered(engine, customer).iter().any(|partition| {

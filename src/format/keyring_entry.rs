@@ -72,6 +72,8 @@ pub struct Anchor {
 impl Anchor {
     /// The end of the relationship.
     pub const RELATIONSHIP_ENDED: u8 = 1;
+    /// A contact that was reported, whether or not a record tells of it.
+    pub const LAST_CONTACT: u8 = 2;
     /// A closed request.
     pub const REQUEST_CLOSED: u8 = 3;
 }

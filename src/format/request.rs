@@ -287,7 +287,7 @@ impl Request {
             5 => Request::Release { hold: from.u64()? },
             6 => {
                 let (customer, kind) = (Named::decode(&mut from)?, from.u8()?);
-                if ![Anchor::RELATIONSHIP_ENDED, Anchor::REQUEST_CLOSED].contains(&kind) {
+                if ![Anchor::RELATIONSHIP_ENDED, Anchor::LAST_CONTACT, Anchor::REQUEST_CLOSED].contains(&kind) {
                     return Err(Malformed("a fact of a kind that nobody reports"));
                 }
                 Request::Report { customer, kind, at: take_optional_time(&mut from)? }
@@ -452,6 +452,7 @@ mod tests {
             Request::Hold { customer: None, hold: hold(None) },
             Request::Release { hold: 3 },
             Request::Report { customer: customer(5), kind: Anchor::RELATIONSHIP_ENDED, at },
+            Request::Report { customer: customer(5), kind: Anchor::LAST_CONTACT, at: time },
             Request::Report { customer: customer(5), kind: Anchor::REQUEST_CLOSED, at: time },
             Request::Rectify { customer: customer(6), id, body: Zeroizing::new(b"better".to_vec()) },
             Request::Redact { customer: customer(6), id, despite: true },

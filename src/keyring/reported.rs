@@ -21,8 +21,11 @@ impl Keyring {
                 _ => return Ok(None),
             };
             let known = entry.anchors.iter().find(|anchor| anchor.kind == kind).map(|anchor| anchor.at);
-            let latest =
-                at.map(|at| if kind == Anchor::REQUEST_CLOSED { known.map_or(at, |known| known.max(at)) } else { at });
+            let counts = |at: Timestamp| match kind {
+                Anchor::REQUEST_CLOSED | Anchor::LAST_CONTACT => known.map_or(at, |known| known.max(at)),
+                _ => at,
+            };
+            let latest = at.map(counts);
             entry.anchors.retain(|anchor| anchor.kind != kind);
             entry.anchors.extend(latest.map(|at| Anchor { kind, at }));
             let payload = entry.encode();

@@ -14,10 +14,22 @@ pub fn classify(engine: &Engine, records: &mut [Record], classifier: Option<&dyn
     let policy = engine.policy();
     for record in records.iter_mut().filter(|record| !record.stream.is_classed()) {
         let class = by_rule(&policy, record).map(str::to_owned);
-        let class = class.or_else(|| classifier.and_then(|classifier| classifier.class(record)));
-        if let Some(Ok(stream)) = class.map(|class| Stream::new(&class, record.stream.jurisdiction())) {
-            record.stream = stream;
-        }
+        give(record, class);
+        by_classifier(record, classifier);
+    }
+}
+
+/// The same without the rules: of a record whose body is to come there is nothing that they could look into.
+pub fn by_classifier(record: &mut Record, classifier: Option<&dyn Classifier>) {
+    if !record.stream.is_classed() {
+        let class = classifier.and_then(|classifier| classifier.class(record));
+        give(record, class);
+    }
+}
+
+fn give(record: &mut Record, class: Option<String>) {
+    if let Some(Ok(stream)) = class.map(|class| Stream::new(&class, record.stream.jurisdiction())) {
+        record.stream = stream;
     }
 }
 

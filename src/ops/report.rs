@@ -16,6 +16,8 @@ pub enum Reported {
     RelationshipResumed,
     /// A request was closed at this time. The latest counts.
     RequestClosed(Timestamp),
+    /// There was a contact at this time. The latest counts.
+    Contacted(Timestamp),
 }
 
 impl Reported {
@@ -25,6 +27,7 @@ impl Reported {
             Reported::RelationshipEnded(at) => (Anchor::RELATIONSHIP_ENDED, Some(at)),
             Reported::RelationshipResumed => (Anchor::RELATIONSHIP_ENDED, None),
             Reported::RequestClosed(at) => (Anchor::REQUEST_CLOSED, Some(at)),
+            Reported::Contacted(at) => (Anchor::LAST_CONTACT, Some(at)),
         }
     }
 }

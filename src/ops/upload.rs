@@ -37,7 +37,12 @@ pub fn upload(engine: &Arc<Engine>, record: Record) -> Result<Upload> {
     writer.ballast.require(&*engine.env)?;
     let policy = engine.policy();
     let passing = engine.pass()?;
-    let target = engine.encoder(writer, &policy, engine.now()).target(&record)?;
+    let target = engine.encoder(writer, &policy, engine.now()).target(&record).map_err(|error| {
+        match record.stream.is_classed() {
+            true => error,
+            false => error.hint("name its class, or have `Store::classify` tell it from the body before the upload"),
+        }
+    })?;
     drop(passing);
     let (engine, manifest) = (engine.clone(), Manifest::default());
     Ok(Upload { engine, record, target, buffer: Vec::new(), manifest, earlier: 0, last: 0, failure: None })

@@ -104,6 +104,50 @@ pub struct Overdue {
     pub volume: Option<Volume>,
 }
 
+/// A partition whose deadline lies ahead and of which somebody is to be told by now: the policy's notice is running.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Noticed {
+    /// Its name.
+    pub partition: PartitionId,
+    /// Since when the notice runs.
+    pub since: Timestamp,
+    /// When it is due.
+    pub deadline: Timestamp,
+    /// What it amounts to; none where its customers are too few to be told of by themselves.
+    pub volume: Option<Volume>,
+}
+
+/// When the first of what ends by row falls due of a customer: of what runs from a fact about them, and of what an erasure
+/// has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RowDue {
+    /// Its time has come: the next expiry takes it.
+    Overdue,
+    /// It lies ahead, and the policy's notice is running.
+    Notice,
+    /// In this month, named by its first day.
+    In(Day),
+    /// In a later month than the report looks ahead.
+    Later,
+    /// Nobody knows yet: what it runs from has not been reported.
+    Waiting,
+    /// Holds keep it.
+    Held,
+    /// Nothing of theirs ends by row.
+    Nothing,
+}
+
+/// Customers by what is scheduled of them. Every customer counts once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scheduled {
+    /// When; none for several, each of too few customers to be told by itself.
+    pub due: Option<RowDue>,
+    /// Whether an erasure has left a part of them; none for some and others.
+    pub restricted: Option<bool>,
+    /// How many.
+    pub customers: u64,
+}
+
 /// What one class in one jurisdiction amounts to, and when it happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamGrowth {
@@ -133,7 +177,7 @@ pub struct Holding {
 pub struct Restriction {
     /// Whether there are any such customers.
     pub any: bool,
-    /// How many; none where they are too few to be told of.
+    /// How many; none where they are too few to be told of, or told together with others.
     pub customers: Option<u64>,
 }
 
@@ -216,8 +260,12 @@ pub struct Report {
     pub total: Option<Volume>,
     /// What is overdue, the longest first.
     pub overdue: Vec<Overdue>,
+    /// What somebody is to be told of because it falls due soon, the nearest first.
+    pub notices: Vec<Noticed>,
     /// What falls due when.
     pub due: Vec<Slice<Due>>,
+    /// How many customers have something that ends by row, and when the first of it does.
+    pub scheduled: Vec<Scheduled>,
     /// Volumes by class and jurisdiction.
     pub streams: Vec<StreamGrowth>,
     /// Volumes by month of event.

@@ -26,10 +26,19 @@ impl Store {
     /// ```
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Refused`] where the record may not come in (nothing gives it a class while its body is to come); [`crate::ErrorKind::Invalid`] where it has a
-    /// body already.
-    pub fn upload(&self, record: Record) -> Result<Upload> {
+    /// [`crate::ErrorKind::Refused`] where the record may not come in; [`crate::ErrorKind::Invalid`] where it has a body
+    /// already. A record without a class is shown to the store's classifier as it is, before its body comes; the rules of the
+    /// policy look into bodies, so that whoever has the body, or its beginning, asks [`Store::classify`] first.
+    pub fn upload(&self, mut record: Record) -> Result<Upload> {
+        ops::classify::by_classifier(&mut record, self.0.classifier.as_deref());
         Ok(Upload { store: self.clone(), source: None, inner: ops::upload::upload(&self.0.engine, record)? })
+    }
+
+    /// Gives a record without a class the one that the rules of the policy tell from its body, or else the classifier; whether
+    /// it has one then. [`Store::append`] does so by itself, [`Store::upload`] cannot.
+    pub fn classify(&self, record: &mut Record) -> bool {
+        ops::classify::classify(&self.0.engine, std::slice::from_mut(record), self.0.classifier.as_deref());
+        record.stream.is_classed()
     }
 
     /// The body of the record of `customer` with `id`, large or not, to be read as a stream or from any place on.

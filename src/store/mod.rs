@@ -398,6 +398,16 @@ impl Store {
         self.inform(customer, Reported::RequestClosed(at))
     }
 
+    /// Keeps that there was a contact with a customer at `at`, as a time and nothing else; the latest counts. Periods that run
+    /// from the last contact take the later of this and the newest record: so they also know of contacts without a record, and
+    /// of those whose record has gone since.
+    ///
+    /// # Errors
+    /// As [`Store::relationship_ended`].
+    pub fn contacted(&self, customer: &str, at: Timestamp) -> Result<bool> {
+        self.inform(customer, Reported::Contacted(at))
+    }
+
     fn inform(&self, customer: &str, reported: Reported) -> Result<bool> {
         ops::report::report(&self.0.engine, &CustomerId::new(customer)?, reported)
     }

@@ -295,3 +295,46 @@ keep_at_most = \"P3M\"
     store.maintain(Budget::ALL).unwrap();
     assert_eq!(store.stats().unwrap().customers, 1);
 }
+
+/// What was reported of a contact stays when its record goes, and so do the duty and the maximum that run from it; what was
+/// not reported goes with the record.
+#[test]
+fn a_contact_that_was_reported_outlives_its_record() {
+    const LAW: &str = "
+[[rule]]
+class = \"voice\"
+jurisdiction = \"*\"
+keep_at_most = \"P2M\"
+[[rule]]
+class = \"collection\"
+jurisdiction = \"*\"
+anchor = \"last-contact\"
+keep_at_least = \"P1Y\"
+keep_at_most = \"P1Y\"
+";
+    let place = Place::new(6, Some(Vault::default()));
+    let store = place.options().policy(LAW).create().unwrap();
+    for customer in ["ana", "bo"] {
+        append(
+            &store,
+            vec![note(customer, "collection", "2025-12-01T00:00:00Z"), note(customer, "voice", "2026-01-10T00:00:00Z")],
+        );
+    }
+    assert!(
+        store.contacted("ana", at("2026-01-10T00:00:00Z")).unwrap()
+            && !store.contacted("cy", at("2026-01-10T00:00:00Z")).unwrap()
+    );
+    assert!(store.contacted("ana", at("2025-12-24T00:00:00Z")).unwrap(), "the latest counts");
+    assert_eq!(store.expire(by("2026-04-02T00:00:00Z")).unwrap().partitions.len(), 1, "the calls, after two months");
+    let store = {
+        store.close().unwrap();
+        place.options().open().unwrap()
+    };
+    let contact =
+        |customer| store.explain_customer(customer).unwrap().unwrap().facts.last_contact.unwrap().day().to_string();
+    assert_eq!((contact("ana"), contact("bo")), ("2026-01-10".into(), "2025-12-01".into()));
+    let due = store.expire(ExpireOptions { dry_run: true, ..by("2027-01-05T00:00:00Z") }).unwrap().rows;
+    assert_eq!(due.len(), 1, "a year after bo's last record; ana's contact was later");
+    let due = store.expire(ExpireOptions { dry_run: true, ..by("2027-02-05T00:00:00Z") }).unwrap().rows;
+    assert_eq!(due.len(), 2);
+}

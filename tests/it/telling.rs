@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use tenure::env::sim::Sim;
-use tenure::report::{Facet, Report, ReportOptions};
+use tenure::report::{Facet, Report, ReportOptions, RowDue};
 use tenure::{ErrorKind, Record, Store, Timestamp};
 
 use crate::scene;
@@ -154,4 +154,80 @@ fn the_dead_are_no_crowd() {
     let report = store.report(&ReportOptions::default()).unwrap();
     assert!(report.total.is_none() && report.streams.is_empty());
     assert_eq!((report.acts.len(), report.acts[0].count, report.acts[0].shredded.count), (1, 1, 1));
+}
+
+const SCHEDULE: &str = "\
+[[rule]]
+class = \"profile\"
+jurisdiction = \"*\"
+anchor = \"relationship-end\"
+keep_at_most = \"P1Y\"
+[[rule]]
+class = \"letter\"
+jurisdiction = \"*\"
+keep_at_least = \"P5Y\"
+[[rule]]
+class = \"*\"
+jurisdiction = \"*\"
+keep_at_most = \"P2Y\"
+notice = \"P1Y\"
+";
+
+/// What ends customer by customer is told by month, of enough; every customer counts once, whatever is asked.
+#[test]
+fn what_is_scheduled_by_row_is_told_of_enough() {
+    let sim = Sim::new(8);
+    sim.set_now("2026-01-15T00:00:00Z".parse().unwrap());
+    let store = scene::options(&sim).policy(SCHEDULE).create().unwrap();
+    let at = |text: &str| -> Timestamp { text.parse().unwrap() };
+    let record = |customer: usize, class: &str| {
+        Record::new(&format!("customer-{customer}"), class, "EU", at("2025-03-10T00:00:00Z"), "x").unwrap()
+    };
+    let records = (0..80).map(|one| record(one, "profile")).chain((0..80).map(|one| record(one, "chat")));
+    store
+        .append(records.chain((80..110).map(|one| record(one, "letter"))).collect::<Vec<_>>())
+        .unwrap()
+        .wait()
+        .unwrap();
+    let end = |customers: Range<usize>, when: &str| {
+        customers.for_each(|one| assert!(store.relationship_ended(&format!("customer-{one}"), at(when)).unwrap()));
+    };
+    let told = |now: Option<&str>| {
+        let report = store.report(&ReportOptions { now: now.map(at), ..ReportOptions::default() }).unwrap();
+        let rows: Vec<_> = report.scheduled.iter().map(|one| (one.due, one.restricted, one.customers)).collect();
+        (rows, report)
+    };
+    let april = RowDue::In("2026-04-01".parse().unwrap());
+    let may = RowDue::In("2026-05-01".parse().unwrap());
+    end(0..25, "2025-04-01T00:00:00Z");
+    end(25..35, "2025-05-01T00:00:00Z");
+    let some = |due, customers| (Some(due), Some(false), customers);
+    // Ten in May are too few: April, of the same year, is told with them.
+    let together = [some(RowDue::Waiting, 45), some(RowDue::Nothing, 30), (None, Some(false), 35)];
+    assert_eq!(told(None).0, together);
+    end(35..50, "2025-05-01T00:00:00Z");
+    let apart = [some(april, 25), some(may, 25), some(RowDue::Waiting, 30), some(RowDue::Nothing, 30)];
+    assert_eq!(told(None).0, apart);
+    let (rows, report) = told(Some("2026-04-02T00:00:00Z"));
+    assert_eq!(rows[0], some(RowDue::Overdue, 25));
+    // The notice that the policy gives of a partition is running by then.
+    let notices: Vec<_> =
+        report.notices.iter().map(|one| (one.partition.to_string(), one.volume.unwrap().records)).collect();
+    assert_eq!(notices, [("chat/EU/2025-03-01-month".to_owned(), 80)]);
+    assert_eq!(report.notices[0].deadline.day().to_string(), "2027-04-01");
+    assert!(told(None).1.notices.is_empty());
+
+    // What an erasure has left counts as such, and where that would be too few, with others.
+    let names: Vec<String> = (80..110).map(|one| format!("customer-{one}")).collect();
+    store.erase(&[&*names[0], &names[1], &names[2]]).unwrap();
+    let (rows, report) = told(None);
+    assert!(
+        rows.contains(&(None, None, 28)) && report.restricted.any && report.restricted.customers.is_none(),
+        "{rows:?}"
+    );
+    store.erase(&names.iter().map(|name| &**name).collect::<Vec<_>>()).unwrap();
+    let (rows, report) = told(None);
+    assert!(rows.contains(&(Some(RowDue::Later), Some(true), 30)), "{rows:?}");
+    assert_eq!((report.restricted.any, report.restricted.customers), (true, Some(30)));
+    assert!(rows.iter().all(|row| row.2 >= LEAST as u64) && report.damage.is_empty());
 }

@@ -26,6 +26,8 @@ pub enum FactKind {
     RelationshipResumed,
     /// A request was closed; the latest counts.
     RequestClosed,
+    /// There was a contact, with a record of it or without; the latest counts.
+    Contacted,
 }
 
 use crate::cli::{Global, parse_time};
@@ -43,6 +45,7 @@ pub fn fact(global: &Global, args: &FactArgs, output: &mut Output) -> Outcome {
         FactKind::RelationshipEnded => Reported::RelationshipEnded(at),
         FactKind::RelationshipResumed => Reported::RelationshipResumed,
         FactKind::RequestClosed => Reported::RequestClosed(at),
+        FactKind::Contacted => Reported::Contacted(at),
     };
     let reported = store.request_inform(&args.customer, fact, WAIT);
     let closed = store.close();

@@ -97,7 +97,7 @@ pub enum Fact {
     Reported {
         /// Who.
         subject: SubjectNumber,
-        /// Which: 1 end of the relationship, 3 closed request.
+        /// Which: 1 end of the relationship, 2 last contact, 3 closed request.
         kind: u8,
         /// When that was; none where it is not so any more.
         at: Option<Timestamp>,
@@ -305,7 +305,7 @@ impl Fact {
             17 => Fact::Reported {
                 subject: take_subject(&mut from)?,
                 kind: match from.u8()? {
-                    kind @ (1 | 3) => kind,
+                    kind @ 1..=3 => kind,
                     _ => return Err(Malformed("a fact of unknown kind about a customer")),
                 },
                 at: take_time(&mut from)?,

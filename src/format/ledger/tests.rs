@@ -151,12 +151,14 @@ fn what_an_act_keeps_and_takes_reads_back_in_order_alone() {
         Fact::Intended { number: 1, act: erase(wrong) }.encode(&mut bytes);
         assert!(Fact::decode(18, &bytes).is_err());
     }
-    for (kind, at) in [(1, None), (3, Some(Timestamp::from_micros(5)))] {
+    for (kind, at) in [(1, None), (2, Some(Timestamp::from_micros(4))), (3, Some(Timestamp::from_micros(5)))] {
         let (mut bytes, fact) = (Vec::new(), Fact::Reported { subject: subject(1), kind, at });
         fact.encode(&mut bytes);
         assert_eq!(Fact::decode(17, &bytes), Ok(Some(fact)));
-        bytes[16] = 2;
-        assert!(Fact::decode(17, &bytes).is_err(), "the last contact is never reported");
+        for unknown in [0, 4] {
+            bytes[16] = unknown;
+            assert!(Fact::decode(17, &bytes).is_err(), "there is no such fact");
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Overview: where the store stands by its policy, for a report. It opens no frame, and tells of nobody.
 
+mod rows;
 mod whose;
 
 use std::collections::BTreeMap;
@@ -12,12 +13,13 @@ use crate::ops::audit;
 use crate::ops::receipt::receipts;
 use crate::ops::refresh::settled;
 use crate::ops::stats;
-use crate::policy::Policy;
+use crate::policy::{Facts, Happened, Policy};
 use crate::report::{
-    AccessByRole, ActsReport, Age, Due, Holding, Overdue, PartitionStats, Receipt, Report, ReportOptions, Restriction,
+    AccessByRole, ActsReport, Age, Due, Holding, Noticed, Overdue, PartitionStats, Receipt, Report, ReportOptions,
     Slice, StreamGrowth, Times, Verb, Volume,
 };
-use crate::window::{Period, Timestamp};
+use crate::window::{Day, Period, Timestamp};
+use rows::Rows;
 
 /// How far a report looks ahead.
 const MONTHS_AHEAD: u32 = 24;
@@ -37,8 +39,11 @@ pub fn overview(engine: &Engine, options: &ReportOptions) -> Result<Report> {
 
 fn gather(engine: &Engine, options: &ReportOptions) -> Result<Report> {
     let stats = stats::gather(engine)?;
-    let whose = whose::whose(engine, &engine.catalog.snapshot(), options.crowd)?;
     let (policy, now) = (engine.policy(), options.now.unwrap_or_else(|| engine.now()));
+    let mut rows = Rows::new(engine, now, options.crowd);
+    let whose = whose::whose(engine, &engine.catalog.snapshot(), options.crowd, &mut |customer| rows.add(customer))?;
+    let row_damage = std::mem::take(&mut rows.damage);
+    let (scheduled, restricted) = rows.told();
     let stored: Vec<&PartitionStats> = stats.partitions.iter().filter(|one| one.records > 0).collect();
     let part = |one: &&PartitionStats| Part {
         customers: whose.customers.get(&one.partition).cloned().unwrap_or_default(),
@@ -51,7 +56,7 @@ fn gather(engine: &Engine, options: &ReportOptions) -> Result<Report> {
     // The ledger is let go of before anything else asks for it.
     let version = engine.ledger().state().policy.0;
     let mut damage = stats.damage;
-    damage.extend(whose.damage);
+    damage.extend(whose.damage.into_iter().chain(row_damage));
     let from = now.plus_seconds(-ACCESS_DAYS * 86_400);
     let access = AccessByRole { from, roles: audit::by_role(engine, from, &mut damage)? };
     damage.sort();
@@ -64,15 +69,14 @@ fn gather(engine: &Engine, options: &ReportOptions) -> Result<Report> {
         customers: Some(stats.customers).filter(|count| *count >= options.crowd || *count == 0),
         total: groups.is_some().then(|| told.all()),
         overdue: told.overdue(now),
+        notices: told.notices(&policy, now),
         due: told.slices(|one| due(&policy, one, now)),
+        scheduled,
         streams: told.streams(),
         months: told.slices(|one| crowd::month(one.partition.window.first_day())),
         ages: told.slices(|one| age(one, now)),
         holds: holding(engine, &stats.partitions)?,
-        restricted: Restriction {
-            any: whose.restricted > 0,
-            customers: Some(whose.restricted).filter(|count| *count == 0 || *count >= options.crowd),
-        },
+        restricted,
         access,
         acts: acts(&receipts(engine)?),
         damage,
@@ -139,12 +143,28 @@ impl Told<'_> {
         told
     }
 
+    /// The volume of a partition, where its customers are enough to be told of by themselves.
+    fn volume_alone(&self, index: usize) -> Option<Volume> {
+        self.groups.iter().any(|group| **group == [index]).then(|| self.partitions[index].into())
+    }
+
+    fn notices(&self, policy: &Policy, now: Timestamp) -> Vec<Noticed> {
+        let running = self.partitions.iter().enumerate().filter_map(|(index, one)| {
+            let partition = &one.partition;
+            let limit = policy.terms(&partition.stream)?.limit(Happened::Within(partition.window), &Facts::NONE)?;
+            let since = limit.notice.filter(|since| one.held == 0 && *since <= now && now < limit.at)?;
+            let volume = self.volume_alone(index);
+            Some(Noticed { partition: partition.clone(), since, deadline: limit.at, volume })
+        });
+        let mut running: Vec<Noticed> = running.collect();
+        running.sort_by(|a, b| a.deadline.cmp(&b.deadline).then_with(|| a.partition.cmp(&b.partition)));
+        running
+    }
+
     fn overdue(&self, now: Timestamp) -> Vec<Overdue> {
-        let alone = |index: usize| self.groups.iter().any(|group| **group == [index]);
         let late = self.partitions.iter().enumerate().filter_map(|(index, one)| {
             let deadline = one.deadline.filter(|deadline| one.held == 0 && *deadline <= now)?;
-            let volume = alone(index).then(|| (*one).into());
-            Some(Overdue { partition: one.partition.clone(), deadline, volume })
+            Some(Overdue { partition: one.partition.clone(), deadline, volume: self.volume_alone(index) })
         });
         let mut late: Vec<Overdue> = late.collect();
         late.sort_by(|a, b| a.deadline.cmp(&b.deadline).then_with(|| a.partition.cmp(&b.partition)));
@@ -156,16 +176,18 @@ fn due(policy: &Policy, one: &PartitionStats, now: Timestamp) -> Due {
     match one.deadline {
         _ if one.held > 0 => Due::Held,
         Some(deadline) if deadline <= now => Due::Overdue,
-        Some(deadline) => {
-            let month = crowd::month(deadline.day());
-            let last = crowd::month(now.day()).start().plus(Period::months(MONTHS_AHEAD)).day();
-            if month < last { Due::In(month) } else { Due::Later }
-        }
+        Some(deadline) => month_ahead(deadline, now).map_or(Due::Later, Due::In),
         None => match policy.terms(&one.partition.stream).is_some_and(|terms| terms.ends_by_row()) {
             true => Due::ByCustomer,
             false => Due::Never,
         },
     }
+}
+
+/// The month of a time to come, if it is one that a report of `now` tells apart.
+fn month_ahead(at: Timestamp, now: Timestamp) -> Option<Day> {
+    let end = crowd::month(now.day()).start().plus(Period::months(MONTHS_AHEAD)).day();
+    Some(crowd::month(at.day())).filter(|month| *month < end)
 }
 
 fn age(one: &PartitionStats, now: Timestamp) -> Age {

@@ -5,6 +5,7 @@
 //! What cannot be told counts for nobody, so that the answer is never too high.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 
 use crate::crowd::Customers;
 use crate::engine::Engine;
@@ -13,8 +14,9 @@ use crate::engine::partitions::Partition;
 use crate::engine::row::Row;
 use crate::engine::visible::covers;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ident::{Handle, PartitionId, SubjectNumber};
+use crate::ident::{Handle, PartitionId};
 use crate::keyring::{CustomerEntry, CustomerState};
+use crate::ops::overview::rows::number;
 use crate::ops::refresh::has_moved;
 use crate::report::Damage;
 use crate::sync::Arc;
@@ -42,21 +44,20 @@ struct Many {
 pub struct Whose {
     /// The customers of each partition.
     pub customers: BTreeMap<PartitionId, Customers>,
-    /// Customers of whom an erasure has left a part.
-    pub restricted: u64,
     /// What could not be read.
     pub damage: Vec<Damage>,
 }
 
-fn number(subject: &SubjectNumber) -> u128 {
-    u128::from_be_bytes(*subject.as_bytes())
-}
-
-/// Finds out how many customers each partition of `snapshot` has, up to `crowd`.
+/// Finds out how many customers each partition of `snapshot` has, up to `crowd`, and shows `visit` each who lives.
 ///
 /// # Errors
 /// Damage in the keyring; damage of segments is in the answer.
-pub fn whose(engine: &Engine, snapshot: &Snapshot, crowd: u64) -> Result<Whose> {
+pub fn whose(
+    engine: &Engine,
+    snapshot: &Snapshot,
+    crowd: u64,
+    visit: &mut dyn FnMut(&CustomerEntry) -> Result<()>,
+) -> Result<Whose> {
     let mut whose = Whose::default();
     let (mut few, mut many) = (Vec::new(), Vec::new());
     for partition in engine.partitions.all() {
@@ -71,7 +72,7 @@ pub fn whose(engine: &Engine, snapshot: &Snapshot, crowd: u64) -> Result<Whose> 
     engine.keyring.walk_customers(&mut |entry| {
         if entry.state == CustomerState::Living && !engine.fences.has_subject(&entry.subject) {
             look(engine, snapshot, entry, crowd, (&mut few, &mut many));
-            whose.restricted += u64::from(entry.secrets.iter().any(|secret| secret.restricted));
+            visit(entry)?;
         }
         Ok(())
     })?;
@@ -107,8 +108,7 @@ fn sort_out(
         });
         match read {
             Err(error) if is_damage(&error) && !has_moved(engine, &error)? => {
-                let path = error.path().unwrap_or(&slot.path).to_path_buf();
-                damage.push(Damage { path, offset: error.offset(), what: error.without_place() });
+                damage.push(damage_of(&error, &slot.path));
             }
             outcome => outcome?,
         }
@@ -120,8 +120,15 @@ fn sort_out(
     Ok(())
 }
 
-fn is_damage(error: &Error) -> bool {
+/// Whether an error says that a file is damaged or gone: a report goes on without it.
+pub fn is_damage(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Unsupported | ErrorKind::Io)
+}
+
+/// The damage that an error tells of, in the file `path` if it names no other.
+pub fn damage_of(error: &Error, path: &Path) -> Damage {
+    let path = error.path().unwrap_or(path).to_path_buf();
+    Damage { path, offset: error.offset(), what: error.without_place() }
 }
 
 /// Looks where one customer has records, as far as that is still to be found out.

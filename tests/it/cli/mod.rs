@@ -157,6 +157,27 @@ fn a_killed_ingest_resumes_without_loss_or_doubling() {
     succeed(dir.path(), &["-s", "calls", "verify", "--deep"]);
 }
 
+/// A line too long for a batch gets its class from the policy as well, and is set aside where nothing gives it one.
+#[test]
+fn long_lines_are_classed_by_their_bodies() {
+    let dir = tempfile::tempdir().unwrap();
+    let line = |channel: &str, day: u32| {
+        let long = "x".repeat(tenure::BODY_LIMIT);
+        format!(
+            r#"{{"customer":"c-1","jurisdiction":"EU","at":"2025-01-0{day}T00:00:00Z","body":{{"channel":"{channel}","said":"{long}"}}}}"#
+        ) + "\n"
+    };
+    fs::write(dir.path().join("lines"), line("voice", 1) + &line("fax", 2)).unwrap();
+    let policy = "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\n[[classify]]\npointer = \"/channel\"\nmatches = \"voice\"\nclass = \"call\"\n";
+    fs::write(dir.path().join("policy"), policy).unwrap();
+    succeed(dir.path(), &["-s", "calls", "init", "--policy", "policy"]);
+    let ran = program(dir.path()).args(["-s", "calls", "ingest", "lines"]).output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.code() == Some(3) && said.contains("lines:2: refused: it has no class"), "{said}");
+    let shown = String::from_utf8(succeed(dir.path(), &["-s", "calls", "timeline", "c-1", "--format", "csv"])).unwrap();
+    assert!(shown.lines().count() == 2 && shown.contains("2025-01-01T00:00:00Z,call,EU"), "{shown}");
+}
+
 /// On a full disk nothing acknowledged is lost, and the words say what to do. Needs the right to mount a small file
 /// system of its own, which some machines do not give.
 #[test]

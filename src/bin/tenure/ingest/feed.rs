@@ -197,15 +197,18 @@ impl<'a> Lane<'a> {
     fn upload(&mut self, line: u64, record: &Record) -> Result<(), Failure> {
         self.catch_up()?;
         self.upto = line;
-        let body = &record.body;
-        let head = Record { body: Default::default(), ..record.clone() };
+        let mut head = record.clone();
+        if !head.stream.is_classed() {
+            self.feed.store.classify(&mut head)?;
+        }
+        let body = std::mem::take(&mut head.body);
         let uploaded = self.feed.store.upload(head).and_then(|upload| {
             let name = self.feed.source.as_ref().map(|name| Lanes::name(name, self.lane));
             let mut upload = match name {
                 Some(name) => upload.with_source(name, line),
                 None => upload,
             };
-            upload.add(body)?;
+            upload.add(&body)?;
             upload.finish()
         });
         match uploaded {

@@ -1,8 +1,8 @@
 //! The report as a document for programs.
 
 use serde_json::{Value, json};
-use tenure::report::{ActsReport, Age, Due, Report, Slice, Times};
-use tenure::{Day, Timestamp};
+use tenure::report::{ActsReport, Age, Due, Report, RowDue, Slice, Times, Volume};
+use tenure::{Day, PartitionId, Timestamp};
 
 use crate::stats::volume_as_json as volume;
 use crate::verify;
@@ -18,12 +18,14 @@ pub fn document(report: &Report) -> Value {
         "policy_version": report.policy,
         "customers": report.customers,
         "total": report.total.as_ref().map(volume),
-        "overdue": report.overdue.iter().map(|one| json!({
-            "class": one.partition.stream.class(),
-            "jurisdiction": one.partition.stream.jurisdiction(),
-            "window": one.partition.window.to_string(),
-            "deadline": one.deadline.to_string(),
-            "volume": one.volume.as_ref().map(volume),
+        "overdue": report.overdue.iter().map(|one| due_partition(&one.partition, one.deadline, one.volume)).collect::<Vec<_>>(),
+        "notices": report.notices.iter().map(|one| {
+            let mut row = due_partition(&one.partition, one.deadline, one.volume);
+            row["since"] = json!(one.since.to_string());
+            row
+        }).collect::<Vec<_>>(),
+        "scheduled": report.scheduled.iter().map(|one| json!({
+            "when": one.due.map(row_when), "restricted": one.restricted, "customers": one.customers,
         })).collect::<Vec<_>>(),
         "due": slices(&report.due, "when", |due| json!(when(*due))),
         "streams": report.streams.iter().map(|stream| {
@@ -63,6 +65,28 @@ pub fn rows(report: &Report) -> Vec<Value> {
         row
     };
     report.streams.iter().map(row).collect()
+}
+
+fn due_partition(partition: &PartitionId, deadline: Timestamp, of: Option<Volume>) -> Value {
+    json!({
+        "class": partition.stream.class(),
+        "jurisdiction": partition.stream.jurisdiction(),
+        "window": partition.window.to_string(),
+        "deadline": deadline.to_string(),
+        "volume": of.as_ref().map(volume),
+    })
+}
+
+fn row_when(due: RowDue) -> String {
+    match due {
+        RowDue::Overdue => "overdue".into(),
+        RowDue::Notice => "notice".into(),
+        RowDue::In(day) => month(day),
+        RowDue::Later => "later".into(),
+        RowDue::Waiting => "waiting".into(),
+        RowDue::Held => "held".into(),
+        RowDue::Nothing => "nothing".into(),
+    }
 }
 
 fn slices<T>(slices: &[Slice<T>], name: &str, label: impl Fn(&T) -> Value) -> Vec<Value> {

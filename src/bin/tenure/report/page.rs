@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use minijinja::value::Serde;
 use serde_json::{Value, json};
-use tenure::report::{ActsReport, Age, Due, Report, Slice, StreamGrowth, Times, Verb, Volume};
-use tenure::{Day, Period, Timestamp};
+use tenure::report::{ActsReport, Age, Due, Report, RowDue, Scheduled, Slice, StreamGrowth, Times, Verb, Volume};
+use tenure::{Day, PartitionId, Period, Timestamp};
 
 use super::document::month;
 use crate::failure::Failure;
@@ -32,6 +32,7 @@ pub fn page(report: &Report) -> Result<String, Failure> {
 pub fn sentences(report: &Report) -> Vec<String> {
     let mut said = vec![overdue_in_words(report)];
     said.extend(damage_in_words(report));
+    said.extend(notices_in_words(report));
     said.push(next_in_words(report));
     said.push(holds_in_words(report));
     said.push(restricted_in_words(report));
@@ -65,17 +66,17 @@ fn view(report: &Report) -> Value {
             "customers": report.customers.map(count),
             "empty": total.records == 0,
         })),
-        "overdue": report.overdue.iter().take(LISTED).map(|one| json!({
-            "class": one.partition.stream.class(),
-            "jurisdiction": one.partition.stream.jurisdiction(),
-            "window": one.partition.window.to_string(),
-            "deadline": one.deadline.day().to_string(),
-            "records": one.volume.map(|volume| count(volume.records)),
-            "stored": one.volume.map(|volume| bytes(volume.stored_bytes)),
-        })).collect::<Vec<_>>(),
+        "overdue": report.overdue.iter().take(LISTED).map(|one| due_partition(&one.partition, one.deadline, one.volume)).collect::<Vec<_>>(),
         "overdue_more": report.overdue.len().saturating_sub(LISTED),
         "next": next_in_words(report),
         "due": due_chart(report),
+        "notices": report.notices.iter().take(LISTED).map(|one| {
+            let mut row = due_partition(&one.partition, one.deadline, one.volume);
+            row["since"] = json!(one.since.day().to_string());
+            row
+        }).collect::<Vec<_>>(),
+        "notices_more": report.notices.len().saturating_sub(LISTED),
+        "scheduled": scheduled(report),
         "due_later": share(Some(Due::Later)),
         "due_by_customer": share(Some(Due::ByCustomer)),
         "due_never": share(Some(Due::Never)),
@@ -95,6 +96,39 @@ fn view(report: &Report) -> Value {
         "ages": ages(report),
         "acts": report.acts.iter().map(acts).collect::<Vec<_>>(),
     })
+}
+
+/// A partition in a list of those that fall due.
+fn due_partition(partition: &PartitionId, deadline: Timestamp, volume: Option<Volume>) -> Value {
+    json!({
+        "stream": format!("{} {}", partition.stream.class(), partition.stream.jurisdiction()),
+        "window": partition.window.to_string(),
+        "deadline": deadline.day().to_string(),
+        "records": volume.map(|volume| count(volume.records)),
+        "stored": volume.map(|volume| bytes(volume.stored_bytes)),
+    })
+}
+
+/// Customers by what is scheduled of them; nothing where nothing is of anybody.
+fn scheduled(report: &Report) -> Vec<Value> {
+    if report.scheduled.iter().all(|one| one.due == Some(RowDue::Nothing)) {
+        return Vec::new();
+    }
+    let row = |one: &Scheduled| {
+        let when = match one.due {
+            Some(RowDue::Overdue) => "The time has come: the next expiry takes it".into(),
+            Some(RowDue::Notice) => "It lies ahead, and the notice is running".into(),
+            Some(RowDue::In(day)) => month_in_words(day),
+            Some(RowDue::Later) => "Later than in two years".into(),
+            Some(RowDue::Waiting) => "Not known yet: what it runs from has not been reported".into(),
+            Some(RowDue::Held) => "When a hold is released".into(),
+            Some(RowDue::Nothing) => "Nothing of theirs ends by itself".to_owned(),
+            None => "Several of these, of too few customers each".into(),
+        };
+        let restricted = if one.restricted == Some(true) { ", left by an erasure" } else { "" };
+        json!({ "when": when + restricted, "customers": count(one.customers) })
+    };
+    report.scheduled.iter().map(row).collect()
 }
 
 fn records_in_words(volume: &Volume) -> String {
@@ -118,6 +152,12 @@ fn overdue_in_words(report: &Report) -> String {
 fn damage_in_words(report: &Report) -> Option<String> {
     let files = report.damage.len() as u64;
     (files > 0).then(|| format!("{} damaged: `tenure repair` says what can be done.", counted(files, "file")))
+}
+
+fn notices_in_words(report: &Report) -> Option<String> {
+    let first = report.notices.first()?;
+    let partitions = counted(report.notices.len() as u64, "partition");
+    Some(format!("Notice is running for {partitions}, due from {} on.", first.deadline.day()))
 }
 
 fn next_in_words(report: &Report) -> String {
@@ -156,10 +196,7 @@ fn restricted_in_words(report: &Report) -> String {
             format!("Of {} an erasure had to leave a part, which is restricted.", counted(number, "customer"))
         }
         (true, None) => {
-            format!(
-                "Of some customers, fewer than {}, an erasure had to leave a part, which is restricted.",
-                report.crowd
-            )
+            "Of some customers, too few to be counted, an erasure had to leave a part, which is restricted.".into()
         }
     }
 }
@@ -364,11 +401,14 @@ fn took(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tenure::PartitionId;
-    use tenure::report::{AccessByRole, Damage, Holding, Overdue, Restriction};
+    use tenure::report::{AccessByRole, Damage, Holding, Noticed, Overdue, Restriction};
 
     fn day(text: &str) -> Day {
         text.parse().unwrap()
+    }
+
+    fn partition(window: &str) -> PartitionId {
+        PartitionId { stream: tenure::Stream::new("chat", "EU").unwrap(), window: window.parse().unwrap() }
     }
 
     fn report() -> Report {
@@ -382,13 +422,19 @@ mod tests {
             customers: Some(77),
             total: Some(volume),
             overdue: vec![Overdue {
-                partition: PartitionId {
-                    stream: tenure::Stream::new("chat", "EU").unwrap(),
-                    window: "2025-01-01-month".parse().unwrap(),
-                },
+                partition: partition("2025-01-01-month"),
                 deadline: day("2026-02-01").start(),
                 volume: Some(volume),
             }],
+            notices: vec![Noticed {
+                partition: partition("2026-01-01-month"),
+                since: day("2026-11-01").start(),
+                deadline: day("2027-02-01").start(),
+                volume: None,
+            }],
+            scheduled: [Some(RowDue::Overdue), Some(RowDue::In(day("2027-03-01"))), Some(RowDue::Later), None]
+                .map(|due| Scheduled { due, restricted: Some(due == Some(RowDue::Later)), customers: 1_021 })
+                .to_vec(),
             due: vec![
                 Slice { of: Some(Due::Overdue), volume },
                 Slice { of: Some(Due::In(day("2027-02-01"))), volume },
@@ -435,7 +481,8 @@ mod tests {
             "1 file damaged: `tenure repair`",
             "Next to fall due: 1,234 records (3.0 MB) in Feb 2027.",
             "2 legal holds stand; the oldest was placed on 2026-01-02. Of 1 expired partition something",
-            "Of some customers, fewer than 20, an erasure",
+            "Notice is running for 1 partition, due from 2027-02-01 on.",
+            "Of some customers, too few to be counted, an erasure",
             "1,234 records of 77 customers: 9.0 MB that came in take 3.0 MB on disk, 3.00 to 1.",
         ] {
             assert!(said.contains(words), "{words}: {said}");
@@ -446,6 +493,9 @@ mod tests {
             "10 years or older",
             "Never, because the policy has no maximum",
             "Store 5dba5034",
+            "<td>Mar 2027</td><td class=\"n\">1,021</td>",
+            "<td>Later than in two years, left by an erasure</td>",
+            "<td class=\"label\">2027-02-01</td><td class=\"n\">not told</td>",
         ] {
             assert!(page.contains(words), "{words}");
         }
