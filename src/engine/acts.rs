@@ -125,7 +125,7 @@ fn erase(engine: &Engine, number: u64, customers: &[CustomerEntry], (at, kept): 
                 split::rest(engine, restricted(engine, customer, &cut, at))?
             }
             Err(_) => {
-                cells.extend(explode::cells_of(engine, customer, &|_| true));
+                cells.extend(Cut::all_but(engine, customer, &[]).dead(engine, customer, &|_| true));
                 subjects.insert(customer.subject);
                 Some(tombstone(customer, at))
             }

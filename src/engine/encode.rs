@@ -235,14 +235,9 @@ impl Encoder<'_> {
             if with.0 != partition.number {
                 with = (partition.number, self.dictionary(partition));
             }
-            let (id, dictionary) = with.1.as_ref().map_or((0, None), |(id, dictionary)| (*id, Some(&**dictionary)));
-            let context =
-                FrameContext { store: &self.opening.store, partition: partition.number, salt: &self.opening.salt };
-            let head = self.head(FrameKind::Record, *sequence, random, cell, id);
-            let raw_length = record.body.len() as u32;
             let prefix = Prefix {
                 at: record.at,
-                raw_length,
+                raw_length: record.body.len() as u32,
                 kind: record.kind,
                 id: record.id,
                 original: None,
@@ -251,18 +246,36 @@ impl Encoder<'_> {
                 amends: None,
                 since: None,
             };
-            let place = group.push(&context, &cell.sealer, &head, record.at, raw_length, |out| {
-                prefix.encode_with(out, |out| {
-                    let compressed = compress::compress_into(&record.body, dictionary, out);
-                    if !compressed {
-                        out.extend_from_slice(&record.body);
-                    }
-                    compressed
-                });
-            })?;
-            places.push(place);
+            let place = (&**cell, &**partition, with.1.as_ref());
+            let which = (FrameKind::Record, *sequence, random);
+            places.push(self.frame(&mut group, place, which, &prefix, &record.body)?);
         }
         Ok((group, places))
+    }
+
+    /// Seals a body as it came in, compressed where that gains anything; the manifest of a large one as it is.
+    pub(super) fn frame(
+        &self,
+        group: &mut GroupBuilder,
+        (cell, partition, dictionary): (&Cell, &Partition, Option<&Named>),
+        (kind, sequence, random): (FrameKind, u64, [u8; 6]),
+        prefix: &Prefix,
+        body: &[u8],
+    ) -> Result<FramePlace> {
+        let (id, dictionary) = dictionary.map_or((0, None), |(id, dictionary)| (*id, Some(&**dictionary)));
+        let head = self.head(kind, sequence, random, cell, id);
+        let context =
+            FrameContext { store: &self.opening.store, partition: partition.number, salt: &self.opening.salt };
+        let raw_length = if prefix.large { 0 } else { prefix.raw_length };
+        group.push(&context, &cell.sealer, &head, prefix.at, raw_length, |out| {
+            prefix.encode_with(out, |out| {
+                let compressed = !prefix.large && compress::compress_into(body, dictionary, out);
+                if !compressed {
+                    out.extend_from_slice(body);
+                }
+                compressed
+            });
+        })
     }
 }
 

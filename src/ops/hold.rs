@@ -1,6 +1,7 @@
 //! Hold: what is on record of customers is kept for a legal matter, whatever the policy says; until it is released.
 
 use crate::engine::due::Expired;
+use crate::engine::schedule::Search;
 use crate::engine::{Engine, acts, due, erase, hold, schedule};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::{Act, Fact, Hold as Held};
@@ -130,7 +131,7 @@ pub fn release(engine: &Engine, number: u64) -> Result<Option<Receipt>> {
     engine.schedule.forget();
     if on_all {
         // Of whom it has kept something is not known without going through all.
-        due::expire_rows(engine, now, &mut Expired::default())?;
+        due::expire_rows(engine, writer, Search::new(engine, now), &mut Expired::default())?;
     }
     Ok(receipt(engine, act))
 }
@@ -140,12 +141,13 @@ pub fn release(engine: &Engine, number: u64) -> Result<Option<Receipt>> {
 /// # Errors
 /// Damage in the keyring.
 pub fn list(engine: &Engine) -> Result<Vec<HoldReport>> {
-    let standing = hold::standing(engine).standing;
+    let (standing, policy) = (hold::standing(engine).standing, engine.policy());
     let remnants = engine.partitions.remnants();
     let holds = engine.keyring.holds()?.into_iter().filter(|hold| standing.contains_key(&hold.number));
     let report = |entry: HoldEntry| {
         let holds = |(_, held): &(_, SubjectNumber)| entry.subject().is_none_or(|subject| subject == *held);
-        let kept = remnants.iter().filter(|remnant| entry.scope.meets(&remnant.id) && remnant.held.iter().any(holds));
+        let kept =
+            remnants.iter().filter(|remnant| entry.scope.meets(&remnant.id, &policy) && remnant.held.iter().any(holds));
         HoldReport {
             number: entry.number,
             subject: entry.subject().map(|subject| subject.to_string()),

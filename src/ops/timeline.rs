@@ -12,11 +12,12 @@ use crate::engine::visible::{Range, Sight, covered_or_held, covers, shown};
 use crate::engine::{Engine, amend, duty, hold, latest, lease};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::Origin;
+use crate::format::ledger::Holds;
 use crate::ident::{CustomerId, PartitionNumber, RecordId, Stream, SubjectNumber};
 use crate::keyring::{CustomerEntry, CustomerState, Secret};
 use crate::ops::body;
 use crate::ops::refresh::settled;
-use crate::policy::HoldScope;
+use crate::policy::{Facts, HoldScope};
 use crate::record::Stored;
 use crate::window::Timestamp;
 
@@ -246,21 +247,28 @@ struct View<'a> {
     sight: Sight,
     /// When it happened.
     range: Range,
+    /// What is known of the customer.
+    facts: &'a Facts,
 }
 
 type Times<'a> = Box<dyn Fn(Timestamp) -> bool + 'a>;
 
 /// Everything in `range` that may be seen, or only the record `wanted`.
 fn hits(engine: &Engine, customer: &CustomerId, sight: Sight, range: Range, wanted: Option<&Wanted>) -> Result<Found> {
-    let (policy, now, holds) = (engine.policy(), engine.now(), hold::standing(engine));
+    let (policy, now) = (engine.policy(), engine.now());
+    // Whoever is shown the same with and without holds does not wait for the ledger, which may be syncing.
+    let holds = match sight {
+        Sight::Ordinary | Sight::History => Holds::default(),
+        Sight::Held | Sight::Restricted => hold::standing(engine),
+    };
     let entry = engine.keyring.customer(customer)?.map(|found| found.entry);
     let subject = entry.as_ref().map(|entry| entry.subject).unwrap_or_default();
     let facts = entry.as_ref().map(|entry| duty::facts(engine, &policy, entry)).transpose()?.unwrap_or_default();
     let scopes: Vec<&HoldScope> = holds.on(&subject).map(|(_, hold)| &hold.scope).collect();
-    let is_held = |stream: &Stream, at| scopes.iter().any(|scope| scope.contains(stream, at));
     let (policy, facts) = (&*policy, &facts);
+    let is_held = |stream: &Stream, at| scopes.iter().any(|scope| scope.contains(stream, at, policy));
     let partitions = |partition: &Partition| match sight {
-        Sight::Held => scopes.iter().any(|scope| scope.meets(&partition.id)),
+        Sight::Held => scopes.iter().any(|scope| scope.meets(&partition.id, policy)),
         _ => partition.key.is_some() && range.meets(partition),
     };
     let times = |partition: &Partition| -> Times<'_> {
@@ -278,7 +286,7 @@ fn hits(engine: &Engine, customer: &CustomerId, sight: Sight, range: Range, want
         Sight::Held => true,
         Sight::Restricted => secret.restricted,
     };
-    let view = View { partitions: &partitions, times: &times, secrets: &secrets, sight, range };
+    let view = View { partitions: &partitions, times: &times, secrets: &secrets, sight, range, facts };
     read(engine, customer, &view, wanted)
 }
 
@@ -335,7 +343,8 @@ fn read(engine: &Engine, customer: &CustomerId, view: &View<'_>, wanted: Option<
         if wanted.is_some() && !hits.is_empty() {
             break;
         }
-        let newest = latest::newest(engine, &reader, &found.entry, stream, wanted.map(|wanted| wanted.id))?;
+        let (whose, id) = ((&*found.entry, view.facts), wanted.map(|wanted| wanted.id));
+        let newest = latest::newest(engine, &reader, whose, stream, id, &mut |_, error| Err(error))?;
         hits.extend(newest.filter(|hit| view.range.contains(hit.event())));
     }
     order(&mut hits);
@@ -354,7 +363,7 @@ fn read(engine: &Engine, customer: &CustomerId, view: &View<'_>, wanted: Option<
 fn states(engine: &Engine, customer: &CustomerEntry) -> Vec<Stream> {
     let policy = engine.policy();
     let streams = customer.streams.iter().map(|used| used.stream.clone());
-    streams.filter(|stream| latest::is_state(&policy, stream)).collect()
+    streams.filter(|stream| policy.is_state(stream)).collect()
 }
 
 /// Whether any of `probes` is one that `asked` says yes to.

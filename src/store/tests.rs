@@ -210,3 +210,20 @@ fn an_exploded_row_stays_small() {
     assert!(bytes <= 4096, "{bytes}");
     assert_eq!(store.restricted("ana").unwrap().count(), 5 * 82);
 }
+
+/// The ledger's lock is held while a fact is synced, which may take long.
+#[test]
+fn reading_waits_for_no_fact() {
+    let store = store(&Sim::new(4));
+    let _syncing = store.0.engine.ledger();
+    let (told, heard) = std::sync::mpsc::channel();
+    let reader = store.clone();
+    std::thread::spawn(move || {
+        let shown = reader.timeline("c-1", ..).unwrap().count();
+        let scanned = reader.scan(crate::ScanFilter::default()).unwrap().count();
+        let history = reader.history("c-1").unwrap().count();
+        told.send((shown, scanned, history)).unwrap();
+    });
+    let answer = heard.recv_timeout(std::time::Duration::from_secs(60));
+    assert_eq!(answer, Ok((5, 300, 5)), "a reader waits for the ledger");
+}

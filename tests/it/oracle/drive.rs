@@ -245,6 +245,10 @@ impl Drive {
         let outcome = self.store().expire(ExpireOptions::default()).map(drop);
         if self.is_done(outcome, before)? {
             self.oracle.expire(now);
+        } else if self.oracle.law.has_states() {
+            // What had been carried forward by then stands where it was carried to: it is gone on with at once.
+            self.store().expire(ExpireOptions::default())?;
+            self.oracle.expire(now);
         }
         Ok(())
     }
@@ -292,7 +296,7 @@ impl Drive {
         let (id, name) = (self.oracle.fates[index].id, CUSTOMERS[self.oracle.fates[index].customer]);
         let (now, before) = (self.now(), self.receipts());
         let mut done = self.oracle.clone();
-        let expected = done.redact(index, now, despite);
+        let expected = done.redact(id, now, despite);
         let outcome = match despite {
             true => self.store().redact_despite_duty(name, id),
             false => self.store().redact(name, id),
@@ -476,7 +480,7 @@ impl Drive {
         let deep = store.verify(VerifyOptions { deep: true, ..VerifyOptions::default() }, &mut |_| {}).unwrap();
         assert!(deep.damage.is_empty(), "{:?}", deep.damage);
         let alive = self.oracle.alive();
-        let most = alive.len() + alive.intersection(&self.twice).count();
+        let most = self.oracle.places() + alive.intersection(&self.twice).count();
         let opened = deep.records as usize;
         assert!((alive.len()..=most).contains(&opened), "keys open {opened} records, not {}", alive.len());
     }
@@ -510,13 +514,14 @@ impl Drive {
     }
 }
 
-/// Lives a history. Answers how many comparisons there were; none where its law is refused.
-pub fn live(seed: u64, history: &History) -> usize {
-    let Some(mut drive) = Drive::new(seed, history.customers, streams(), &policy(&history.law)) else { return 0 };
+/// Lives a history. Answers how many comparisons there were and how many states were carried forward; none where its law is
+/// refused.
+pub fn live(seed: u64, history: &History) -> (usize, usize) {
+    let Some(mut drive) = Drive::new(seed, history.customers, streams(), &policy(&history.law)) else { return (0, 0) };
     for (number, step) in history.steps.iter().enumerate() {
         drive.step(step).unwrap_or_else(|error| panic!("step {number}, {step:?}: {error}"));
         drive.compare();
     }
     drive.seize();
-    history.steps.len()
+    (history.steps.len(), drive.oracle.carried)
 }

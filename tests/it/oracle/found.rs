@@ -20,7 +20,7 @@ fn come(customer: usize, stream: usize, days: i64) -> Step {
 
 fn lived(rules: &[Rule], steps: Vec<Step>) {
     let law = [rules, &[REST]].concat();
-    let compared = live(1, &History { customers: 2, law, steps: steps.clone() });
+    let (compared, _) = live(1, &History { customers: 2, law, steps: steps.clone() });
     assert_eq!(compared, steps.len(), "its law is refused");
 }
 
@@ -73,4 +73,19 @@ fn what_comes_in_after_a_look_and_is_due_sooner_goes_in_time() {
     let sooner = Rule { jurisdiction: Some(0), least: None, most: Some("P30D"), ..closed.clone() };
     let told = Step::Fact(0, Fact::Closed(Ago(0, Where::Within(0))));
     lived(&[closed, sooner], vec![come(0, 1, 0), told, Step::Expire, come(0, 0, 0), Step::Pass(31), Step::Expire]);
+}
+
+#[test]
+fn of_states_the_newest_is_carried_forward_and_the_others_go() {
+    let state = Rule {
+        class: Some(0),
+        jurisdiction: Some(1),
+        window: "day",
+        anchor: "relationship-end",
+        most: Some("P0D"),
+        latest: true,
+        ..REST
+    };
+    let steps = vec![come(0, 1, 0), come(0, 1, 16), Step::Expire, Step::Pass(3), Step::Expire, come(0, 1, 9)];
+    lived(&[state], steps);
 }
