@@ -25,8 +25,9 @@ pub fn follow_acts(engine: &Engine, ledger: &Ledger) {
                 closed.pending.extend(kept.iter().map(|(subject, _)| (*subject, *number)));
             }
             Act::ErasePart { subject, .. } | Act::Redact { subject, .. } => closed.part(*subject),
-            Act::Release { subject, rows, .. } => {
-                subject.iter().chain(rows.iter().map(|(subject, _)| subject)).for_each(|subject| closed.part(*subject));
+            Act::Release { subject, cells, .. } => {
+                let of_cells = cells.iter().flat_map(|(_, subjects)| subjects);
+                of_cells.chain(subject).for_each(|subject| closed.part(*subject));
             }
             Act::Expire { rows, .. } => rows.iter().for_each(|(subject, _)| closed.part(*subject)),
         }

@@ -179,21 +179,22 @@ impl Room {
 /// has kept of an erasure. None where no such hold stands.
 pub fn lifting(engine: &Engine, number: u64, going: Vec<Going>) -> Option<Act> {
     let (holds, policy) = (standing(engine), engine.policy());
-    let subject = holds.standing.get(&number)?.subject;
-    let mut cells = Vec::new();
-    let Some(subject) = subject else {
-        return Some(Act::Release { hold: number, subject: None, cells, rows: Vec::new() });
-    };
+    let lifted = holds.standing.get(&number)?;
+    let mut cells = HeldCells::new();
     for remnant in engine.partitions.remnants() {
-        let is_held = remnant.held.iter().any(|(_, held)| *held == subject);
-        let others = holds.on(&subject).any(|(other, hold)| other != number && hold.scope.meets(&remnant.id, &policy));
-        if is_held && !others {
-            cells.push(remnant.number);
+        let is_kept = |subject: &SubjectNumber| {
+            holds.on(subject).any(|(other, hold)| other != number && hold.scope.meets(&remnant.id, &policy))
+        };
+        let subjects: BTreeSet<SubjectNumber> = remnant.held.iter().map(|(_, subject)| *subject).collect();
+        let goes = subjects.into_iter().filter(|subject| lifted.concerns(subject) && !is_kept(subject));
+        let goes: Vec<SubjectNumber> = goes.collect();
+        if !goes.is_empty() {
+            cells.push((remnant.number, goes));
         }
     }
     cells.sort_unstable();
-    let rows = (!going.is_empty()).then_some((subject, going)).into_iter().collect();
-    Some(Act::Release { hold: number, subject: Some(subject), cells, rows })
+    let rows = lifted.subject.filter(|_| !going.is_empty()).map(|subject| (subject, going)).into_iter().collect();
+    Some(Act::Release { hold: number, subject: lifted.subject, cells, rows })
 }
 
 /// Makes the ledger say of holds what the keyring says: a crash came between the two, or the ledger is an older copy.

@@ -77,7 +77,10 @@ fn before(engine: &Engine, subject: Option<&SubjectNumber>, scope: &HoldScope) -
             subjects.iter().any(concerns) || kept.iter().any(|(subject, _)| concerns(subject))
         }
         Act::ErasePart { subject, .. } | Act::Redact { subject, .. } => concerns(subject),
-        Act::Release { rows, .. } => rows.iter().any(|(subject, _)| concerns(subject)),
+        Act::Release { cells, rows, .. } => {
+            let of_cells = cells.iter().flat_map(|(_, subjects)| subjects);
+            of_cells.chain(rows.iter().map(|(subject, _)| subject)).any(concerns)
+        }
         Act::Expire { partitions, rows, .. } => {
             let begins = |end: &Day| scope.from.is_none_or(|from| from < end.start());
             let is_of = |stream: &Stream| scope.stream.as_ref().is_none_or(|one| one == stream);
@@ -108,7 +111,11 @@ fn is_being_let_go(engine: &Engine, subject: &SubjectNumber) -> bool {
     engine.ledger().state().acts.pending().any(|(_, state)| match &state.act {
         Act::Erase { subjects, kept, .. } => subjects.contains(subject) || kept.iter().any(|(one, _)| one == subject),
         Act::ErasePart { subject: one, .. } | Act::Redact { subject: one, .. } => one == subject,
-        Act::Expire { rows, .. } | Act::Release { rows, .. } => rows.iter().any(|(one, _)| one == subject),
+        Act::Expire { rows, .. } => rows.iter().any(|(one, _)| one == subject),
+        Act::Release { cells, rows, .. } => {
+            let of_cells = cells.iter().flat_map(|(_, subjects)| subjects);
+            of_cells.chain(rows.iter().map(|(one, _)| one)).any(|one| one == subject)
+        }
     })
 }
 

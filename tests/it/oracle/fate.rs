@@ -30,6 +30,10 @@ pub struct Fate {
     /// When it came to stand in its window: when it happened or, a state, was carried forward.
     pub since: Timestamp,
     pub window: What,
+    /// The version that it stands in the place of.
+    pub amends: Option<RecordId>,
+    /// Its place in the order of writing.
+    pub serial: usize,
     pub place: Place,
 }
 
@@ -84,7 +88,7 @@ pub enum Answer {
 /// Whether of the states of a customer that are `free` none is newer, by its time and then by when it was written.
 fn newest(fate: &Fate, free: &[Fate]) -> bool {
     let mut others = free.iter().filter(|one| (one.customer, &one.stream) == (fate.customer, &fate.stream));
-    !others.any(|one| (fate.at, fate.id) < (one.at, one.id))
+    !others.any(|one| (fate.at, fate.serial) < (one.at, one.serial))
 }
 
 #[derive(Clone, Debug)]
@@ -136,7 +140,30 @@ impl Oracle {
     pub fn append(&mut self, id: RecordId, customer: usize, stream: &Stream, at: Timestamp) {
         let window = self.law.window(stream, at).unwrap();
         self.windows.insert((stream.clone(), window));
-        self.fates.push(Fate { id, customer, stream: stream.clone(), at, since: at, window, place: Place::Free });
+        let (amends, serial, stream) = (None, self.fates.len(), stream.clone());
+        self.fates.push(Fate { id, customer, stream, at, since: at, window, amends, serial, place: Place::Free });
+    }
+
+    /// Puts the record `amended` right, which is the last version of it.
+    pub fn amend(&mut self, amended: RecordId, id: RecordId) {
+        let is_one = |fate: &&Fate| fate.id == amended && fate.place == Place::Free;
+        let fate = self.fates.iter().find(is_one).expect("it is shown").clone();
+        self.fates.push(Fate { id, amends: Some(amended), serial: self.fates.len(), ..fate });
+    }
+
+    /// All versions of a record.
+    pub fn versions(&self, id: RecordId) -> BTreeSet<RecordId> {
+        let mut versions = BTreeSet::from([id]);
+        let mut before = 0;
+        while before != versions.len() {
+            before = versions.len();
+            for (id, amended) in self.fates.iter().filter_map(|fate| Some((fate.id, fate.amends?))) {
+                if versions.contains(&id) || versions.contains(&amended) {
+                    versions.extend([id, amended]);
+                }
+            }
+        }
+        versions
     }
 
     /// What is asked for of a customer dies, but for windows under a duty and held ones.
@@ -179,7 +206,11 @@ impl Oracle {
         } else if self.law.duty(&fate.stream, What::Event(fate.at), &facts, now) && !despite_duty {
             Answer::Refused
         } else {
-            self.fates[index].place = Place::Gone;
+            // In all its versions: who asks for one of them means what they are about.
+            let versions = self.versions(id);
+            let goes = |fate: &&mut Fate| matches!(fate.place, Place::Free | Place::Restricted);
+            let goes = self.fates.iter_mut().filter(|fate| versions.contains(&fate.id)).filter(goes);
+            goes.for_each(|fate| fate.place = Place::Gone);
             Answer::Done
         }
     }
@@ -285,9 +316,12 @@ impl Oracle {
                 seen.restricted.insert(fate.id);
             }
         }
-        // Of state the newest counts.
+        // Of state the newest counts, and of what was put right the last version.
         let free: Vec<Fate> = self.fates.iter().filter(|fate| self.is_shown(fate, now)).cloned().collect();
-        let counts = |fate: &&Fate| !self.law.latest(&fate.stream) || newest(fate, &free);
+        let counts = |fate: &&Fate| {
+            let is_last = !free.iter().any(|one| one.amends == Some(fate.id));
+            is_last && (!self.law.latest(&fate.stream) || newest(fate, &free))
+        };
         Seen { free: free.iter().filter(counts).map(|fate| fate.id).collect(), ..seen }
     }
 

@@ -3,7 +3,7 @@
 use super::drive::live;
 use super::steps::{Ago, Coming, Fact, History, Rule, Step, Where};
 
-const REST: Rule = Rule {
+pub const REST: Rule = Rule {
     class: None,
     jurisdiction: None,
     window: "month",
@@ -14,7 +14,7 @@ const REST: Rule = Rule {
     latest: false,
 };
 
-fn come(customer: usize, stream: usize, days: i64) -> Step {
+pub fn come(customer: usize, stream: usize, days: i64) -> Step {
     Step::Append(vec![Coming { customer, stream, ago: Ago(days, Where::Within(0)) }])
 }
 
@@ -22,6 +22,15 @@ fn lived(rules: &[Rule], steps: Vec<Step>) {
     let law = [rules, &[REST]].concat();
     let (compared, _) = live(1, &History { customers: 2, law, steps: steps.clone() });
     assert_eq!(compared, steps.len(), "its law is refused");
+}
+
+#[test]
+fn what_two_holds_keep_goes_with_the_second_also_where_that_is_on_everybody() {
+    let short = Rule { class: Some(0), most: Some("P30D"), ..REST };
+    let hold = |customer| Step::Hold { customer, stream: None, from: None, until: None };
+    let (held, all) = (hold(Some(0)), hold(None));
+    let steps = vec![come(0, 0, 20), held, Step::Pass(60), Step::Expire, all, Step::Release(0), Step::Release(0)];
+    lived(&[short], steps);
 }
 
 fn on_letters(customer: usize) -> Step {

@@ -1,6 +1,7 @@
 //! An independent oracle, written from the text of the policy, says of every record at every moment whether it is kept,
 //! hidden, restricted, held or gone; and the store must agree, over histories by chance and over a worked year.
 
+mod cuts;
 mod drive;
 mod fate;
 mod found;

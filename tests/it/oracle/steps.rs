@@ -94,6 +94,7 @@ pub enum Step {
     Erase(Vec<usize>),
     ErasePart(usize, Option<usize>, Option<Ago>),
     Redact(usize, bool),
+    Rectify(usize),
     Hold {
         customer: Option<usize>,
         stream: Option<usize>,
@@ -203,6 +204,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (customer.clone(), maybe_stream(), maybe_ago())
             .prop_map(|(customer, stream, until)| Step::ErasePart(customer, stream, until)),
         3 => (0..64usize, any::<bool>()).prop_map(|(index, despite)| Step::Redact(index, despite)),
+        2 => (0..64usize).prop_map(Step::Rectify),
         5 => (prop::option::weighted(0.75, customer.clone()), maybe_stream(), maybe_ago(), maybe_ago())
             .prop_map(|(customer, stream, from, until)| Step::Hold { customer, stream, from, until }),
         4 => (0..8usize).prop_map(Step::Release),
