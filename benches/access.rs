@@ -1,6 +1,6 @@
 //! What it costs to put every read on record: one customer's timeline through the plain store and through somebody's
 //! rights, in turns; and how many reads a second are noted. `cargo bench --bench access [-- SECONDS]` (5).
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods)] // It measures by the clock.
 
 use std::time::{Duration, Instant};
 

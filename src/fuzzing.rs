@@ -5,11 +5,11 @@
 
 use zeroize::Zeroizing;
 
-use crate::crypto::{Key, Sealer};
+use crate::crypto::{Key, Sealer, TAG_BYTES};
 use crate::format::access;
 use crate::format::bytes::Malformed;
 use crate::format::dictionary::DictionaryView;
-use crate::format::frame::{FRAME_OVERHEAD, FrameView, Frames, Plain, Prefix};
+use crate::format::frame::{FRAME_OVERHEAD, FrameHead, FrameView, Frames};
 use crate::format::group::{GROUP_HEADER_BYTES, GROUP_MAGIC, GroupHead, GroupView};
 use crate::format::hint::Hint;
 use crate::format::journal::{JOURNAL_HEAD_BYTES, JOURNAL_MAGIC, JournalHead};
@@ -24,12 +24,13 @@ use crate::format::ledger::{Commit, Fact, Header, Snapshot};
 use crate::format::manifest::{CHUNK_BYTES, Manifest};
 use crate::format::mark::Mark;
 use crate::format::note::{Checkpoint, Proof, PublicKey};
+use crate::format::plain::{Plain, Prefix};
 use crate::format::request::{Answer, Request, RequestHead, SealedRequest};
 use crate::format::segment::{
-    Block, SEGMENT_HEAD_BYTES, SEGMENT_MAGIC, SegmentHead, Summary, TRAILER_BYTES, Trailer, decode_sparse,
-    encode_block, encode_sparse,
+    BLOCK_ENTRIES, Block, IndexEntry, SEGMENT_HEAD_BYTES, SEGMENT_MAGIC, SegmentHead, Summary, TRAILER_BYTES, Trailer,
+    Widths, decode_sparse, encode_block, encode_sparse,
 };
-use crate::ident::StoreId;
+use crate::ident::{Handle, StoreId};
 use crate::window::Timestamp;
 
 /// The input without its first byte, and whether its checksums are to be made right.
@@ -89,9 +90,20 @@ pub fn frame(data: &[u8]) {
     }
     if let Ok(view) = FrameView::parse(&bytes) {
         assert_eq!(FrameView::peek_length(&bytes), Ok(view.length()));
-        assert!(bytes.starts_with(view.bytes()));
+        // Behind another frame of its cell it comes out of a segment as it went in.
+        let head = view.head();
+        let other = FrameHead { opening: head.opening ^ 1, ..*head };
+        let earlier = FrameHead { sequence: head.sequence.saturating_sub(1), ..*head };
+        for before in [None, Some(head), Some(&other), Some(&earlier)] {
+            let mut stored = Vec::new();
+            view.store_header(before, &mut stored);
+            stored.extend_from_slice(view.sealed());
+            let again = FrameView::parse_stored(before, &stored).map(|again| *again.head());
+            assert_eq!(again, Ok(*head));
+        }
     }
     assert!(Frames::new(&bytes).count() <= bytes.len() / FRAME_OVERHEAD + 1);
+    assert!(Frames::in_segment(&bytes).count() <= bytes.len() / TAG_BYTES + 1);
 }
 
 /// A group, and the head of a journal file.
@@ -165,10 +177,17 @@ pub fn segment(data: &[u8]) {
             if mend {
                 crc_at_end(&mut bytes);
             }
-            if let Ok(entries) = Block::decode(&bytes).and_then(|block| block.entries().collect::<Result<Vec<_>, _>>())
-            {
-                for entries in entries.chunks(64) {
-                    encode_block(entries, &mut Vec::new());
+            let widest = [(u64::MAX, u32::MAX), (1, 1)];
+            for (bytes_of, count) in widest {
+                let handle = Handle::from_bytes([0; 16]);
+                let widths = Widths::of(&[IndexEntry { handle, offset: 0, bytes: bytes_of, count }]);
+                let block = Block::decode(&bytes, widths);
+                if let Ok(entries) = block.and_then(|block| block.entries().collect::<Result<Vec<_>, _>>())
+                    && entries.len() <= BLOCK_ENTRIES
+                {
+                    let mut again = Vec::new();
+                    encode_block(&entries, widths, &mut again);
+                    assert_eq!(again, bytes);
                 }
             }
         }
@@ -222,7 +241,9 @@ fn summary(bytes: &mut [u8], mend: bool) {
     // The file is as long as the summary says, where that can be said without overflow, or as long as one field.
     let field = |at: usize| bytes.get(at..at + 8).and_then(|field| field.try_into().ok()).map_or(0, u64::from_le_bytes);
     let (frames, handles) = (field(16).wrapping_add(field(24)), field(40));
-    let footer = handles.wrapping_mul(36).wrapping_add(handles.div_ceil(64).wrapping_mul(20)).wrapping_add(4);
+    let width = |at: usize| u64::from(bytes.get(at).copied().unwrap_or(0));
+    let entry = 16 + width(12) + width(13);
+    let footer = handles.wrapping_mul(entry).wrapping_add(handles.div_ceil(64).wrapping_mul(28)).wrapping_add(4);
     for before in [frames.wrapping_add(footer), frames, u64::MAX] {
         if let Ok(summary) = Summary::decode(bytes, before) {
             let mut again = Vec::new();

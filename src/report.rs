@@ -13,6 +13,7 @@ use crate::record::Hold;
 use crate::rights::{Right, Role};
 use crate::window::{Day, Timestamp};
 
+pub use crate::crowd::CROWD;
 pub use aggregate::{Aggregate, AggregateRow, Facet, Tally};
 pub use kept::{Duty, Home, Kept, Lapsed};
 pub use law::{CustomerLaw, Effect, PartitionChange, Place, PolicyCheck, Provision, StreamLaw, Unshown, WhyUnshown};

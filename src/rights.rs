@@ -170,7 +170,17 @@ impl Right {
 
     /// Whether it is about reading records, or handing them out.
     pub fn is_reading(self) -> bool {
-        matches!(self, Right::Timeline | Right::Get | Right::Grep | Right::Scan | Right::Held | Right::Export)
+        matches!(
+            self,
+            Right::Timeline
+                | Right::Get
+                | Right::Grep
+                | Right::Scan
+                | Right::Held
+                | Right::Restricted
+                | Right::History
+                | Right::Export
+        )
     }
 
     /// Whether its use must be on the medium before it returns: what cannot be taken back, and what leaves the house.
@@ -307,9 +317,10 @@ mod tests {
 
     #[test]
     fn nobody_who_reads_no_records_reads_any() {
-        for right in
-            [Right::Timeline, Right::Get, Right::Grep, Right::Scan, Right::Held, Right::Export, Right::Restricted]
-        {
+        let reading: Vec<Right> = RIGHTS.iter().copied().filter(|right| right.is_reading()).collect();
+        let names: Vec<&str> = reading.iter().map(|right| right.name()).collect();
+        assert_eq!(names, ["timeline", "get", "grep", "scan", "held", "export", "restricted", "history"]);
+        for right in reading {
             for role in [Role::Ingest, Role::Auditor, Role::Operator] {
                 assert!(!right.usual_roles().contains(&role), "{right} {role}");
             }

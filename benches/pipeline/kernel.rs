@@ -85,7 +85,7 @@ fn work(load: &Load, keys: &Keys, thread: usize, batches: usize) -> (u64, u64) {
         out.clear();
         for (index, (record, cell)) in batch.records.iter().zip(cells).enumerate() {
             let start = out.len();
-            out.resize(start + 46 + 14 + record.body.len(), 0);
+            out.resize(start + 46 + 11 + record.body.len(), 0);
             let written = compressor.compress_to_buffer(&record.body, &mut out[start + 60..]).unwrap();
             out.truncate(start + 60 + written);
             let mut nonce = Nonce::default();

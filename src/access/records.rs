@@ -7,7 +7,7 @@ use crate::record::Stored;
 use crate::store::Body;
 
 /// What may be told of an error.
-fn told(error: Error, discreet: bool) -> Error {
+pub(super) fn told(error: Error, discreet: bool) -> Error {
     match error.kind() == ErrorKind::Erased && discreet {
         true => Error::new(ErrorKind::NotFound, "the record is not there any more"),
         false => error,

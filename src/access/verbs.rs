@@ -5,6 +5,7 @@
 use std::ops::{ControlFlow, RangeBounds};
 use std::time::Duration;
 
+use super::records::told;
 use super::{Acting, End, Recording, Records};
 use crate::error::Result;
 use crate::ident::{RecordId, Stream};
@@ -15,7 +16,7 @@ use crate::report::{
     Receipt, Repair, Report, ReportOptions, Stats, StreamLaw, Training, Verification, VerifyOptions,
 };
 use crate::rights::{PURPOSE_LIMIT, Right};
-use crate::store::{Commit, ExpireOptions, Export, PolicyInForce, Scan, ScanFilter, Store, Timeline, Upload};
+use crate::store::{Body, Commit, ExpireOptions, Export, PolicyInForce, Scan, ScanFilter, Store, Timeline, Upload};
 use crate::sync::Arc;
 use crate::window::Timestamp;
 
@@ -100,6 +101,16 @@ impl Acting {
         self.discreetly(found.map(|records| Records::of(records, self.is_discreet())), Records::none)
     }
 
+    fn recording(
+        &self,
+        right: Right,
+        customer: &str,
+        work: impl FnOnce(&Store) -> Result<Option<Body>>,
+    ) -> Result<Option<Recording>> {
+        let found = self.maybe(right, &[customer], work);
+        self.discreetly(found.map(|body| body.map(|body| Recording::of(body, self.is_discreet()))), || None)
+    }
+
     /// [`Store::get`].
     pub fn get(&self, customer: &str, id: RecordId) -> Result<Option<Stored>> {
         let found = self.maybe(Right::Get, &[customer], |store| store.get(customer, id));
@@ -108,23 +119,17 @@ impl Acting {
 
     /// [`Store::body`].
     pub fn body(&self, customer: &str, id: RecordId) -> Result<Option<Recording>> {
-        let found = self.maybe(Right::Get, &[customer], |store| store.body(customer, id));
-        let discreet = self.is_discreet();
-        self.discreetly(found.map(|body| body.map(|body| Recording::of(body, discreet))), || None)
+        self.recording(Right::Get, customer, |store| store.body(customer, id))
     }
 
     /// [`Store::held_body`].
     pub fn held_body(&self, customer: &str, id: RecordId) -> Result<Option<Recording>> {
-        let found = self.maybe(Right::Held, &[customer], |store| store.held_body(customer, id));
-        let discreet = self.is_discreet();
-        self.discreetly(found.map(|body| body.map(|body| Recording::of(body, discreet))), || None)
+        self.recording(Right::Held, customer, |store| store.held_body(customer, id))
     }
 
     /// [`Store::restricted_body`].
     pub fn restricted_body(&self, customer: &str, id: RecordId) -> Result<Option<Recording>> {
-        let found = self.maybe(Right::Restricted, &[customer], |store| store.restricted_body(customer, id));
-        let discreet = self.is_discreet();
-        self.discreetly(found.map(|body| body.map(|body| Recording::of(body, discreet))), || None)
+        self.recording(Right::Restricted, customer, |store| store.restricted_body(customer, id))
     }
 
     /// [`Store::history`].
@@ -134,14 +139,13 @@ impl Acting {
 
     /// [`Store::history_body`].
     pub fn history_body(&self, customer: &str, id: RecordId) -> Result<Option<Recording>> {
-        let found = self.maybe(Right::History, &[customer], |store| store.history_body(customer, id));
-        let discreet = self.is_discreet();
-        self.discreetly(found.map(|body| body.map(|body| Recording::of(body, discreet))), || None)
+        self.recording(Right::History, customer, |store| store.history_body(customer, id))
     }
 
     /// [`Store::rectify`].
     pub fn rectify(&self, customer: &str, id: RecordId, body: &[u8]) -> Result<RecordId> {
-        self.perform(Right::Rectify, &[customer], |store| store.rectify(customer, id, body))
+        let amended = self.perform(Right::Rectify, &[customer], |store| store.rectify(customer, id, body));
+        amended.map_err(|error| told(error, self.is_discreet()))
     }
 
     /// [`Store::export`], for `recipient`, who is on record with the purpose before anything comes out of it.
@@ -166,7 +170,8 @@ impl Acting {
         threads: usize,
         visit: impl Fn(Stored) -> ControlFlow<B> + Sync,
     ) -> Result<ControlFlow<B>> {
-        self.perform(Right::Scan, &[], |store| store.scan_parallel(filter, threads, visit))
+        let scanned = self.perform(Right::Scan, &[], |store| store.scan_parallel(filter, threads, visit));
+        scanned.map_err(|error| told(error, self.is_discreet()))
     }
 
     /// [`Store::stats`].

@@ -62,7 +62,7 @@ fn named(dir: &Path, name: &str) -> Option<LogFile> {
     Some(LogFile { month, log, path: dir.join(name) })
 }
 
-/// Hands every leaf to `visit`, by number, until that answers no.
+/// Hands every leaf to `visit`, with the tree over those before it, until that answers no.
 ///
 /// # Errors
 /// The visitor's; [`ErrorKind::Corrupt`] with file and offset where it is damaged; what the operating system answers.
@@ -70,7 +70,7 @@ pub fn scan(
     env: &dyn Env,
     log: &LogFile,
     store: &StoreId,
-    visit: &mut dyn FnMut(u64, &Leaf<'_>) -> Result<bool>,
+    visit: &mut dyn FnMut(&Frontier, &Leaf<'_>) -> Result<bool>,
 ) -> Result<Scanned> {
     let path = &log.path;
     let file = env.open(path, OpenMode::Read).map_err(|error| Error::io("open an access log", path, error))?;
@@ -94,7 +94,7 @@ pub fn scan(
             }
         };
         for leaf in commit.leaves().map_err(|flaw| Error::corrupt(path, at, flaw.0))? {
-            if !visit(tree.length(), &leaf)? {
+            if !visit(&tree, &leaf)? {
                 return Ok(Scanned { head, tree, end: at, unfinished: 0 });
             }
             tree.push(leaf.bytes);

@@ -46,8 +46,8 @@ fn read(sim: &Sim) -> Result<(Vec<Entry>, u64)> {
     for file in files(sim, Path::new(DIR))? {
         let sealer = Sealer::new(&access_key(&STORE, &key(file.month)?.unwrap(), &file.log.0));
         let head = Head { store: STORE, log: file.log, month: file.month };
-        let scanned = scan(sim, &file, &STORE, &mut |index, leaf| {
-            entries.push(Leaf::open(&head, &sealer, index, leaf.bytes).unwrap().1);
+        let scanned = scan(sim, &file, &STORE, &mut |before, leaf| {
+            entries.push(Leaf::open(&head, &sealer, before.length(), leaf.bytes).unwrap().1);
             Ok(true)
         })?;
         unfinished += scanned.unfinished;

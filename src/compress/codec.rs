@@ -213,4 +213,20 @@ mod tests {
         assert!(Dictionary::new(b"\x37\xa4\x30\xecno tables".to_vec()).is_err());
         assert_eq!(format!("{:?}", Dictionary::new(b"of eleven b".to_vec()).unwrap()), "Dictionary(11 bytes)");
     }
+
+    #[test]
+    fn a_packed_dictionary_comes_back_and_is_packed_the_same() {
+        let words: Vec<u8> =
+            (0..400).flat_map(|n| format!("Case {} is about {}. ", n * 7, n % 13).into_bytes()).collect();
+        let packed = Dictionary::new(words.clone()).unwrap().packed().into_owned();
+        assert!(packed.len() * 2 < words.len());
+        let again = Dictionary::unpack(packed.clone(), words.len()).unwrap();
+        assert_eq!((again.bytes(), &*again.packed()), (&words[..], &packed[..]));
+        // Packed by another version of zstd, it stays as it is.
+        let other = zstd::bulk::compress(&words, 1).unwrap();
+        assert!(other != packed && *Dictionary::unpack(other.clone(), words.len()).unwrap().packed() == other);
+        assert!(Dictionary::unpack(packed.clone(), words.len() - 1).is_err());
+        assert!(Dictionary::unpack(packed[1..].to_vec(), words.len()).is_err());
+        assert!(Dictionary::unpack(Vec::new(), words.len()).is_err());
+    }
 }

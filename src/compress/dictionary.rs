@@ -1,5 +1,6 @@
 //! A dictionary made ready for use.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use zstd::dict::{CDict, DDict};
@@ -7,12 +8,17 @@ use zstd::dict::{CDict, DDict};
 use super::LEVEL;
 use super::codec::Malformed;
 
+/// Dictionaries are packed once and copied into every window.
+const PACKING_LEVEL: i32 = 19;
+
 /// What starts a dictionary that has entropy tables (RFC 8878, 5). Any other bytes are content and nothing else.
 pub(super) const MAGIC: [u8; 4] = [0x37, 0xa4, 0x30, 0xec];
 
 /// A dictionary with its prepared forms for compression and decompression. It is prepared once and shared by threads.
 pub struct Dictionary {
     bytes: Vec<u8>,
+    /// As it was unpacked, where it was.
+    packed: Option<Vec<u8>>,
     compression: CDict<'static>,
     decompression: DDict<'static>,
 }
@@ -28,7 +34,26 @@ impl Dictionary {
         }
         let compression = CDict::try_create(&bytes, LEVEL).ok_or(Malformed)?;
         let decompression = DDict::try_create(&bytes).ok_or(Malformed)?;
-        Ok(Dictionary { bytes, compression, decompression })
+        Ok(Dictionary { bytes, packed: None, compression, decompression })
+    }
+
+    /// Prepares what [`Dictionary::packed`] made of bytes that were no more than `limit`.
+    ///
+    /// # Errors
+    /// [`Malformed`] where it is nothing of the kind, or more.
+    pub fn unpack(packed: Vec<u8>, limit: usize) -> Result<Self, Malformed> {
+        let bytes = zstd::bulk::decompress(&packed, limit).map_err(|_| Malformed)?;
+        Ok(Dictionary { packed: Some(packed), ..Dictionary::new(bytes)? })
+    }
+
+    /// Its bytes as they are stored: compressed themselves. What was unpacked comes out as it went in, whichever version of
+    /// zstd packed it.
+    pub fn packed(&self) -> Cow<'_, [u8]> {
+        match &self.packed {
+            Some(packed) => packed.into(),
+            // Only without memory for it; stored by itself it would be refused when it is read.
+            None => zstd::bulk::compress(&self.bytes, PACKING_LEVEL).unwrap_or_default().into(),
+        }
     }
 
     /// The bytes it was made of.

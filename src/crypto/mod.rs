@@ -19,7 +19,7 @@ pub use derive::{
     CellKey, CellSecret, DictionaryKey, PartitionKey, YearKey, access_key, customer_tag, partition_tag, request_key,
     signing_seed, source_tag, stream_key,
 };
-pub use hash::{Digest, Hasher, leaf_hash, sha256};
+pub use hash::{Digest, Hasher, hex, leaf_hash, sha256};
 pub use key::Key;
 #[cfg(feature = "simulation")]
 pub use key::keys;

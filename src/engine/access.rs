@@ -105,14 +105,13 @@ fn foreign(engine: &Engine, file: &LogFile, before: Option<&AccessMark>) -> Opti
     }
     // What is noted must stay: a killed process may have left it in the cache alone.
     let synced = engine.env.open(&file.path, crate::env::OpenMode::Write).and_then(|open| open.sync_data());
-    let mut heads_before = before.is_none_or(|before| before.length == 0);
-    let mut tree = crate::crypto::Frontier::default();
-    let scanned = scan(&*engine.env, file, &engine.store, &mut |_, leaf| {
-        tree.push(leaf.bytes);
-        heads_before |= before.is_some_and(|before| before.length == tree.length() && before.head == tree.head());
+    // It has to go on from what was noted; what is as long and no longer has nothing to be noted of it.
+    let mut goes_on = before.is_none();
+    let scanned = scan(&*engine.env, file, &engine.store, &mut |tree, _| {
+        goes_on |= before.is_some_and(|before| before.length == tree.length() && before.head == tree.head());
         Ok(true)
     });
-    let scanned = scanned.ok().filter(|_| heads_before && synced.is_ok())?;
+    let scanned = scanned.ok().filter(|_| goes_on && synced.is_ok())?;
     let (length, head) = (scanned.tree.length(), scanned.tree.head());
     Some(AccessMark { month: file.month, log: file.log, length, bytes: scanned.end, head })
 }

@@ -16,7 +16,7 @@ use crate::window::Timestamp;
 const AHEAD_SECONDS: i64 = crate::policy::AHEAD_LIMIT_SECONDS;
 
 /// A customer of the batch.
-pub struct Row {
+pub struct AdmittedRow {
     /// Where the keyring keeps it.
     pub tag: [u8; 16],
     /// What the keyring has, none for a customer nobody knows yet.
@@ -26,7 +26,7 @@ pub struct Row {
 }
 
 /// A partition of the batch.
-pub struct Column {
+pub struct AdmittedColumn {
     /// Its name.
     pub id: PartitionId,
     /// Its key, and the keyring entry that a commit depends on; none before it is used.
@@ -37,7 +37,7 @@ pub struct Column {
     expired: Option<Timestamp>,
 }
 
-impl Column {
+impl AdmittedColumn {
     fn holds(&self, record: &Record) -> bool {
         self.from <= record.at && record.at < self.until && self.id.stream == record.stream
     }
@@ -49,7 +49,7 @@ const TRIED: usize = 32;
 /// The partitions of a batch as they are found.
 #[derive(Default)]
 struct Columns {
-    found: Vec<Column>,
+    found: Vec<AdmittedColumn>,
     by_id: HashMap<PartitionId, usize>,
     /// Where the record before went.
     last: usize,
@@ -67,9 +67,9 @@ impl Columns {
 /// A batch that may come in.
 pub struct Admitted {
     /// Its customers.
-    pub rows: Vec<Row>,
+    pub rows: Vec<AdmittedRow>,
     /// Its partitions.
-    pub columns: Vec<Column>,
+    pub columns: Vec<AdmittedColumn>,
     /// Row and column of every record.
     pub cells: Vec<(u32, u32)>,
 }
@@ -111,7 +111,7 @@ impl Encoder<'_> {
         &self,
         columns: &mut Columns,
         record: &Record,
-        row: &Row,
+        row: &AdmittedRow,
         ahead: Timestamp,
     ) -> Result<usize, RefusalReason> {
         if record.body.len() > BODY_LIMIT {
@@ -126,7 +126,7 @@ impl Encoder<'_> {
                 *columns.by_id.entry(id).or_insert_with_key(|id| {
                     let expired = self.fences.expired_until(&id.stream);
                     let (from, until) = (id.window.start(), id.window.end());
-                    columns.found.push(Column { id: id.clone(), partition: None, from, until, expired });
+                    columns.found.push(AdmittedColumn { id: id.clone(), partition: None, from, until, expired });
                     columns.found.len() - 1
                 })
             }
@@ -144,7 +144,7 @@ impl Encoder<'_> {
     /// What is known of a customer, and the time up to which its events are refused. A backfill passes the fences that
     /// have lapsed, but not the tombstone of an erasure; while that is still to be written, nothing passes: the next life
     /// has no secret yet.
-    fn row(&self, customer: &CustomerId, backfill: bool) -> Result<Row> {
+    fn row(&self, customer: &CustomerId, backfill: bool) -> Result<AdmittedRow> {
         let lapsed = |time: Option<Timestamp>| time.filter(|_| !backfill);
         let tag = self.keyring.tag_of(customer);
         let found = self.keyring.customer_under(&tag)?;
@@ -158,7 +158,7 @@ impl Encoder<'_> {
                 CustomerState::Living => lapsed(found.entry.not_before),
             },
         };
-        Ok(Row { tag, found, fence })
+        Ok(AdmittedRow { tag, found, fence })
     }
 }
 

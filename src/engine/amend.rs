@@ -7,8 +7,9 @@ use super::committer::Pending;
 use super::encode::{Encoder, finish};
 use super::read::Hit;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::frame::{FrameKind, Origin, Prefix};
+use crate::format::frame::{FrameKind, Origin};
 use crate::format::group::GroupBuilder;
+use crate::format::plain::Prefix;
 use crate::ident::{CustomerId, RecordId, Stream};
 use crate::window::Timestamp;
 

@@ -2,7 +2,7 @@
 //! its partition; one ledger fact makes it visible, and only then may a frame name it.
 //!
 //! The copies that a stream's partitions have of one dictionary are one prepared dictionary in memory, kept by the hash
-//! of its plaintext, a bounded number of them. What no living partition has any more is dropped at once.
+//! of what is sealed, a bounded number of them. What no living partition has any more is dropped at once.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ pub fn read(env: &dyn Env, path: &Path, hash: Option<&Digest>) -> Result<(Dictio
     Ok((head, bytes))
 }
 
-/// The words of a dictionary, as they stand in its file under `key`.
+/// A dictionary as it stands in its file under `key`, packed.
 ///
 /// # Errors
 /// As [`read`]; [`ErrorKind::Corrupt`] where it does not open or is another partition's.
@@ -260,12 +260,12 @@ impl Dictionaries {
         if let Some(dictionary) = self.prepared().find(place) {
             return Ok(dictionary);
         }
-        let words = open(env, root, fact, &key(partition, fact)?)?;
-        let content = sha256(&words);
+        let packed = open(env, root, fact, &key(partition, fact)?)?;
+        let content = sha256(&packed);
         if let Some(dictionary) = self.keep(fact, content, None) {
             return Ok(dictionary);
         }
-        let dictionary = Dictionary::new(words).map_err(|_| {
+        let dictionary = Dictionary::unpack(packed, DICTIONARY_LIMIT).map_err(|_| {
             Error::corrupt(&path(root, fact), 0, "the words of the dictionary make no sense")
                 .hint("run `tenure verify --deep` and report this")
         })?;
@@ -352,7 +352,7 @@ pub fn publish(
     let (number, id) = (partition.number, id(dictionary));
     let head = DictionaryHead { store: engine.store, partition: number, dictionary: id, provenance };
     let Some(key) = partition.key.as_ref().map(|key| key.dictionary(id)) else { return Ok(false) };
-    let sealed = head.seal(&key, dictionary.bytes());
+    let sealed = head.seal(&key, &dictionary.packed());
     let sealed = sealed.ok_or_else(|| Error::new(ErrorKind::Invalid, "the dictionary is longer than any may be"))?;
     if engine.catalog.dictionaries.of(number).iter().any(|fact| fact.dictionary == id) {
         return Ok(false);
@@ -435,8 +435,8 @@ pub fn again(engine: &Engine, partition: &Partition, fact: &DictionaryFact) -> O
     others
         .filter_map(|copy| {
             let from = engine.partitions.numbered(copy.partition)?;
-            let words = open(&*engine.env, &engine.root, &copy, &key(&from, &copy).ok()?).ok()?;
-            head.seal(&key(partition, fact).ok()?, &words)
+            let packed = open(&*engine.env, &engine.root, &copy, &key(&from, &copy).ok()?).ok()?;
+            head.seal(&key(partition, fact).ok()?, &packed)
         })
         .find(|bytes| sha256(bytes) == fact.hash)
 }

@@ -7,7 +7,7 @@ use crate::sync::Arc;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use std::path::Path;
 
-use super::admit::{Admitted, Row};
+use super::admit::{Admitted, AdmittedRow};
 use super::catalog::{Indexed, Place, Totals};
 use super::cells::{Cell, Cells};
 use super::committer::{Opening, Pending};
@@ -19,8 +19,9 @@ use super::spare::Spare;
 use crate::compress;
 use crate::env::{Env, random};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::frame::{FRAME_OVERHEAD, FrameContext, FrameHead, FrameKind, Prefix};
+use crate::format::frame::{FRAME_OVERHEAD, FrameContext, FrameHead, FrameKind};
 use crate::format::group::{FramePlace, GroupBuilder, SourceMark};
+use crate::format::plain::Prefix;
 use crate::ident::{Handle, PartitionId, PartitionNumber};
 use crate::keyring::{CustomerEntry, Found, Keyring};
 use crate::policy::Policy;
@@ -202,7 +203,7 @@ impl Encoder<'_> {
     fn customer<'f>(
         &self,
         record: &Record,
-        row: &'f mut Row,
+        row: &'f mut AdmittedRow,
         partition: &PartitionId,
     ) -> Result<&'f Found<CustomerEntry>> {
         let (stream, window) = (&record.stream, &partition.window);

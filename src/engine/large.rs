@@ -18,10 +18,12 @@ use crate::compress;
 use crate::crypto::{CellKey, Sealer};
 use crate::env::{self, random};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::frame::{FRAME_HEADER_BYTES, FrameContext, FrameHead, FrameKind, FrameView, Origin, Prefix};
+use crate::format::frame::{FRAME_HEADER_BYTES, FrameContext, FrameHead, FrameKind, Origin};
 use crate::format::group::{GroupBuilder, SourceMark};
 use crate::format::manifest::{CHUNK_BYTES, Manifest};
+use crate::format::plain::Prefix;
 use crate::ident::{Handle, RecordId, Salt};
+use crate::journal;
 use crate::keyring::CustomerEntry;
 use crate::record::{Batch, BodyKind, Record, SourceOffset};
 use crate::window::Timestamp;
@@ -215,12 +217,19 @@ enum Stand {
     Journal(Arc<JournalFile>),
 }
 
+/// One chunk, found: the head is as it was seen, not yet checked.
+struct Found {
+    stand: Stand,
+    place: Place,
+    head: FrameHead,
+}
+
 /// The chunks of one large body, found.
 pub struct Chunks {
     partition: Arc<Partition>,
     key: CellKey,
     manifest: Manifest,
-    places: Vec<(Stand, Place)>,
+    places: Vec<Found>,
     sealer: Option<(u32, Sealer)>,
     scratch: Vec<u8>,
 }
@@ -281,29 +290,22 @@ impl Chunks {
 
     /// Chunk `index` as it is stored.
     pub(super) fn stored(&mut self, engine: &Engine, index: u64) -> Result<Chunk> {
-        let (stand, place) = &self.places[index as usize];
-        let mut bytes = Vec::new();
-        let (path, segment) = match stand {
+        let Found { stand, place, head } = &self.places[index as usize];
+        let (opening, mut bytes) = (head.opening, Vec::new());
+        let (path, frame, salt) = match stand {
             Stand::Segment(slot) => {
                 let segment = engine.catalog.open(slot)?;
-                segment.read_frame(place.offset, place.length, &mut bytes)?;
-                (&slot.path, Some(segment))
+                let frame = segment.read_frame(head, (place.offset, place.length), &mut bytes)?;
+                (&slot.path, frame, segment.salt(opening).copied())
             }
             Stand::Journal(file) => {
-                bytes.resize(place.length as usize, 0);
-                env::read_exact_at(&*file.file, &mut bytes, place.offset)
-                    .map_err(|error| Error::io("read a frame of the journal", &file.path, error))?;
-                (&file.path, None)
+                let place = (place.offset, place.length);
+                let frame = journal::read_frame(&*file.file, &file.path, place, &mut bytes)?;
+                (&file.path, frame, Some(file.salt))
             }
         };
         let damaged = |what: &str| Error::corrupt(path, place.offset, what);
-        let frame = FrameView::parse(&bytes).map_err(|wrong| damaged(wrong.0))?;
-        let opening = frame.head().opening;
-        let salt = match (stand, &segment) {
-            (Stand::Journal(file), _) => Some(&file.salt),
-            (Stand::Segment(_), segment) => segment.as_ref().and_then(|segment| segment.salt(opening)),
-        };
-        let salt: Salt = *salt.ok_or_else(|| damaged("a frame names an unknown opening"))?;
+        let salt: Salt = salt.ok_or_else(|| damaged("a frame names an unknown opening"))?;
         if self.sealer.as_ref().is_none_or(|(known, _)| *known != opening) {
             self.sealer = Some((opening, self.key.sealer(&salt)));
         }
@@ -321,16 +323,16 @@ fn locate(
     hit: &Hit,
     handle: &Handle,
     manifest: &Manifest,
-) -> Result<Result<Vec<(Stand, Place)>, u64>> {
+) -> Result<Result<Vec<Found>, u64>> {
     let mut wanted: HashMap<Origin, u64> = manifest.chunks().zip(0..).collect();
-    let mut found: Vec<Option<(Stand, Place)>> = Vec::new();
+    let mut found: Vec<Option<Found>> = Vec::new();
     found.resize_with(wanted.len(), || None);
     let mut take = |head: &FrameHead, place: Place, stand: &dyn Fn() -> Stand| {
         let origin = Origin { opening: head.opening, sequence: head.sequence };
         if head.kind == FrameKind::Chunk
             && let Some(index) = wanted.remove(&origin)
         {
-            found[index as usize] = Some((stand(), place));
+            found[index as usize] = Some(Found { stand: stand(), place, head: *head });
         }
     };
     for slot in snapshot.segments(hit.partition.number) {

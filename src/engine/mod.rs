@@ -44,6 +44,7 @@ pub mod settle;
 pub mod spare;
 pub mod split;
 pub mod sweep;
+pub mod tasks;
 pub mod time;
 pub mod train;
 pub mod trouble;

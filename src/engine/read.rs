@@ -18,8 +18,9 @@ use super::row::Probe;
 use crate::compress::{self, Dictionary};
 use crate::crypto::{CellKey, Sealer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::frame::{FrameContext, FrameKind, FrameView, Origin, Prefix};
+use crate::format::frame::{FrameContext, FrameKind, FrameView, Origin};
 use crate::format::manifest::Manifest;
+use crate::format::plain::Prefix;
 use crate::ident::{CustomerId, Handle, PartitionNumber, RecordId, Salt, StoreId, Stream};
 use crate::journal;
 use crate::record::{BodyKind, Stored};
@@ -168,50 +169,61 @@ pub struct CellReader<'a> {
 /// Frames as they were read, and the one being opened.
 #[derive(Default)]
 struct Buffers {
-    run: Vec<u8>,
-    plain: Vec<u8>,
     windows: Windows,
+    /// A frame of a run that is too long for a window.
+    frame: Vec<u8>,
+    plain: Vec<u8>,
 }
 
-/// The segments of a partition that are read ahead, each in its own window; of more than these, runs are read alone.
+/// Parts of segments that were read last, for as many segments at most; of the others runs are read anew.
 const WINDOWS: usize = 16;
 /// How far a window reaches at most.
 const WINDOW_BYTES: u64 = 256 << 10;
 /// What is passed over rather than beginning anew.
 const GAP_BYTES: u64 = 8 << 10;
 
-/// Parts of segments that are read from front to back.
+/// What was read of segments last: a run that is asked for again is not read again, and where runs are asked for in
+/// their order what lies behind one is read with it.
 #[derive(Default)]
 struct Windows(Vec<Window>);
 
 struct Window {
     segment: Arc<Segment>,
     start: u64,
+    end: u64,
     bytes: Vec<u8>,
     ahead: u64,
 }
 
 impl Windows {
-    /// The frames of a run, from a window that reaches the further the more of it was wanted lately.
-    fn get(&mut self, segment: &Arc<Segment>, run: &Run) -> Result<&[u8]> {
-        let Windows(windows) = self;
-        windows.retain(|window| window.segment.partition() == segment.partition());
-        let known = windows.iter().position(|window| Arc::ptr_eq(&window.segment, segment));
-        let at = known.unwrap_or_else(|| {
-            windows.truncate(WINDOWS - 1);
-            windows.push(Window { segment: segment.clone(), start: 0, bytes: Vec::new(), ahead: 0 });
-            windows.len() - 1
-        });
-        let Window { start, bytes, ahead, .. } = &mut windows[at];
-        let end = *start + bytes.len() as u64;
-        if run.offset < *start || run.offset + run.bytes > end {
-            let is_near = run.offset >= *start && run.offset <= end + GAP_BYTES && end > 0;
-            *ahead = if is_near { (*ahead * 2).clamp(4 * GAP_BYTES, WINDOW_BYTES) } else { 0 };
-            *start = run.offset;
-            segment.read_ahead(run, *ahead, bytes).inspect_err(|_| bytes.clear())?;
+    /// The frames of a run; with `ahead`, from a window that reaches the further the more of it was wanted lately.
+    fn get(&mut self, segment: &Arc<Segment>, run: &Run, ahead: bool) -> Result<&[u8]> {
+        let window = self.of(segment);
+        if run.offset < window.start || run.offset + run.bytes > window.end {
+            let is_near = run.offset >= window.start && run.offset <= window.end + GAP_BYTES && window.end > 0;
+            window.ahead = match ahead && is_near {
+                true => (window.ahead * 2).clamp(4 * GAP_BYTES, WINDOW_BYTES),
+                false => 0,
+            };
+            (window.start, window.end) = (0, 0);
+            segment.read_ahead(run, window.ahead, &mut window.bytes)?;
+            (window.start, window.end) = (run.offset, run.offset + window.bytes.len() as u64);
         }
-        let from = (run.offset - *start) as usize;
-        Ok(&bytes[from..from + run.bytes as usize])
+        let from = (run.offset - window.start) as usize;
+        Ok(&window.bytes[from..from + run.bytes as usize])
+    }
+
+    /// The window of a segment. Cells come by partition, so that one of another partition's is over.
+    fn of(&mut self, segment: &Arc<Segment>) -> &mut Window {
+        let Windows(windows) = self;
+        if let Some(known) = windows.iter().position(|window| Arc::ptr_eq(&window.segment, segment)) {
+            return &mut windows[known];
+        }
+        let over = windows.iter().position(|window| window.segment.partition() != segment.partition());
+        let over = over.or_else(|| (windows.len() >= WINDOWS).then_some(WINDOWS - 1));
+        let bytes = over.map(|over| windows.swap_remove(over).bytes).unwrap_or_default();
+        windows.push(Window { segment: segment.clone(), start: 0, end: 0, bytes, ahead: 0 });
+        windows.last_mut().expect("it was just put there")
     }
 }
 
@@ -266,8 +278,8 @@ impl<'a> CellReader<'a> {
             if run.bytes > LONG_RUN_BYTES {
                 return Ok(true); // It may; who reads on will see.
             }
-            let bytes = &mut self.buffers.borrow_mut().run;
-            segment.read_run(&run, bytes)?;
+            let windows = &mut self.buffers.borrow_mut().windows;
+            let bytes = windows.get(&segment, &run, self.ahead)?;
             for frame in segment.frames(&run, bytes) {
                 if is(&frame?) {
                     return Ok(true);
@@ -279,9 +291,9 @@ impl<'a> CellReader<'a> {
                 if large::is_chunk(journal, place)? {
                     continue;
                 }
-                let bytes = journal::read_frame(&*journal.file, &journal.path, place.offset, place.length)?;
-                let frame = FrameView::parse(&bytes);
-                if is(&frame.map_err(|wrong| Error::corrupt(&journal.path, place.offset, wrong.0))?) {
+                let bytes = &mut self.buffers.borrow_mut().frame;
+                let place = (place.offset, place.length);
+                if is(&journal::read_frame(&*journal.file, &journal.path, place, bytes)?) {
                     return Ok(true);
                 }
             }
@@ -345,17 +357,11 @@ impl<'a> CellReader<'a> {
         hits: &mut Vec<Hit>,
     ) -> Result<()> {
         let Some((segment, run)) = self.find(slot, &cell.probe.handle)? else { return Ok(()) };
-        let Buffers { run: bytes, plain, windows } = &mut *self.buffers.borrow_mut();
+        let Buffers { windows, frame, plain } = &mut *self.buffers.borrow_mut();
         if run.bytes > LONG_RUN_BYTES {
-            return read_long((&segment, &run), cell, (bytes, plain), wanted, hits);
+            return read_long((&segment, &run), cell, (frame, plain), wanted, hits);
         }
-        let bytes = match self.ahead {
-            true => windows.get(&segment, &run)?,
-            false => {
-                segment.read_run(&run, bytes)?;
-                bytes
-            }
-        };
+        let bytes = windows.get(&segment, &run, self.ahead)?;
         let mut offset = run.offset;
         for frame in segment.frames(&run, bytes) {
             let frame = frame?;
@@ -378,10 +384,8 @@ impl<'a> CellReader<'a> {
             if large::is_chunk(journal, place)? {
                 continue;
             }
-            let bytes = journal::read_frame(&*journal.file, &journal.path, place.offset, place.length)?;
-            let frame = FrameView::parse(&bytes);
-            let frame = frame.map_err(|wrong| Error::corrupt(&journal.path, place.offset, wrong.0))?;
-            let plain = &mut self.buffers.borrow_mut().plain;
+            let Buffers { frame: bytes, plain, .. } = &mut *self.buffers.borrow_mut();
+            let frame = journal::read_frame(&*journal.file, &journal.path, (place.offset, place.length), bytes)?;
             cell.open(&frame, &journal.salt, (&journal.path, place.offset), plain, wanted, hits)?;
         }
         Ok(())
@@ -400,11 +404,9 @@ fn read_long(
         if large::is_passed_over(head, length) {
             return Ok(());
         }
-        segment.read_frame(offset, length, bytes)?;
-        let damaged = |what: &str| Error::corrupt(segment.path(), offset, what);
-        let frame = FrameView::parse(bytes).map_err(|wrong| damaged(wrong.0))?;
-        let salt = segment.salt(frame.head().opening);
-        let salt = *salt.ok_or_else(|| damaged("a frame names an unknown opening"))?;
+        let frame = segment.read_frame(head, (offset, length), bytes)?;
+        let salt = segment.salt(head.opening);
+        let salt = *salt.ok_or_else(|| Error::corrupt(segment.path(), offset, "a frame names an unknown opening"))?;
         cell.open(&frame, &salt, (segment.path(), offset), plain, wanted, hits)
     })
 }

@@ -24,6 +24,8 @@ pub fn filled(bytes: &[u8]) -> usize {
     bytes[..bytes.len() - zeros].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
+const NOT_SHORT: &str = "a number is out of bounds, or not in its shortest form";
+
 /// Takes fields from the front of a slice.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader<'a> {
@@ -80,6 +82,27 @@ impl<'a> Reader<'a> {
         self.array().map(i64::from_le_bytes)
     }
 
+    /// A number that [`Writer::put_short`] wrote, in the one form that it gives it.
+    pub fn short(&mut self) -> Result<u64, Malformed> {
+        let mut value = 0_u64;
+        for shift in (0..70).step_by(7) {
+            let byte = self.u8()?;
+            let part = u64::from(byte & 0x7f);
+            value |= part << shift;
+            if byte < 0x80 {
+                let is_shortest = byte != 0 || shift == 0;
+                let is_whole = value >> shift == part;
+                return if is_shortest && is_whole { Ok(value) } else { Err(Malformed(NOT_SHORT)) };
+            }
+        }
+        Err(Malformed(NOT_SHORT))
+    }
+
+    /// The same, of four bytes.
+    pub fn short_u32(&mut self) -> Result<u32, Malformed> {
+        u32::try_from(self.short()?).map_err(|_| Malformed(NOT_SHORT))
+    }
+
     /// A text with a length byte before it.
     pub fn short_text(&mut self) -> Result<&'a str, Malformed> {
         let length = self.u8()?;
@@ -105,6 +128,8 @@ pub trait Writer {
     fn put_u16(&mut self, value: u16);
     /// Four bytes.
     fn put_u32(&mut self, value: u32);
+    /// A number in as few bytes as hold it, seven bits in each, the lowest first; all but the last have their top bit set.
+    fn put_short(&mut self, value: u64);
     /// Eight bytes.
     fn put_u64(&mut self, value: u64);
     /// Four bytes, signed.
@@ -130,6 +155,14 @@ impl Writer for Vec<u8> {
         self.extend_from_slice(&value.to_le_bytes());
     }
 
+    fn put_short(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.push(value as u8);
+    }
+
     fn put_u64(&mut self, value: u64) {
         self.extend_from_slice(&value.to_le_bytes());
     }
@@ -150,5 +183,27 @@ impl Writer for Vec<u8> {
         let length = u8::try_from(text.len()).expect("callers bound the text to 255 bytes");
         self.push(length);
         self.extend_from_slice(text.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_number_has_one_form() {
+        let wide = u64::from(u32::MAX);
+        for (value, length) in [(0, 1), (1, 1), (127, 1), (128, 2), (16_383, 2), (16_384, 3), (wide, 5), (u64::MAX, 10)]
+        {
+            let mut bytes = Vec::new();
+            bytes.put_short(value);
+            assert_eq!(bytes.len(), length);
+            let mut reader = Reader::new(&bytes);
+            assert_eq!((reader.short(), reader.finish()), (Ok(value), Ok(())));
+            assert!(Reader::new(&bytes[..length - 1]).short().is_err());
+            assert_eq!(Reader::new(&bytes).short_u32().is_ok(), value <= wide);
+        }
+        let longer: [&[u8]; 4] = [&[0x80, 0], &[0xff, 0x80, 0], &[0x80; 11], &[&[0xff; 9][..], &[2]].concat()];
+        assert!(longer.iter().all(|bytes| Reader::new(bytes).short().is_err()));
     }
 }

@@ -12,11 +12,11 @@ use crate::crypto::{DictionaryKey, NONCE_BYTES, TAG_BYTES};
 use crate::ident::{PartitionNumber, StoreId};
 use crate::window::Timestamp;
 
-/// The longest dictionary, in bytes.
+/// The longest dictionary, in bytes, packed or not.
 pub const DICTIONARY_LIMIT: usize = 1 << 20;
 /// Bytes before the ciphertext.
 pub const DICTIONARY_HEAD_BYTES: usize = 92;
-/// Bytes of the file besides the dictionary itself: head, tag, checksum.
+/// Bytes of the file besides the packed dictionary: head, tag, checksum.
 pub const DICTIONARY_OVERHEAD: usize = DICTIONARY_HEAD_BYTES + TAG_BYTES + CRC_BYTES;
 
 const MAGIC: &[u8; 8] = b"TNRDICT\0";
@@ -52,26 +52,26 @@ pub struct DictionaryHead {
 }
 
 impl DictionaryHead {
-    /// The whole file. `None` where the dictionary is empty or longer than [`DICTIONARY_LIMIT`].
-    pub fn seal(&self, key: &DictionaryKey, dictionary: &[u8]) -> Option<Vec<u8>> {
-        if dictionary.is_empty() || dictionary.len() > DICTIONARY_LIMIT {
+    /// The whole file of a packed dictionary. `None` where that is empty or longer than [`DICTIONARY_LIMIT`].
+    pub fn seal(&self, key: &DictionaryKey, packed: &[u8]) -> Option<Vec<u8>> {
+        if packed.is_empty() || packed.len() > DICTIONARY_LIMIT {
             return None;
         }
-        let mut out = Vec::with_capacity(dictionary.len() + DICTIONARY_OVERHEAD);
+        let mut out = Vec::with_capacity(packed.len() + DICTIONARY_OVERHEAD);
         out.put(MAGIC);
         out.put_u16(VERSION);
         out.put(&[0; 6]);
         out.put(self.store.as_bytes());
         out.put_u64(self.partition.0);
         out.put_u32(self.dictionary);
-        out.put_u32(dictionary.len() as u32);
+        out.put_u32(packed.len() as u32);
         out.put_i64(self.provenance.trained.as_micros());
         out.put_u64(self.provenance.origin.0);
         out.put_u64(self.provenance.plain_bytes);
         out.put_u64(self.provenance.with_bytes);
-        let nonce = key.nonce(&out, dictionary);
+        let nonce = key.nonce(&out, packed);
         out.put(&nonce);
-        out.put(dictionary);
+        out.put(packed);
         let (head, sealed) = out.split_at_mut(DICTIONARY_HEAD_BYTES);
         let tag = key.sealer().seal(&nonce, &head[BOUND], sealed);
         out.put(&tag);
@@ -134,7 +134,7 @@ impl<'a> DictionaryView<'a> {
         &self.head
     }
 
-    /// The dictionary itself.
+    /// The dictionary, packed.
     ///
     /// # Errors
     /// [`Malformed`] where the key is not the one it was sealed with.
@@ -143,9 +143,9 @@ impl<'a> DictionaryView<'a> {
         let wrong = Malformed("the dictionary does not open under the key of its partition");
         let (sealed, tag) = rest[..rest.len() - CRC_BYTES].split_last_chunk::<TAG_BYTES>().ok_or(wrong)?;
         let nonce = head.last_chunk::<NONCE_BYTES>().ok_or(wrong)?;
-        let mut dictionary = sealed.to_vec();
-        key.sealer().open(nonce, &head[BOUND], &mut dictionary, tag).map_err(|_| wrong)?;
-        Ok(dictionary)
+        let mut packed = sealed.to_vec();
+        key.sealer().open(nonce, &head[BOUND], &mut packed, tag).map_err(|_| wrong)?;
+        Ok(packed)
     }
 }
 

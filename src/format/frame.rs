@@ -1,14 +1,14 @@
 //! A frame: one encrypted record (or another kind of entry) with what is needed to find, check and move it without a
-//! key. Frames are the same bytes in journal and segments; their associated data names neither file nor offset.
+//! key. Their associated data names neither file nor offset. In a segment a frame leaves out what the one before it, of the
+//! same cell, has said; what is sealed, and the checksum over the whole, are the same everywhere.
 
 use std::ops::Range;
 
 use super::bytes::{Malformed, Reader, Writer};
+use super::plain::Plain;
 use crate::crypto::{NONCE_BYTES, Nonce, Sealer, TAG_BYTES};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ident::{Handle, PartitionNumber, RecordId, Salt, StoreId};
-use crate::record::{BODY_LIMIT, BodyKind};
-use crate::window::Timestamp;
+use crate::ident::{Handle, PartitionNumber, Salt, StoreId};
 
 /// Bytes before the ciphertext.
 pub const FRAME_HEADER_BYTES: usize = 46;
@@ -34,14 +34,13 @@ const NONCE: Range<usize> = 14..26;
 const HANDLE: Range<usize> = 26..42;
 const DICTIONARY: Range<usize> = 42..46;
 
-const PREFIX_FLAGS: usize = 13;
-const HAS_ID: u8 = 1;
-const HAS_ORIGINAL: u8 = 2;
-const COMPRESSED: u8 = 4;
-const LARGE: u8 = 8;
-const AMENDS: u8 = 16;
-const CARRIED: u8 = 32;
-
+/// In a segment, what a frame has in common with the one before it, and leaves out, stands above its kind.
+const KIND_BITS: u8 = 7;
+const SAME_RANDOM: u8 = 8;
+const SAME_DICTIONARY: u8 = 16;
+const SAME_OPENING: u8 = 32;
+const SAME_HANDLE: u8 = 64;
+const SAME: u8 = SAME_HANDLE | SAME_OPENING | SAME_DICTIONARY | SAME_RANDOM;
 /// What a frame carries. The numbers are on disk; zero is none of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -113,6 +112,78 @@ impl FrameHead {
         Ok((FrameView::parse_checked(bytes)?.head, length as u32))
     }
 
+    /// The same in a segment, where the frame before it was `before`. No more than [`FRAME_HEADER_BYTES`] are looked at.
+    ///
+    /// # Errors
+    /// [`Malformed`] where the header is not whole, or a field is out of bounds.
+    pub fn peek_stored(before: Option<&FrameHead>, bytes: &[u8]) -> Result<(Self, u32), Malformed> {
+        let (head, header, sealed) = Self::decode_stored(before, bytes)?;
+        Ok((head, (header + sealed) as u32))
+    }
+
+    /// What segments are sorted by.
+    pub fn key(&self) -> FrameKey {
+        FrameKey { handle: self.handle, opening: self.opening, sequence: self.sequence }
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes);
+        reader.take(KIND)?;
+        let kind = FrameKind::from_code(reader.u8()?).ok_or(Malformed("the kind of a frame is unknown"))?;
+        let flags = reader.u8()?;
+        if flags != 0 {
+            return Err(Malformed("the flags of a frame are unknown"));
+        }
+        let (opening, sequence, random) = (reader.u32()?, take_sequence(&mut reader)?, reader.array()?);
+        let (handle, dictionary) = (Handle::from_bytes(reader.array()?), reader.u32()?);
+        Ok(FrameHead { kind, flags, opening, sequence, random, handle, dictionary })
+    }
+
+    /// The head of a frame of a segment, the length of its header and that of what is sealed.
+    fn decode_stored(before: Option<&FrameHead>, bytes: &[u8]) -> Result<(Self, usize, usize), Malformed> {
+        let mut reader = Reader::new(bytes);
+        reader.u32()?;
+        let what = reader.u8()?;
+        let kind = FrameKind::from_code(what & KIND_BITS).ok_or(Malformed("the kind of a frame is unknown"))?;
+        if what & !(KIND_BITS | SAME) != 0 || (what & SAME != 0 && what & SAME_HANDLE == 0) {
+            return Err(Malformed("the flags of a frame are unknown"));
+        }
+        let same = |bit: u8| match what & bit != 0 {
+            true => before.map(Some).ok_or(Malformed("a frame leaves out what none before it says")),
+            false => Ok(None),
+        };
+        let sealed = reader.short_u32()? as usize;
+        if !(TAG_BYTES..=FRAME_LIMIT - FRAME_HEADER_BYTES).contains(&sealed) {
+            return Err(Malformed("the length of a frame is out of bounds"));
+        }
+        let (opening, sequence) = match same(SAME_OPENING)? {
+            Some(before) => {
+                let next = before.sequence.checked_add(reader.short()?).filter(|next| *next < SEQUENCE_LIMIT);
+                (before.opening, next.ok_or(Malformed("the sequence of a frame is out of bounds"))?)
+            }
+            None => (reader.u32()?, take_sequence(&mut reader)?),
+        };
+        let random = same(SAME_RANDOM)?.map_or_else(|| reader.array(), |before| Ok(before.random))?;
+        let handle = same(SAME_HANDLE)?.map_or_else(|| reader.array(), |before| Ok(*before.handle.as_bytes()))?;
+        let dictionary = same(SAME_DICTIONARY)?.map_or_else(|| reader.u32(), |before| Ok(before.dictionary))?;
+        let handle = Handle::from_bytes(handle);
+        let header = bytes.len() - reader.rest().len();
+        Ok((FrameHead { kind, flags: 0, opening, sequence, random, handle, dictionary }, header, sealed))
+    }
+
+    /// The whole header of a frame of `length` bytes, its checksum not yet in place.
+    fn encode(&self, length: u32) -> [u8; FRAME_HEADER_BYTES] {
+        let mut header = [0; FRAME_HEADER_BYTES];
+        header[LENGTH].copy_from_slice(&length.to_le_bytes());
+        header[KIND] = self.kind as u8;
+        header[FLAGS] = self.flags;
+        header[OPENING].copy_from_slice(&self.opening.to_le_bytes());
+        header[NONCE].copy_from_slice(&self.nonce());
+        header[HANDLE].copy_from_slice(self.handle.as_bytes());
+        header[DICTIONARY].copy_from_slice(&self.dictionary.to_le_bytes());
+        header
+    }
+
     fn nonce(&self) -> Nonce {
         let mut nonce = [0; NONCE_BYTES];
         nonce[..6].copy_from_slice(&self.sequence.to_le_bytes()[..6]);
@@ -151,22 +222,14 @@ pub fn seal(
 ) -> Result<Range<usize>> {
     assert!(head.sequence < SEQUENCE_LIMIT && head.flags == 0, "sequences have 48 bits, flags are reserved");
     let start = out.len();
-    let nonce = head.nonce();
-    let mut header = [0; FRAME_HEADER_BYTES];
-    header[KIND] = head.kind as u8;
-    header[FLAGS] = head.flags;
-    header[OPENING].copy_from_slice(&head.opening.to_le_bytes());
-    header[NONCE].copy_from_slice(&nonce);
-    header[HANDLE].copy_from_slice(head.handle.as_bytes());
-    header[DICTIONARY].copy_from_slice(&head.dictionary.to_le_bytes());
-    out.extend_from_slice(&header);
+    out.extend_from_slice(&head.encode(0));
     write_plain(out);
     let length = out.len() - start + TAG_BYTES;
     if length > FRAME_LIMIT {
         out.truncate(start);
         return Err(Error::new(ErrorKind::Invalid, "the record is longer than a frame may be"));
     }
-    let tag = sealer.seal(&nonce, &head.associated(context), &mut out[start + FRAME_HEADER_BYTES..]);
+    let tag = sealer.seal(&head.nonce(), &head.associated(context), &mut out[start + FRAME_HEADER_BYTES..]);
     out.extend_from_slice(&tag);
     let frame = &mut out[start..];
     frame[LENGTH].copy_from_slice(&(length as u32).to_le_bytes());
@@ -175,11 +238,18 @@ pub fn seal(
     Ok(start..start + length)
 }
 
-/// A whole frame whose checksum was right.
+fn take_sequence(reader: &mut Reader<'_>) -> Result<u64, Malformed> {
+    let [a, b, c, d, e, f] = reader.array()?;
+    Ok(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
+}
+
+/// A frame whose checksum was right.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameView<'a> {
     bytes: &'a [u8],
     head: FrameHead,
+    /// Where its ciphertext begins.
+    header: usize,
 }
 
 impl<'a> FrameView<'a> {
@@ -211,21 +281,86 @@ impl<'a> FrameView<'a> {
         Self::parse_checked(bytes)
     }
 
+    /// The same in a segment, where the frame before it was `before`, and what that says may be left out.
+    ///
+    /// # Errors
+    /// As [`FrameView::parse`].
+    pub fn parse_stored(before: Option<&FrameHead>, bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let (head, header, sealed) = FrameHead::decode_stored(before, bytes)?;
+        Self::checked(head, header, sealed, bytes)
+    }
+
+    /// The same where the head is known, as of a frame that was found by [`FrameHead::peek_stored`].
+    ///
+    /// # Errors
+    /// As [`FrameView::parse`].
+    pub fn parse_known(head: &FrameHead, bytes: &'a [u8]) -> Result<Self, Malformed> {
+        // Whatever it leaves out is in the head, and the checksum covers all of that.
+        let before = FrameHead { sequence: 0, ..*head };
+        let (_, header, sealed) = FrameHead::decode_stored(Some(&before), bytes)?;
+        Self::checked(*head, header, sealed, bytes)
+    }
+
+    fn checked(head: FrameHead, header: usize, sealed: usize, bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let bytes = bytes.get(..header + sealed).ok_or(Malformed("a frame ends too early"))?;
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&head.encode((FRAME_HEADER_BYTES + sealed) as u32)[LENGTH.start..]);
+        hasher.update(&bytes[header..]);
+        match hasher.finalize().to_le_bytes() == bytes[CRC] {
+            true => Ok(FrameView { bytes, head, header }),
+            false => Err(Malformed("the checksum of a frame is wrong")),
+        }
+    }
+
     /// The frame that `bytes` are, exactly, its checksum having been checked before.
     pub(super) fn parse_checked(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(bytes);
-        reader.take(KIND)?;
-        let kind = FrameKind::from_code(reader.u8()?).ok_or(Malformed("the kind of a frame is unknown"))?;
-        let flags = reader.u8()?;
-        if flags != 0 {
-            return Err(Malformed("the flags of a frame are unknown"));
+        Ok(FrameView { bytes, head: FrameHead::decode(bytes)?, header: FRAME_HEADER_BYTES })
+    }
+
+    /// Appends its header as it stands in a segment behind the frame `before` of the same cell, or as the first one of its
+    /// cell. What is sealed follows.
+    pub fn store_header(&self, before: Option<&FrameHead>, out: &mut Vec<u8>) {
+        let head = &self.head;
+        let before = before.filter(|before| before.handle == head.handle);
+        let nearest = before.filter(|before| before.opening == head.opening && before.sequence < head.sequence);
+        let bit = |bit: u8, is: bool| if is { bit } else { 0 };
+        let what = bit(SAME_HANDLE, before.is_some())
+            | bit(SAME_OPENING, nearest.is_some())
+            | bit(SAME_RANDOM, before.is_some_and(|before| before.random == head.random))
+            | bit(SAME_DICTIONARY, before.is_some_and(|before| before.dictionary == head.dictionary));
+        out.put(&self.bytes[CRC]);
+        out.put_u8(head.kind as u8 | what);
+        out.put_short(self.sealed().len() as u64);
+        match nearest {
+            Some(before) => out.put_short(head.sequence - before.sequence),
+            None => {
+                out.put_u32(head.opening);
+                out.put(&head.sequence.to_le_bytes()[..6]);
+            }
         }
-        let opening = reader.u32()?;
-        let [a, b, c, d, e, f, random @ ..] = reader.array::<NONCE_BYTES>()?;
-        let sequence = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
-        let handle = Handle::from_bytes(reader.array()?);
-        let dictionary = reader.u32()?;
-        Ok(FrameView { bytes, head: FrameHead { kind, flags, opening, sequence, random, handle, dictionary } })
+        if what & SAME_RANDOM == 0 {
+            out.put(&head.random);
+        }
+        if what & SAME_HANDLE == 0 {
+            out.put(head.handle.as_bytes());
+        }
+        if what & SAME_DICTIONARY == 0 {
+            out.put_u32(head.dictionary);
+        }
+    }
+
+    /// What follows its header: ciphertext and tag.
+    pub fn sealed(&self) -> &'a [u8] {
+        &self.bytes[self.header..]
+    }
+
+    /// All its bytes as they stand in a journal.
+    #[cfg(test)]
+    pub fn whole(&self) -> Vec<u8> {
+        let mut whole = self.head.encode((FRAME_HEADER_BYTES + self.sealed().len()) as u32).to_vec();
+        whole[CRC].copy_from_slice(&self.bytes[CRC]);
+        whole.extend_from_slice(self.sealed());
+        whole
     }
 
     /// Its readable part.
@@ -233,19 +368,14 @@ impl<'a> FrameView<'a> {
         &self.head
     }
 
-    /// All its bytes.
-    pub fn bytes(&self) -> &'a [u8] {
-        self.bytes
-    }
-
-    /// Its length in bytes.
+    /// Its length in bytes, as it stands where it was found.
     pub fn length(&self) -> usize {
         self.bytes.len()
     }
 
     /// What segments are sorted by.
     pub fn key(&self) -> FrameKey {
-        FrameKey { handle: self.head.handle, opening: self.head.opening, sequence: self.head.sequence }
+        self.head.key()
     }
 
     /// Decrypts it into `scratch`, whose earlier contents are dropped.
@@ -258,9 +388,8 @@ impl<'a> FrameView<'a> {
         sealer: &Sealer,
         scratch: &'s mut Vec<u8>,
     ) -> Result<Plain<'s>, Malformed> {
-        let (ciphertext, tag) = self.bytes[FRAME_HEADER_BYTES..]
-            .split_last_chunk::<TAG_BYTES>()
-            .ok_or(Malformed("a frame ends too early"))?;
+        let (ciphertext, tag) =
+            self.sealed().split_last_chunk::<TAG_BYTES>().ok_or(Malformed("a frame ends too early"))?;
         scratch.clear();
         scratch.extend_from_slice(ciphertext);
         sealer
@@ -294,163 +423,25 @@ pub struct Origin {
     pub sequence: u64,
 }
 
-/// What stands before the body in a record's plaintext, never compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Prefix {
-    /// When it happened.
-    pub at: Timestamp,
-    /// Length of the body as it came in, in bytes.
-    pub raw_length: u32,
-    /// How the body is to be understood.
-    pub kind: BodyKind,
-    /// The caller's id.
-    pub id: Option<RecordId>,
-    /// Which frame it was first, where it has been appended again.
-    pub original: Option<Origin>,
-    /// Whether the body is compressed.
-    pub compressed: bool,
-    /// Whether a [`super::manifest::Manifest`] stands in the body's place.
-    pub large: bool,
-    /// The id of the record that it amends; there in a frame of kind [`FrameKind::Amendment`] and no other.
-    pub amends: Option<RecordId>,
-    /// When it really happened, where it was carried forward: `at` is then the time of carrying.
-    pub since: Option<Timestamp>,
-}
-
-impl Prefix {
-    /// Appends it.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        let flag = |present: bool, flag: u8| if present { flag } else { 0 };
-        out.put_i64(self.at.as_micros());
-        out.put_u32(self.raw_length);
-        out.put_u8(self.kind as u8);
-        out.put_u8(
-            flag(self.id.is_some(), HAS_ID)
-                | flag(self.original.is_some(), HAS_ORIGINAL)
-                | flag(self.compressed, COMPRESSED)
-                | flag(self.large, LARGE)
-                | flag(self.amends.is_some(), AMENDS)
-                | flag(self.since.is_some(), CARRIED),
-        );
-        if let Some(id) = &self.id {
-            out.put(id.as_bytes());
-        }
-        if let Some(original) = &self.original {
-            out.put_u32(original.opening);
-            out.put_u64(original.sequence);
-        }
-        if let Some(amends) = &self.amends {
-            out.put(amends.as_bytes());
-        }
-        if let Some(since) = self.since {
-            out.put_i64(since.as_micros());
-        }
-    }
-
-    /// Appends it and then the body that `write_body` appends, which says whether it compressed it. The prefix is
-    /// marked after the fact, since only trying tells whether compression pays.
-    pub fn encode_with(&self, out: &mut Vec<u8>, write_body: impl FnOnce(&mut Vec<u8>) -> bool) {
-        let flags = out.len() + PREFIX_FLAGS;
-        Prefix { compressed: false, ..*self }.encode(out);
-        if write_body(out) {
-            out[flags] |= COMPRESSED;
-        }
-    }
-}
-
-/// The opened plaintext of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plain<'a> {
-    /// When it happened.
-    pub at: Timestamp,
-    /// Length of the body as it came in, in bytes; at most [`BODY_LIMIT`].
-    pub raw_length: u32,
-    /// How the body is to be understood.
-    pub kind: BodyKind,
-    /// The caller's id.
-    pub id: Option<RecordId>,
-    /// Which frame it was first, where it has been appended again.
-    pub original: Option<Origin>,
-    /// Whether the body is compressed.
-    pub compressed: bool,
-    /// Whether a [`super::manifest::Manifest`] stands in the body's place.
-    pub large: bool,
-    /// The id of the record that it amends.
-    pub amends: Option<RecordId>,
-    /// When it really happened, where it was carried forward.
-    pub since: Option<Timestamp>,
-    /// The body as stored.
-    pub body: &'a [u8],
-}
-
-impl<'a> Plain<'a> {
-    /// Reads a plaintext.
-    ///
-    /// # Errors
-    /// [`Malformed`] where a field is out of bounds or the body is not as long as promised.
-    pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(bytes);
-        let at = take_time(&mut reader)?;
-        let raw_length = reader.u32()?;
-        if raw_length as usize > BODY_LIMIT {
-            return Err(Malformed("the body of a record is longer than the limit"));
-        }
-        let kind = BodyKind::from_code(reader.u8()?).ok_or(Malformed("the kind of a body is unknown"))?;
-        let flags = reader.u8()?;
-        if flags & !(HAS_ID | HAS_ORIGINAL | COMPRESSED | LARGE | AMENDS | CARRIED) != 0 {
-            return Err(Malformed("the flags of a record are unknown"));
-        }
-        let id = if flags & HAS_ID != 0 { Some(RecordId::from_bytes(reader.array()?)) } else { None };
-        let original = match flags & HAS_ORIGINAL != 0 {
-            true => Some(Origin { opening: reader.u32()?, sequence: reader.u64()? }),
-            false => None,
-        };
-        if original.is_some_and(|original| original.sequence >= SEQUENCE_LIMIT) {
-            return Err(Malformed("the sequence of an original is out of bounds"));
-        }
-        let amends = if flags & AMENDS != 0 { Some(RecordId::from_bytes(reader.array()?)) } else { None };
-        let since = if flags & CARRIED != 0 { Some(take_time(&mut reader)?) } else { None };
-        let (compressed, large) = (flags & COMPRESSED != 0, flags & LARGE != 0);
-        let body = reader.rest();
-        match compressed || body.len() == raw_length as usize {
-            true => Ok(Plain { at, raw_length, kind, id, original, compressed, large, amends, since, body }),
-            false => Err(Malformed("the body of a record is not as long as promised")),
-        }
-    }
-
-    /// The record's id, `frame` being the frame it was read from: the caller's, or the one that the store gave when it
-    /// was first appended.
-    pub fn record_id(&self, frame: &FrameHead) -> RecordId {
-        let origin = self.origin(frame);
-        self.id.unwrap_or_else(|| RecordId::given(origin.opening, origin.sequence))
-    }
-
-    /// Its place in the order of writing: that of its first appending.
-    pub fn origin(&self, frame: &FrameHead) -> Origin {
-        self.original.unwrap_or(Origin { opening: frame.opening, sequence: frame.sequence })
-    }
-}
-
-fn take_time(reader: &mut Reader<'_>) -> Result<Timestamp, Malformed> {
-    let micros = reader.i64()?;
-    let at = Timestamp::from_micros(micros);
-    match at.as_micros() == micros {
-        true => Ok(at),
-        false => Err(Malformed("the time of a record is out of bounds")),
-    }
-}
-
 /// The frames in `bytes`, one after the other, each checked. Ends after the first that is damaged.
 #[derive(Clone, Debug)]
 pub struct Frames<'a> {
     bytes: &'a [u8],
     offset: usize,
+    /// In a segment, what the frame before says.
+    before: Option<FrameHead>,
+    in_segment: bool,
 }
 
 impl<'a> Frames<'a> {
     /// Reads frames from the front of `bytes` to its end.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Frames { bytes, offset: 0 }
+        Frames { bytes, offset: 0, before: None, in_segment: false }
+    }
+
+    /// The same in a segment, from the first frame of a cell on.
+    pub fn in_segment(bytes: &'a [u8]) -> Self {
+        Frames { in_segment: true, ..Frames::new(bytes) }
     }
 
     /// How far it has read, in bytes.
@@ -467,9 +458,15 @@ impl<'a> Iterator for Frames<'a> {
         if rest.is_empty() {
             return None;
         }
-        let frame = FrameView::parse(rest);
+        let frame = match self.in_segment {
+            true => FrameView::parse_stored(self.before.as_ref(), rest),
+            false => FrameView::parse(rest),
+        };
         match &frame {
-            Ok(frame) => self.offset += frame.length(),
+            Ok(frame) => {
+                self.offset += frame.length();
+                self.before = Some(frame.head);
+            }
             Err(_) => self.bytes = &self.bytes[..self.offset],
         }
         Some(frame)

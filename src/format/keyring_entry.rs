@@ -123,28 +123,28 @@ pub(super) fn take_day(from: &mut Reader<'_>) -> Result<Day, Malformed> {
 
 pub(super) fn put_optional_time(out: &mut Vec<u8>, at: Option<Timestamp>) {
     out.put_u8(u8::from(at.is_some()));
-    out.put_i64(at.unwrap_or_default().as_micros());
+    if let Some(at) = at {
+        out.put_i64(at.as_micros());
+    }
 }
 
 pub(super) fn take_optional_time(from: &mut Reader<'_>) -> Result<Option<Timestamp>, Malformed> {
-    let present = from.u8()?;
-    let at = take_time(from)?;
-    match present {
-        0 if at.as_micros() == 0 => Ok(None),
-        1 => Ok(Some(at)),
+    match from.u8()? {
+        0 => Ok(None),
+        1 => take_time(from).map(Some),
         _ => Err(Malformed("a time that is neither there nor not")),
     }
 }
 
 pub(super) fn put_count(out: &mut Vec<u8>, count: usize) {
-    out.put_u16(u16::try_from(count).unwrap_or(u16::MAX)); // Beyond it the payload is over its limit and refused.
+    out.put_short(count as u64);
 }
 
 pub(super) fn take_list<T>(
     from: &mut Reader<'_>,
     mut one: impl FnMut(&mut Reader<'_>) -> Result<T, Malformed>,
 ) -> Result<Vec<T>, Malformed> {
-    let count = from.u16()?;
+    let count = from.short_u32()?;
     let mut list = Vec::new(); // It grows with what is really there: a count alone reserves nothing.
     for _ in 0..count {
         list.push(one(from)?);

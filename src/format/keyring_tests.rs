@@ -132,7 +132,7 @@ fn facts() -> CustodianFacts {
 }
 
 /// A log: its head, a leaf, an inner node, a crown and an entry.
-fn log() -> Vec<u8> {
+pub(super) fn log() -> Vec<u8> {
     let mut out = LogHead { store: store(), file: 2 }.encode();
     let nodes = [
         (0, encode_leaf(&items())),

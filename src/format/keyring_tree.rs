@@ -204,8 +204,8 @@ pub fn encode_leaf(items: &[Item]) -> Zeroizing<Vec<u8>> {
     out.put_u32(u32::try_from(items.len()).expect("at most 64 items"));
     for item in items {
         out.put(&item.key.0);
-        out.put_u64(item.number);
-        out.put_u32(u32::try_from(item.payload.len()).expect("payloads are bounded to 1 MiB"));
+        out.put_short(item.number);
+        out.put_short(item.payload.len() as u64);
         out.put(&item.payload);
     }
     out
@@ -222,8 +222,8 @@ pub fn decode_leaf(plain: Zeroizing<Vec<u8>>) -> Result<Vec<Item>, Malformed> {
     let mut items = Vec::with_capacity(count);
     for _ in 0..count {
         let key = TreeKey(from.array()?);
-        let number = from.u64()?;
-        let length = from.u32()? as usize;
+        let number = from.short()?;
+        let length = from.short_u32()? as usize;
         if length > PAYLOAD_LIMIT {
             return Err(Malformed("an entry of impossible length"));
         }

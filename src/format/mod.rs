@@ -2,7 +2,6 @@
 //! anything is allocated, checksums checked before anything is parsed. docs/format.md is its specification.
 
 pub mod access;
-pub mod base64;
 pub mod bytes;
 pub mod dictionary;
 pub mod frame;
@@ -23,6 +22,7 @@ pub mod ledger;
 pub mod manifest;
 pub mod mark;
 pub mod note;
+pub mod plain;
 pub mod position;
 pub mod request;
 #[cfg(test)]

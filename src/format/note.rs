@@ -1,9 +1,11 @@
 //! What is shown to others: checkpoints (c2sp.org/tlog-checkpoint) in signed notes (c2sp.org/signed-note), and the file
 //! of a proof. Text, so that public tools read it. Pure.
 
-use super::base64;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use super::bytes::Malformed;
-use crate::crypto::{Digest, PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Signer, sha256, verify_signature};
+use crate::crypto::{Digest, PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Signer, hex, sha256, verify_signature};
 use crate::ident::StoreId;
 
 /// The longest text that is looked at.
@@ -47,7 +49,7 @@ impl PublicKey {
         // The key's own base64 may hold a plus sign; a name never does.
         let (name, rest) = text.split_once('+').ok_or(wrong)?;
         let (hash, key) = rest.split_once('+').ok_or(wrong)?;
-        let bytes = base64::decode(key).map_err(|_| wrong)?;
+        let bytes = decoded(key).map_err(|_| wrong)?;
         let (algorithm, key) = bytes.split_first().ok_or(wrong)?;
         let key = PublicKey { name: name.to_owned(), key: key.try_into().map_err(|_| wrong)? };
         match *algorithm == ALGORITHM && is_name(name) && hex(&key.hash()) == hash {
@@ -59,13 +61,14 @@ impl PublicKey {
 
 impl std::fmt::Display for PublicKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let key = base64::encode(&[&[ALGORITHM], &self.key[..]].concat());
+        let key = BASE64.encode(&[&[ALGORITHM], &self.key[..]].concat());
         write!(f, "{}+{}+{key}", self.name, hex(&self.hash()))
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Bytes from the one way of spelling them.
+fn decoded(text: &str) -> Result<Vec<u8>, Malformed> {
+    BASE64.decode(text).map_err(|_| Malformed("it is not base64 as it is spelled here"))
 }
 
 fn is_name(name: &str) -> bool {
@@ -90,14 +93,14 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     fn text(&self) -> String {
-        format!("{}\n{}\n{}\n", self.origin, self.length, base64::encode(&self.head))
+        format!("{}\n{}\n{}\n", self.origin, self.length, BASE64.encode(&self.head))
     }
 
     /// The signed note.
     pub fn sign(&self, key: &PublicKey, signer: &Signer) -> String {
         let text = self.text();
         let signature = [&key.hash()[..], &signer.sign(text.as_bytes())].concat();
-        format!("{text}\n{DASH}{} {}\n", key.name, base64::encode(&signature))
+        format!("{text}\n{DASH}{} {}\n", key.name, BASE64.encode(&signature))
     }
 
     /// Reads a signed note that `key` has signed. Others, witnesses say, may have signed it too.
@@ -116,7 +119,7 @@ impl Checkpoint {
                 .and_then(|rest| rest.split_once(' '))
                 .filter(|(name, _)| is_name(name))
                 .ok_or(Malformed("a signature line is not one"))?;
-            let signature = base64::decode(signature)?;
+            let signature = decoded(signature)?;
             let (hash, signature) = signature.split_at_checked(4).ok_or(Malformed("a signature is too short"))?;
             if name != key.name || hash != key.hash() {
                 continue;
@@ -143,7 +146,7 @@ impl Checkpoint {
         let (origin, length, head) = (lines.next(), lines.next(), lines.next());
         let (origin, digits, head) = origin.zip(length).zip(head).map(|((a, b), c)| (a, b, c)).ok_or(wrong)?;
         let length: u64 = digits.parse().map_err(|_| wrong)?;
-        let head = base64::decode(head)?.try_into().map_err(|_| wrong)?;
+        let head = decoded(head)?.try_into().map_err(|_| wrong)?;
         match length.to_string() == digits && !origin.is_empty() {
             true => Ok(Checkpoint { origin: origin.to_owned(), length, head }),
             false => Err(wrong),
@@ -165,8 +168,8 @@ impl Proof {
     pub fn encode(&self) -> String {
         let mut text = format!("{PROOF_LINE}\n");
         for (index, leaf, path) in &self.leaves {
-            text.push_str(&format!("leaf {index} {}\n", base64::encode(leaf)));
-            path.iter().for_each(|node| text.push_str(&format!("{}\n", base64::encode(node))));
+            text.push_str(&format!("leaf {index} {}\n", BASE64.encode(leaf)));
+            path.iter().for_each(|node| text.push_str(&format!("{}\n", BASE64.encode(node))));
         }
         text.push('\n');
         text.push_str(&self.checkpoint);
@@ -192,10 +195,10 @@ impl Proof {
                     if index.to_string() != digits {
                         return Err(Malformed("the number of a leaf is spelled in another way"));
                     }
-                    proof.leaves.push((index, base64::decode(bytes)?, Vec::new()));
+                    proof.leaves.push((index, decoded(bytes)?, Vec::new()));
                 }
                 (None, Some((_, _, path))) => {
-                    let node = base64::decode(line)?;
+                    let node = decoded(line)?;
                     path.push(node.try_into().map_err(|_| Malformed("a hash of the wrong length"))?);
                 }
                 (None, None) => return Err(Malformed("a proof begins with a leaf")),
@@ -238,11 +241,19 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_spelled_in_one_way() {
+        assert_eq!(decoded("Zm8="), Ok(b"fo".to_vec()));
+        for text in ["Z", "Zg", "Zg=", "Zh==", "Zm9=", "Zg==Zg==", "Zm9v\n", "Zm-v", "====", "Z==="] {
+            assert!(decoded(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn a_witness_may_sign_below() {
         let (key, signer) = signer();
         let checkpoint = Checkpoint { origin: key.name().to_owned(), length: 1, head: [1; 32] };
         let witnessed =
-            format!("{}{DASH}witness.example {}\n", checkpoint.sign(&key, &signer), base64::encode(&[3; 76]));
+            format!("{}{DASH}witness.example {}\n", checkpoint.sign(&key, &signer), BASE64.encode(&[3; 76]));
         assert_eq!(Checkpoint::open(&witnessed, &key), Ok(checkpoint));
     }
 

@@ -1,7 +1,8 @@
 //! Frames and groups under fixed keys, for tests.
 
-use super::frame::{self, FrameContext, FrameHead, FrameKind, Prefix};
+use super::frame::{self, FrameContext, FrameHead, FrameKind};
 use super::group::{Group, GroupBuilder, SourceMark};
+use super::plain::Prefix;
 use crate::crypto::{CellKey, CellSecret, Key, PartitionKey, Sealer};
 use crate::ident::{Handle, PartitionId, PartitionNumber, RecordId, Salt, StoreId, Stream};
 use crate::record::BodyKind;

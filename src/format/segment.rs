@@ -18,10 +18,8 @@ pub const SALTS_LIMIT: usize = 65_536;
 pub const DICTIONARIES_LIMIT: usize = 65_536;
 /// Entries in a block of the index; only the last block has fewer.
 pub const BLOCK_ENTRIES: usize = 64;
-/// Bytes of one entry of the index.
-pub const ENTRY_BYTES: usize = 36;
-/// Bytes of a full block of the index: its entries and their checksum.
-pub const BLOCK_BYTES: usize = BLOCK_ENTRIES * ENTRY_BYTES + 4;
+/// Bytes of the longest block of the index: where its first run begins, its entries and their checksum.
+pub const BLOCK_LIMIT: usize = 8 + BLOCK_ENTRIES * (16 + 8 + 4) + 4;
 /// Bytes of one entry of the sparse table.
 pub const SPARSE_BYTES: usize = 16;
 /// Bytes of the summary before its lists.
@@ -184,23 +182,55 @@ pub struct IndexEntry {
     pub count: u32,
 }
 
-impl IndexEntry {
-    fn decode(bytes: &[u8; ENTRY_BYTES]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(bytes);
-        let handle = Handle::from_bytes(reader.array()?);
-        Ok(IndexEntry { handle, offset: reader.u64()?, bytes: reader.u64()?, count: reader.u32()? })
+/// How many bytes a length and a count take in the entries of one index: as few as hold the largest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Widths {
+    bytes: u8,
+    count: u8,
+}
+
+impl Widths {
+    /// Those of an index with these entries.
+    pub fn of(entries: &[IndexEntry]) -> Self {
+        let width = |value: u64| (8 - value.leading_zeros() / 8).max(1) as u8;
+        let bytes = entries.iter().map(|entry| entry.bytes).max().unwrap_or(0);
+        let count = entries.iter().map(|entry| entry.count).max().unwrap_or(0);
+        Widths { bytes: width(bytes), count: width(count.into()) }
+    }
+
+    fn decode(bytes: u8, count: u8) -> Result<Self, Malformed> {
+        match (1..=8).contains(&bytes) && (1..=4).contains(&count) {
+            true => Ok(Widths { bytes, count }),
+            false => Err(Malformed("the entries of the segment's index are of no possible length")),
+        }
+    }
+
+    fn entry(self) -> usize {
+        16 + usize::from(self.bytes) + usize::from(self.count)
+    }
+
+    /// Bytes of a block of so many entries.
+    fn block(self, entries: u64) -> u64 {
+        8 + entries * self.entry() as u64 + 4
     }
 }
 
-/// Appends a block of the index: at most [`BLOCK_ENTRIES`] entries and their checksum.
-pub fn encode_block(entries: &[IndexEntry], out: &mut Vec<u8>) {
-    assert!(entries.len() <= BLOCK_ENTRIES, "a block has a fixed number of entries");
+fn take_number(reader: &mut Reader<'_>, width: u8) -> Result<u64, Malformed> {
+    let mut bytes = [0; 8];
+    let taken = reader.take(width.into())?;
+    bytes[..taken.len()].copy_from_slice(taken);
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// Appends a block of the index: at most [`BLOCK_ENTRIES`] entries, whose runs lie one after the other.
+pub fn encode_block(entries: &[IndexEntry], widths: Widths, out: &mut Vec<u8>) {
+    assert!((1..=BLOCK_ENTRIES).contains(&entries.len()), "a block has some entries, and not too many");
     let start = out.len();
+    out.put_u64(entries[0].offset);
     for entry in entries {
         out.put(entry.handle.as_bytes());
-        out.put_u64(entry.offset);
-        out.put_u64(entry.bytes);
-        out.put_u32(entry.count);
+        out.put(&entry.bytes.to_le_bytes()[..widths.bytes.into()]);
+        out.put(&entry.count.to_le_bytes()[..widths.count.into()]);
     }
     let crc = crc32fast::hash(&out[start..]);
     out.put_u32(crc);
@@ -209,7 +239,9 @@ pub fn encode_block(entries: &[IndexEntry], out: &mut Vec<u8>) {
 /// A block of the index whose checksum was right.
 #[derive(Clone, Copy, Debug)]
 pub struct Block<'a> {
-    entries: &'a [[u8; ENTRY_BYTES]],
+    offset: u64,
+    entries: &'a [u8],
+    widths: Widths,
 }
 
 impl<'a> Block<'a> {
@@ -217,20 +249,29 @@ impl<'a> Block<'a> {
     ///
     /// # Errors
     /// [`Malformed`] where its length or checksum is wrong.
-    pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let (entries, crc) = bytes.split_last_chunk::<4>().ok_or(Malformed("a block of the index ends too early"))?;
-        if crc32fast::hash(entries).to_le_bytes() != *crc {
+    pub fn decode(bytes: &'a [u8], widths: Widths) -> Result<Self, Malformed> {
+        let (covered, crc) = bytes.split_last_chunk::<4>().ok_or(Malformed("a block of the index ends too early"))?;
+        if crc32fast::hash(covered).to_le_bytes() != *crc {
             return Err(Malformed("the checksum of a block of the index is wrong"));
         }
-        match entries.as_chunks() {
-            (entries @ [_, ..], []) => Ok(Block { entries }),
-            _ => Err(Malformed("a block of the index has a broken entry, or none")),
+        let mut reader = Reader::new(covered);
+        let (offset, entries) = (reader.u64()?, reader.rest());
+        match !entries.is_empty() && entries.len().is_multiple_of(widths.entry()) {
+            true => Ok(Block { offset, entries, widths }),
+            false => Err(Malformed("a block of the index has a broken entry, or none")),
         }
     }
 
     /// Its entries.
     pub fn entries(&self) -> impl Iterator<Item = Result<IndexEntry, Malformed>> + use<'a> {
-        self.entries.iter().map(IndexEntry::decode)
+        let (widths, mut next) = (self.widths, self.offset);
+        self.entries.chunks_exact(widths.entry()).map(move |entry| {
+            let mut reader = Reader::new(entry);
+            let (handle, offset) = (Handle::from_bytes(reader.array()?), next);
+            let (bytes, count) = (take_number(&mut reader, widths.bytes)?, take_number(&mut reader, widths.count)?);
+            next = offset.checked_add(bytes).ok_or(Malformed("a run of the index is out of bounds"))?;
+            Ok(IndexEntry { handle, offset, bytes, count: count as u32 })
+        })
     }
 }
 
@@ -274,6 +315,8 @@ pub struct Summary {
     pub records: u64,
     /// Handles: entries of the index.
     pub handles: u64,
+    /// How long the fields of those are.
+    pub widths: Widths,
     /// Bytes of the bodies as they came in.
     pub raw_bytes: u64,
     /// Frames that are chunks of large bodies.
@@ -305,13 +348,15 @@ impl Summary {
 
     /// Where block `index` lies and how long it is, in bytes.
     pub fn block(&self, index: u64) -> (u64, usize) {
-        let left = self.handles.saturating_sub(index * BLOCK_ENTRIES as u64).min(BLOCK_ENTRIES as u64) as usize;
-        (self.index_offset() + index * BLOCK_BYTES as u64, left * ENTRY_BYTES + 4)
+        let left = self.handles.saturating_sub(index * BLOCK_ENTRIES as u64).min(BLOCK_ENTRIES as u64);
+        let before = index * self.widths.block(BLOCK_ENTRIES as u64);
+        (self.index_offset() + before, self.widths.block(left) as usize)
     }
 
     /// Where the sparse table begins.
     pub fn sparse_offset(&self) -> u64 {
-        self.index_offset() + self.handles * ENTRY_BYTES as u64 + self.blocks() * 4
+        let around = self.blocks() * self.widths.block(0);
+        self.index_offset() + self.handles * self.widths.entry() as u64 + around
     }
 
     /// Length of the sparse table in bytes, checksum included.
@@ -338,7 +383,7 @@ impl Summary {
         out.put_u32(0); // The checksum of what follows.
         out.put_u32(self.dictionaries.len() as u32);
         out.put_u32(self.salts.len() as u32);
-        out.put_u32(0);
+        out.put(&[self.widths.bytes, self.widths.count, 0, 0]);
         for field in [self.frames_offset, self.frames_bytes, self.records, self.handles, self.raw_bytes] {
             out.put_u64(field);
         }
@@ -363,7 +408,8 @@ impl Summary {
             return Err(Malformed("the checksum of the segment's summary is wrong"));
         }
         let (dictionary_count, salt_count) = (reader.u32()? as usize, reader.u32()? as usize);
-        let reserved = reader.u32()?;
+        let (bytes, count, reserved) = (reader.u8()?, reader.u8()?, reader.u16()?);
+        let widths = Widths::decode(bytes, count)?;
         let [frames_offset, frames_bytes, records, handles, raw_bytes] =
             [reader.u64()?, reader.u64()?, reader.u64()?, reader.u64()?, reader.u64()?];
         let day = |number| Day::from_number(number).ok_or(Malformed("the span of the segment is out of bounds"));
@@ -387,6 +433,7 @@ impl Summary {
             frames_bytes,
             records,
             handles,
+            widths,
             raw_bytes,
             chunks,
             first_day,
@@ -408,7 +455,7 @@ impl Summary {
     }
 
     fn adds_up(&self, before: u64) -> bool {
-        self.handles.checked_mul(ENTRY_BYTES as u64 + 5).is_some_and(|bytes| bytes < 1 << 62)
+        self.handles.checked_mul(self.widths.block(1)).is_some_and(|bytes| bytes < 1 << 62)
             && self.frames_offset.checked_add(self.frames_bytes).is_some_and(|bytes| bytes < 1 << 62)
             && self.offset() == before
     }

@@ -49,26 +49,31 @@ pub fn number(name: &str) -> Option<u64> {
     (format!("{number:010}") == digits).then_some(number)
 }
 
-/// One frame at `offset`, `length` bytes long, its checksum checked. `path` is for the error.
+/// One frame at `offset`, `length` bytes long, read into `buffer`, its checksum checked. `path` is for the error.
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`] where it is damaged, [`ErrorKind::Io`] where it cannot be read.
-pub fn read_frame(file: &dyn File, path: &Path, offset: u64, length: u32) -> Result<Vec<u8>> {
+pub fn read_frame<'b>(
+    file: &dyn File,
+    path: &Path,
+    (offset, length): (u64, u32),
+    buffer: &'b mut Vec<u8>,
+) -> Result<FrameView<'b>> {
     let damaged = |what: &str| Error::corrupt(path, offset, what);
     let length = length as usize;
     if !(FRAME_OVERHEAD..=FRAME_LIMIT).contains(&length) {
         return Err(damaged("the length of a frame is out of bounds"));
     }
-    let mut bytes = vec![0; length];
-    env::read_exact_at(file, &mut bytes, offset).map_err(|error| match error.kind() {
+    buffer.resize(length, 0);
+    env::read_exact_at(file, buffer, offset).map_err(|error| match error.kind() {
         std::io::ErrorKind::UnexpectedEof => damaged("the file ends before the frame does"),
         _ => Error::io("read a frame of the journal", path, error),
     })?;
-    let frame = FrameView::parse(&bytes).map_err(|malformed| damaged(malformed.0))?;
-    if frame.length() != length {
-        return Err(damaged("a frame is not as long as it was"));
+    let frame = FrameView::parse(buffer).map_err(|malformed| damaged(malformed.0))?;
+    match frame.length() == length {
+        true => Ok(frame),
+        false => Err(damaged("a frame is not as long as it was")),
     }
-    Ok(bytes)
 }
 
 fn decode_head(path: &Path, bytes: Option<&[u8]>) -> Result<JournalHead> {

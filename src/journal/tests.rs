@@ -62,7 +62,7 @@ fn filled(env: &dyn Env, groups: u64) -> Vec<u64> {
 
 /// The frames of a group as they were written.
 fn frames(view: &GroupView<'_>) -> Vec<Vec<u8>> {
-    view.runs().flat_map(|run| run.frames()).map(|(_, frame)| frame.bytes().to_vec()).collect()
+    view.runs().flat_map(|run| run.frames()).map(|(_, frame)| frame.whole()).collect()
 }
 
 fn expected(index: u64) -> Vec<Vec<u8>> {
@@ -402,23 +402,24 @@ fn frames_are_read_back_one_by_one() {
     let mut places = Vec::new();
     scan(&*env, Path::new(FILE), Cache::Keep, &mut |view, offset| {
         for run in view.runs() {
-            places.extend(run.frames().map(|(at, frame)| (offset + at, frame.bytes().to_vec())));
+            places.extend(run.frames().map(|(at, frame)| (offset + at, frame.whole())));
         }
         Ok(())
     })
     .unwrap();
+    let read = |place| read_frame(&*file, Path::new(FILE), place, &mut Vec::new()).map(|frame| frame.whole());
     for (offset, frame) in &places {
         let length = frame.len() as u32;
-        assert_eq!(read_frame(&*file, Path::new(FILE), *offset, length).unwrap(), *frame);
+        assert_eq!(read((*offset, length)).unwrap(), *frame);
         for (offset, length) in [(*offset, length - 1), (*offset, length + 1), (offset + 1, length), (*offset, 0)] {
-            assert_eq!(read_frame(&*file, Path::new(FILE), offset, length).unwrap_err().kind(), ErrorKind::Corrupt);
+            assert_eq!(read((offset, length)).unwrap_err().kind(), ErrorKind::Corrupt);
         }
         sim.flip(FILE, offset + 50, 3);
-        let error = read_frame(&*file, Path::new(FILE), *offset, length).unwrap_err();
+        let error = read((*offset, length)).unwrap_err();
         assert_eq!((error.kind(), error.offset()), (ErrorKind::Corrupt, Some(*offset)));
         sim.flip(FILE, offset + 50, 3);
     }
-    let beyond = read_frame(&*file, Path::new(FILE), u64::MAX - 100, 62).unwrap_err();
+    let beyond = read((u64::MAX - 100, 62)).unwrap_err();
     assert_eq!(beyond.kind(), ErrorKind::Corrupt);
 }
 

@@ -192,10 +192,10 @@ fn walk(
     };
     let sealer = Sealer::new(&access_key(&engine.store, &month, &file.log.0));
     let head = crate::format::access::Head { store: engine.store, log: file.log, month: file.month };
-    let scanned = access_log::scan(&*engine.env, file, &engine.store, &mut |index, leaf| {
+    let scanned = access_log::scan(&*engine.env, file, &engine.store, &mut |before, leaf| {
         let within = filter.from.is_none_or(|from| leaf.time >= from);
         if within && filter.until.is_none_or(|until| leaf.time < until) {
-            let (at, entry) = Leaf::open(&head, &sealer, index, leaf.bytes)
+            let (at, entry) = Leaf::open(&head, &sealer, before.length(), leaf.bytes)
                 .map_err(|flaw| Error::new(ErrorKind::Corrupt, flaw.0).in_file(&file.path))?;
             visit(report, at, entry);
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::access_log::{self, LogFile, LogId, Month};
-use crate::crypto::{Digest, Frontier, Signer};
+use crate::crypto::{Digest, Frontier, Signer, hex};
 use crate::engine::{Engine, access};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
@@ -94,7 +94,7 @@ fn act_of(fact: &Fact) -> Option<u64> {
     }
 }
 
-/// What was proved: facts of a ledger, by number, in the words of `Debug`, and the receipt that they make, if they do.
+/// What was proved: leaves of a ledger, and the receipt that they make, if they do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proved {
     /// How long the ledger was.
@@ -151,7 +151,7 @@ pub fn audit(env: &Arc<dyn Env>, root: &Path, against: Option<(&str, &str)>) -> 
     match ledger::verify(&**env, &dir, expect, None) {
         Ok(check) => {
             audit.ledger_leaves = check.leaves;
-            audit.ledger_root = check.root.iter().map(|byte| format!("{byte:02x}")).collect();
+            audit.ledger_root = hex(&check.root);
             audit.unfinished_bytes += check.unfinished;
         }
         Err(error) => {
@@ -230,7 +230,6 @@ fn check_access_logs(env: &dyn Env, root: &Path, store: &StoreId, noted: &Noted,
 
 /// Whether one access log was, at every length that the ledger noted, what the ledger noted.
 fn check_one(env: &dyn Env, file: &LogFile, store: &StoreId, marks: &[AccessMark]) -> Result<(u64, u64)> {
-    let mut tree = Frontier::default();
     let mut marks = marks.iter().peekable();
     let mut passes = |tree: &Frontier| {
         while let Some(mark) = marks.next_if(|mark| mark.length == tree.length()) {
@@ -241,11 +240,8 @@ fn check_one(env: &dyn Env, file: &LogFile, store: &StoreId, marks: &[AccessMark
         }
         Ok(())
     };
-    passes(&tree)?;
-    let scanned = access_log::scan(env, file, store, &mut |_, leaf| {
-        tree.push(leaf.bytes);
-        passes(&tree).map(|()| true)
-    })?;
+    let scanned = access_log::scan(env, file, store, &mut |tree, _| passes(tree).map(|()| true))?;
+    passes(&scanned.tree)?;
     match marks.next() {
         None => Ok((scanned.tree.length(), scanned.unfinished)),
         Some(mark) => {

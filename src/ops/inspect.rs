@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::access_log::{self, LogFile};
+use crate::crypto::hex;
 use crate::engine::dictionaries;
 use crate::engine::request::{ANSWERED, ASKED, TAKEN};
 use crate::env::{Env, OpenMode, parent, read_file};
@@ -181,7 +182,7 @@ fn look_at_segment(env: &dyn Env, path: &Path, found: &mut Inspection) -> Result
     found.say("raw bytes", segment.raw_bytes());
     found.say("first day", first);
     found.say("last day", last);
-    let hash: String = segment.hash().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash: String = hex(segment.hash());
     found.say("sha-256", hash);
     let check = segment::verify(env, path, None)?;
     found.say("frames checked", check.frames);
@@ -205,7 +206,7 @@ fn look_at_ledger(env: &dyn Env, path: &Path, found: &mut Inspection) -> Result<
     found.is("ledger file")?;
     let check = ledger::verify(env, parent(path), None, None)?;
     found.say("leaves in all files", check.leaves);
-    let root: String = check.root.iter().map(|byte| format!("{byte:02x}")).collect();
+    let root: String = hex(&check.root);
     found.say("Merkle root", root);
     found.say("bytes of an unfinished append", check.unfinished);
     Ok(())

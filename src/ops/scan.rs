@@ -1,7 +1,7 @@
 //! Scan: every readable record, one at a time or on many threads.
 
-use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::sync::{Arc, Mutex, side_by_side};
+use crate::sync::Arc;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
@@ -9,7 +9,7 @@ use crate::engine::catalog::Snapshot;
 use crate::engine::pass::{Batch, Drawer, Filled, Pass, Unit};
 use crate::engine::read::{CellReader, Hit};
 use crate::engine::visible::Range;
-use crate::engine::{Engine, lease};
+use crate::engine::{Engine, lease, tasks};
 use crate::error::Result;
 use crate::ident::{CustomerId, PartitionNumber, Stream, SubjectNumber};
 use crate::ops::refresh::has_moved;
@@ -138,10 +138,10 @@ pub(super) fn hits_parallel<B: Send>(
     let threads = threads.max(1);
     let pass = Pass::new(engine, stream, range, threads);
     for number in 0..pass.batches() {
-        let drawers = shared(threads, pass.parts(), &|| (), &|(), part| pass.derive(engine, number, part))?;
+        let drawers = tasks::shared(threads, pass.parts(), &|| (), &|(), part| pass.derive(engine, number, part))?;
         let batch = pass.batch(engine, drawers);
         let over = AtomicBool::new(false);
-        let visited = shared(threads, pass.units(), &|| pass.snapshot.clone(), &|snapshot, unit| {
+        let visited = tasks::shared(threads, pass.units(), &|| pass.snapshot.clone(), &|snapshot, unit| {
             let outcome = visit_unit(engine, &pass, snapshot, ((number, &batch), unit), &over, visit);
             if !matches!(outcome, Ok(ControlFlow::Continue(()))) {
                 over.store(true, Ordering::Release);
@@ -153,38 +153,6 @@ pub(super) fn hits_parallel<B: Send>(
         }
     }
     Ok(ControlFlow::Continue(()))
-}
-
-/// Does so many tasks on so many threads, each with a tool of its own: their results in order, or the first failure, after
-/// which no further task is begun.
-fn shared<T, R: Send>(
-    threads: usize,
-    tasks: usize,
-    tool: &(dyn Fn() -> T + Sync),
-    task: &(dyn Fn(&mut T, usize) -> Result<R> + Sync),
-) -> Result<Vec<R>> {
-    let (next, results) = (AtomicUsize::new(0), Mutex::new((Vec::new(), None)));
-    let locked = || results.lock().expect("no holder of this lock panics");
-    side_by_side(threads.min(tasks), &|| {
-        let mut tool = tool();
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= tasks {
-                break;
-            }
-            match task(&mut tool, number) {
-                Ok(result) => locked().0.push((number, result)),
-                Err(error) => {
-                    next.store(tasks, Ordering::Relaxed);
-                    locked().1.get_or_insert(error);
-                }
-            }
-        }
-    });
-    let (mut results, failed) = results.into_inner().expect("no holder of this lock panics");
-    results.sort_unstable_by_key(|(number, _)| *number);
-    failed.map_or(Ok(()), Err)?;
-    Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
 /// Visits what is in a unit; should the writer merge meanwhile in another process, from a newer `snapshot` in the end.

@@ -6,6 +6,7 @@ use crate::sync::atomic::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::crypto::hex;
 use crate::engine::Engine;
 use crate::engine::catalog::{JournalFile, SegmentSlot, Snapshot, Totals};
 use crate::engine::large::journal_head;
@@ -83,7 +84,7 @@ pub(super) fn gather(engine: &Engine) -> Result<Stats> {
         journal_bytes: snapshot.view.journals.iter().map(|journal| journal.end()).sum(),
         keyring_bytes: engine.keyring.bytes(),
         ledger_leaves: ledger.length(),
-        ledger_root: ledger.head().iter().map(|byte| format!("{byte:02x}")).collect(),
+        ledger_root: hex(&ledger.head()),
         opening: ledger.state().opening.into(),
         damage: engine.writer.as_ref().map_or_else(Vec::new, |writer| writer.trouble.all()),
     })

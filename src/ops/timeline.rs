@@ -1,6 +1,7 @@
 //! Timeline, get and grep: one customer's records in the order of events.
 
 use crate::sync::Arc;
+use std::cell::OnceCell;
 use std::collections::VecDeque;
 
 use regex::bytes::Regex;
@@ -17,7 +18,7 @@ use crate::ident::{CustomerId, PartitionNumber, RecordId, Stream, SubjectNumber}
 use crate::keyring::{CustomerEntry, CustomerState, Secret};
 use crate::ops::body;
 use crate::ops::refresh::settled;
-use crate::policy::{Facts, HoldScope};
+use crate::policy::{Facts, HoldScope, Policy};
 use crate::record::Stored;
 use crate::window::Timestamp;
 
@@ -235,102 +236,119 @@ struct Found {
     hits: Vec<Hit>,
 }
 
-/// What somebody may look at.
+/// With whose eyes a customer is looked at, and what the answer depends on.
 struct View<'a> {
-    /// The partitions.
-    partitions: &'a dyn Fn(&Partition) -> bool,
-    /// The times of events in one of them.
-    times: &'a dyn Fn(&Partition) -> Times<'a>,
-    /// The secrets under which to look.
-    secrets: &'a dyn Fn(&Secret) -> bool,
-    /// With whose eyes that is.
     sight: Sight,
-    /// When it happened.
     range: Range,
-    /// What is known of the customer.
-    facts: &'a Facts,
+    policy: &'a Policy,
+    now: Timestamp,
+    facts: Facts,
+    /// What is held of the customer.
+    scopes: Vec<&'a HoldScope>,
 }
 
-type Times<'a> = Box<dyn Fn(Timestamp) -> bool + 'a>;
+impl View<'_> {
+    /// Whether a partition is looked into.
+    fn has_partition(&self, partition: &Partition) -> bool {
+        match self.sight {
+            Sight::Held => self.scopes.iter().any(|scope| scope.meets(&partition.id, self.policy)),
+            _ => partition.key.is_some() && self.range.meets(partition),
+        }
+    }
 
-/// Everything in `range` that may be seen, or only the record `wanted`.
+    /// Whether what stands under a secret is looked at.
+    fn has_secret(&self, secret: &Secret) -> bool {
+        match self.sight {
+            Sight::Ordinary | Sight::History => !secret.restricted,
+            Sight::Held => true,
+            Sight::Restricted => secret.restricted,
+        }
+    }
+
+    /// Whether a record is seen that happened then. What the policy says of a partition is asked where there is one.
+    fn times<'p>(&'p self, partition: &'p Partition) -> impl Fn(Timestamp) -> bool + use<'p> {
+        let is_shown = OnceCell::new();
+        let is_shown = move |at| is_shown.get_or_init(|| shown(self.policy, partition, &self.facts, self.now))(at);
+        let stream = &partition.id.stream;
+        let is_held = move |at| self.scopes.iter().any(|scope| scope.contains(stream, at, self.policy));
+        let is_kept = move |at| is_held(at) || duty::keeps(self.policy, stream, at, &self.facts, self.now);
+        move |at| match self.sight {
+            Sight::Ordinary | Sight::History => self.range.contains(at) && is_shown(at),
+            Sight::Held => is_held(at),
+            Sight::Restricted => self.range.contains(at) && is_kept(at),
+        }
+    }
+}
+
+/// Everything in `range` that may be seen, or only the record `wanted`: then partitions are gone through in the order of
+/// time.
 fn hits(engine: &Engine, customer: &CustomerId, sight: Sight, range: Range, wanted: Option<&Wanted>) -> Result<Found> {
     let (policy, now) = (engine.policy(), engine.now());
-    // Whoever is shown the same with and without holds does not wait for the ledger, which may be syncing.
+    // Others are not asked: that takes the ledger's lock, which is held across syncs.
     let holds = match sight {
-        Sight::Ordinary | Sight::History => Holds::default(),
         Sight::Held | Sight::Restricted => hold::standing(engine),
+        Sight::Ordinary | Sight::History => Holds::default(),
     };
-    let entry = engine.keyring.customer(customer)?.map(|found| found.entry);
-    let subject = entry.as_ref().map(|entry| entry.subject).unwrap_or_default();
-    let facts = entry.as_ref().map(|entry| duty::facts(engine, &policy, entry)).transpose()?.unwrap_or_default();
-    let scopes: Vec<&HoldScope> = holds.on(&subject).map(|(_, hold)| &hold.scope).collect();
-    let (policy, facts) = (&*policy, &facts);
-    let is_held = |stream: &Stream, at| scopes.iter().any(|scope| scope.contains(stream, at, policy));
-    let partitions = |partition: &Partition| match sight {
-        Sight::Held => scopes.iter().any(|scope| scope.meets(&partition.id, policy)),
-        _ => partition.key.is_some() && range.meets(partition),
-    };
-    let times = |partition: &Partition| -> Times<'_> {
-        let (shown, stream) = (shown(policy, partition, facts, now), partition.id.stream.clone());
-        match sight {
-            Sight::Ordinary | Sight::History => Box::new(move |at| range.contains(at) && shown(at)),
-            Sight::Held => Box::new(move |at| is_held(&stream, at)),
-            Sight::Restricted => Box::new(move |at| {
-                range.contains(at) && (is_held(&stream, at) || duty::keeps(policy, &stream, at, facts, now))
-            }),
-        }
-    };
-    let secrets = |secret: &Secret| match sight {
-        Sight::Ordinary | Sight::History => !secret.restricted,
-        Sight::Held => true,
-        Sight::Restricted => secret.restricted,
-    };
-    let view = View { partitions: &partitions, times: &times, secrets: &secrets, sight, range, facts };
-    read(engine, customer, &view, wanted)
-}
-
-/// What there is in a view, or only the record `wanted`: then partitions are gone through in the order of time.
-fn read(engine: &Engine, customer: &CustomerId, view: &View<'_>, wanted: Option<&Wanted>) -> Result<Found> {
     let since = engine.fences.parted();
     // Before the entry: a column that explodes in between is found as it was, with its key. The other way round the entry
     // might lack a held cell's key, and the column its own.
-    let columns = if view.sight == Sight::Held { engine.partitions.all() } else { Vec::new() };
+    let columns = if sight == Sight::Held { engine.partitions.all() } else { Vec::new() };
     let Some(found) = engine.keyring.customer(customer)? else { return Ok(Found::default()) };
-    let subject = found.entry.subject;
-    if found.entry.state == CustomerState::Living && engine.fences.has_subject(&subject) {
+    let (entry, subject) = (&*found.entry, found.entry.subject);
+    if entry.state == CustomerState::Living && engine.fences.has_subject(&subject) {
         return Err(Error::new(ErrorKind::Erased, "the customer is being erased").hint("ask again when that is done"));
     }
-    let snapshot = engine.catalog.snapshot();
-    let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
-    let mut row = Row::new(&engine.store, &found.entry);
-    let mut hits = Vec::new();
-    let mut partitions = match view.sight {
-        Sight::Held => columns.into_iter().filter(|partition| covers(&found.entry, partition)).collect(),
-        _ => covered_or_held(engine, &found.entry),
+    let facts = duty::facts(engine, &policy, entry)?;
+    let scopes = holds.on(&subject).map(|(_, hold)| &hold.scope).collect();
+    let view = View { sight, range, policy: &policy, now, facts, scopes };
+    let mut partitions = match sight {
+        Sight::Held => columns.into_iter().filter(|partition| covers(entry, partition)).collect(),
+        _ => covered_or_held(engine, entry),
     };
-    let states = match view.sight {
-        Sight::Ordinary => states(engine, &found.entry),
-        _ => Vec::new(),
-    };
-    partitions.retain(|partition| (view.partitions)(partition) && !states.contains(&partition.id.stream));
+    let states = if sight == Sight::Ordinary { states(&policy, entry) } else { Vec::new() };
+    partitions.retain(|partition| view.has_partition(partition) && !states.contains(&partition.id.stream));
     if wanted.is_some() {
         partitions.sort_by_key(|partition| partition.id.window.start());
     }
+    let mut hits = read(engine, entry, &view, (&partitions, &states), wanted)?;
+    order(&mut hits);
+    if sight == Sight::Ordinary {
+        amend::supersede(&mut hits);
+    }
+    let passed = engine.fences.changes();
+    engine.fences.check_part(&subject, since)?;
+    // What was closed off while it was read is not handed out.
+    lease::look(engine)?;
+    hits.retain(|hit| check(engine, &subject, hit.partition.number, sight).is_ok());
+    Ok(Found { subject, passed, hits })
+}
+
+/// What there is in a view: in these partitions, and of these streams the newest; or only the record `wanted`.
+fn read(
+    engine: &Engine,
+    entry: &CustomerEntry,
+    view: &View<'_>,
+    (partitions, states): (&[Arc<Partition>], &[Stream]),
+    wanted: Option<&Wanted>,
+) -> Result<Vec<Hit>> {
+    let snapshot = engine.catalog.snapshot();
+    let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
+    let mut row = Row::new(&engine.store, entry);
+    let (mut hits, mut probes) = (Vec::new(), Vec::new());
     for partition in partitions {
         if wanted.is_some_and(|wanted| wanted.found_before(partition.id.window.start(), &hits)) {
             break;
         }
-        let probes: Vec<Probe> =
-            row.secrets(&partition).filter(|(one, _)| (view.secrets)(one)).map(|(_, probe)| probe).collect();
+        probes.clear();
+        probes.extend(row.secrets(partition).filter(|(one, _)| view.has_secret(one)).map(|(_, probe)| probe));
         if let Some(origin) = wanted.and_then(|wanted| wanted.origin)
             && !any(&probes, |probe| reader.names(partition.number, &probe.handle, origin))?
         {
             continue;
         }
-        let times = (view.times)(&partition);
+        let times = view.times(partition);
         for probe in &probes {
-            reader.read(&partition, probe, &times, &mut hits)?;
+            reader.read(partition, probe, &times, &mut hits)?;
         }
         if let Some(wanted) = wanted {
             match view.sight {
@@ -339,31 +357,21 @@ fn read(engine: &Engine, customer: &CustomerId, view: &View<'_>, wanted: Option<
             }
         }
     }
-    for stream in &states {
+    for stream in states {
         if wanted.is_some() && !hits.is_empty() {
             break;
         }
-        let (whose, id) = ((&*found.entry, view.facts), wanted.map(|wanted| wanted.id));
+        let (whose, id) = ((entry, &view.facts), wanted.map(|wanted| wanted.id));
         let newest = latest::newest(engine, &reader, whose, stream, id, &mut |_, error| Err(error))?;
         hits.extend(newest.filter(|hit| view.range.contains(hit.event())));
     }
-    order(&mut hits);
-    if view.sight == Sight::Ordinary {
-        amend::supersede(&mut hits);
-    }
-    let passed = engine.fences.changes();
-    engine.fences.check_part(&subject, since)?;
-    // What was closed off while it was read is not handed out.
-    lease::look(engine)?;
-    hits.retain(|hit| check(engine, &subject, hit.partition.number, view.sight).is_ok());
-    Ok(Found { subject, passed, hits })
+    Ok(hits)
 }
 
 /// The streams of a customer of which the newest record counts.
-fn states(engine: &Engine, customer: &CustomerEntry) -> Vec<Stream> {
-    let policy = engine.policy();
-    let streams = customer.streams.iter().map(|used| used.stream.clone());
-    streams.filter(|stream| policy.is_state(stream)).collect()
+fn states(policy: &Policy, customer: &CustomerEntry) -> Vec<Stream> {
+    let streams = customer.streams.iter().map(|used| &used.stream);
+    streams.filter(|stream| policy.is_state(stream)).cloned().collect()
 }
 
 /// Whether any of `probes` is one that `asked` says yes to.

@@ -1,7 +1,5 @@
 //! Train: dictionaries from records that are about to be appended.
 
-#[cfg(feature = "simulation")]
-use crate::engine::dictionaries;
 use crate::engine::{Engine, train as training};
 use crate::error::Result;
 use crate::record::Record;
@@ -27,7 +25,8 @@ pub fn words(engine: &Engine) -> Result<Vec<Vec<u8>>> {
     let mut words = Vec::new();
     for partition in engine.partitions.all() {
         for fact in engine.catalog.dictionaries.of(partition.number) {
-            words.push(dictionaries::open(&*engine.env, &engine.root, &fact, &dictionaries::key(&partition, &fact)?)?);
+            let dictionary = engine.catalog.dictionary(&partition, fact.dictionary)?;
+            words.push(dictionary.bytes().to_vec());
         }
     }
     Ok(words)

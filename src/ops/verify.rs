@@ -8,14 +8,13 @@
 
 mod deep;
 
-use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{Arc, Mutex, side_by_side};
+use crate::sync::{Arc, Mutex};
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use self::deep::Deep;
 use crate::engine::catalog::{JournalFile, Snapshot};
-use crate::engine::{Engine, dictionaries};
+use crate::engine::{Engine, dictionaries, tasks};
 use crate::env::{Env, random};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::FrameKind;
@@ -108,25 +107,6 @@ fn named(state: &State) -> (Vec<SegmentFact>, Vec<DictionaryFact>) {
 fn damage(root: &Path, error: &Error) -> Damage {
     let path = error.path().unwrap_or(root).to_path_buf();
     Damage { path, offset: error.offset(), what: error.without_place() }
-}
-
-/// What `work` answers for each number below `count`, in their order, on this thread and so many beside it that they are
-/// `threads`.
-fn each<T: Send>(threads: usize, count: usize, work: &(dyn Fn(usize) -> T + Sync)) -> Vec<T> {
-    let (next, answers) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(count)));
-    side_by_side(threads.clamp(1, count.max(1)), &|| {
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= count {
-                break;
-            }
-            let answer = work(number);
-            answers.lock().expect("no holder of this lock panics").push((number, answer));
-        }
-    });
-    let mut answers = answers.into_inner().expect("no holder of this lock panics");
-    answers.sort_unstable_by_key(|(number, _)| *number);
-    answers.into_iter().map(|(_, answer)| answer).collect()
 }
 
 /// One verification while it runs.
@@ -326,7 +306,7 @@ impl<'a, 'w> Pass<'a, 'w> {
             self.progress.lock().expect("no holder of this lock panics")(Progress { done: *done, total });
         };
         tell(0);
-        let checks = each(self.threads, chosen.len(), &|index| {
+        let checks = tasks::each(self.threads, chosen.len(), &|index| {
             let fact = &chosen[index];
             let path = segment::path(self.root, &fact.id, fact.segment);
             let check = segment::verify(&**self.env, &path, Some(&fact.hash));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Damage, Verb};
+use super::{Damage, PartitionStats, Verb};
 use crate::crowd::CROWD;
 use crate::ident::PartitionId;
 use crate::rights::Role;
@@ -48,6 +48,13 @@ impl Volume {
         self.records += other.records;
         self.raw_bytes += other.raw_bytes;
         self.stored_bytes += other.stored_bytes;
+    }
+}
+
+impl From<&PartitionStats> for Volume {
+    fn from(one: &PartitionStats) -> Self {
+        let PartitionStats { records, raw_bytes, stored_bytes, .. } = *one;
+        Volume { partitions: 1, records, raw_bytes, stored_bytes }
     }
 }
 

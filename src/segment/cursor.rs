@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::unread;
 use crate::env::{File, ReadAhead};
 use crate::error::{Error, Result};
-use crate::format::frame::{FRAME_HEADER_BYTES, FrameView};
+use crate::format::frame::{FRAME_HEADER_BYTES, FrameHead, FrameView};
 
 /// A place among the frames of a segment. Holds one piece of the file.
 #[derive(Debug)]
@@ -15,13 +15,16 @@ pub(super) struct Cursor {
     path: PathBuf,
     offset: u64,
     end: u64,
+    /// The frame before the current one, and how long the current one is.
+    before: Option<FrameHead>,
+    current: Option<(FrameHead, u64)>,
 }
 
 impl Cursor {
-    /// Begins at `offset`, ends at `end`, reads in pieces of `piece` bytes. `path` is for errors.
+    /// Begins at `offset`, the first frame of a cell, ends at `end`, reads in pieces of `piece` bytes. `path` is for errors.
     pub fn new(file: Arc<dyn File>, path: PathBuf, (offset, end): (u64, u64), piece: usize) -> Result<Self> {
         let ahead = ReadAhead::new(file, piece).map_err(unread(&path))?;
-        Ok(Cursor { ahead, path, offset, end })
+        Ok(Cursor { ahead, path, offset, end, before: None, current: None })
     }
 
     /// Where the current frame begins.
@@ -41,19 +44,25 @@ impl Cursor {
         let (path, offset) = (&self.path, self.offset);
         let damaged = |what: &str| Error::corrupt(path, offset, what);
         let failed = unread(path);
-        let start = self.ahead.get(self.offset, FRAME_HEADER_BYTES.min(left as usize)).map_err(&failed)?;
-        let length = FrameView::peek_length(start.unwrap_or_default()).map_err(|wrong| damaged(wrong.0))?;
-        if length as u64 > left {
+        let start = self.ahead.get(self.offset, left.min(FRAME_HEADER_BYTES as u64) as usize).map_err(&failed)?;
+        let peeked = FrameHead::peek_stored(self.before.as_ref(), start.unwrap_or_default());
+        let (_, length) = peeked.map_err(|wrong| damaged(wrong.0))?;
+        if u64::from(length) > left {
             return Err(damaged("the last frame is longer than the room for it"));
         }
-        let bytes = self.ahead.get(self.offset, length).map_err(&failed)?;
+        let bytes = self.ahead.get(self.offset, length as usize).map_err(&failed)?;
         let bytes = bytes.ok_or_else(|| damaged("the segment ends in the middle of a frame"))?;
-        FrameView::parse(bytes).map(Some).map_err(|wrong| damaged(wrong.0))
+        let frame = FrameView::parse_stored(self.before.as_ref(), bytes).map_err(|wrong| damaged(wrong.0))?;
+        self.current = Some((*frame.head(), length.into()));
+        Ok(Some(frame))
     }
 
-    /// Moves over a frame of `length` bytes.
-    pub fn skip(&mut self, length: usize) {
-        self.offset += length as u64;
+    /// Moves over the frame that was looked at.
+    pub fn skip(&mut self) {
+        if let Some((head, length)) = self.current.take() {
+            self.before = Some(head);
+            self.offset += length;
+        }
     }
 
     /// The error for something wrong at the current place.

@@ -4,7 +4,7 @@ use super::read::{Run, Segment};
 use super::unread;
 use crate::env;
 use crate::error::{Error, Result};
-use crate::format::frame::{FRAME_HEADER_BYTES, FrameHead};
+use crate::format::frame::{FRAME_HEADER_BYTES, FrameHead, FrameView};
 
 impl Segment {
     /// Calls `visit` with the head of every frame of `run`, where it begins and how long it is, in order. The heads are
@@ -15,18 +15,19 @@ impl Segment {
     /// the system's; what `visit` answers.
     pub fn heads(&self, run: &Run, visit: &mut dyn FnMut(&FrameHead, u64, u32) -> Result<()>) -> Result<()> {
         let end = run.offset + run.bytes;
-        let (mut offset, mut handle) = (run.offset, None);
+        let (mut offset, mut before): (u64, Option<FrameHead>) = (run.offset, None);
         for _ in 0..run.count {
             let damaged = |what: &str| Error::corrupt(self.path(), offset, what);
+            // A short frame may be shorter than the longest header.
             let mut bytes = [0; FRAME_HEADER_BYTES];
-            if offset + bytes.len() as u64 > end {
-                return Err(damaged("a run has fewer frames than the index says"));
-            }
-            env::read_exact_at(&**self.file(), &mut bytes, offset).map_err(unread(self.path()))?;
-            let (head, length) = FrameHead::peek(&bytes).map_err(|wrong| damaged(wrong.0))?;
-            if *handle.get_or_insert(head.handle) != head.handle || offset + u64::from(length) > end {
+            let header = bytes.len().min(end.saturating_sub(offset) as usize);
+            let bytes = &mut bytes[..header];
+            env::read_exact_at(&**self.file(), bytes, offset).map_err(unread(self.path()))?;
+            let (head, length) = FrameHead::peek_stored(before.as_ref(), bytes).map_err(|wrong| damaged(wrong.0))?;
+            if before.is_some_and(|before| before.handle != head.handle) || offset + u64::from(length) > end {
                 return Err(damaged("a run has a frame of another handle, or one that is too long"));
             }
+            before = Some(head);
             visit(&head, offset, length)?;
             offset += u64::from(length);
         }
@@ -36,13 +37,18 @@ impl Segment {
         }
     }
 
-    /// Reads the frame of `length` bytes at `offset`, as [`Segment::heads`] named them, into `buffer`. Its checksum is
-    /// for whoever parses it.
+    /// Reads the frame of `length` bytes at `offset` with this `head`, as [`Segment::heads`] named them, into `buffer`.
     ///
     /// # Errors
-    /// The system's.
-    pub fn read_frame(&self, offset: u64, length: u32, buffer: &mut Vec<u8>) -> Result<()> {
+    /// The system's; [`crate::ErrorKind::Corrupt`] where the checksum is wrong.
+    pub fn read_frame<'b>(
+        &self,
+        head: &FrameHead,
+        (offset, length): (u64, u32),
+        buffer: &'b mut Vec<u8>,
+    ) -> Result<FrameView<'b>> {
         buffer.resize(length as usize, 0);
-        env::read_exact_at(&**self.file(), buffer, offset).map_err(unread(self.path()))
+        env::read_exact_at(&**self.file(), buffer, offset).map_err(unread(self.path()))?;
+        FrameView::parse_known(head, buffer).map_err(|wrong| Error::corrupt(self.path(), offset, wrong.0))
     }
 }

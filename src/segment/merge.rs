@@ -57,12 +57,11 @@ pub fn merge(sources: &[&Segment], keep: &dyn Fn(&Handle) -> bool, writer: &mut 
     while let Some(Reverse((_, index))) = heap.pop() {
         let reader = &mut readers[index];
         let Some(frame) = reader.cursor.frame()? else { continue };
-        let length = frame.length();
         match writer.push(&frame)? {
             true => merged.kept += 1,
             false => merged.repeated += 1,
         }
-        reader.cursor.skip(length);
+        reader.cursor.skip();
         reader.seen += 1;
         if let Some(key) = reader.settle(keep, &mut merged)? {
             heap.push(Reverse((key, index)));
@@ -90,7 +89,7 @@ impl<'a> Source<'a> {
     /// Moves on to the next frame that is kept and returns its key; `None` after the last.
     fn settle(&mut self, keep: &dyn Fn(&Handle) -> bool, merged: &mut Merged) -> Result<Option<FrameKey>> {
         while let Some(frame) = self.cursor.frame()? {
-            let (key, length) = (frame.key(), frame.length());
+            let key = frame.key();
             let kept = match self.judged {
                 Some((handle, kept)) if handle == key.handle => kept,
                 _ => keep(&key.handle),
@@ -99,7 +98,7 @@ impl<'a> Source<'a> {
             if kept {
                 return Ok(Some(key));
             }
-            self.cursor.skip(length);
+            self.cursor.skip();
             self.seen += 1;
             merged.dropped += 1;
         }

@@ -11,7 +11,7 @@ use crate::env::{self, Env, File, OpenMode, ReadAhead};
 use crate::error::{Error, Result};
 use crate::format::frame::{FrameView, Frames};
 use crate::format::segment::{
-    BLOCK_BYTES, BLOCK_ENTRIES, Block, IndexEntry, SEGMENT_HEAD_BYTES, SegmentHead, Summary, TRAILER_BYTES, Trailer,
+    BLOCK_ENTRIES, BLOCK_LIMIT, Block, IndexEntry, SEGMENT_HEAD_BYTES, SegmentHead, Summary, TRAILER_BYTES, Trailer,
     decode_sparse,
 };
 use crate::ident::{Handle, PartitionNumber, Salt};
@@ -106,10 +106,10 @@ impl Segment {
     /// Reads and checks a block of the index.
     fn block(&self, index: usize) -> Result<index::Block> {
         let (offset, length) = self.summary.block(index as u64);
-        let mut buffer = [0; BLOCK_BYTES];
+        let mut buffer = [0; BLOCK_LIMIT];
         let buffer = &mut buffer[..length];
         env::read_exact_at(&*self.file, buffer, offset).map_err(unread(&self.path))?;
-        let entries = Block::decode(buffer).and_then(|block| block.entries().collect());
+        let entries = Block::decode(buffer, self.summary.widths).and_then(|block| block.entries().collect());
         entries.map(index::Block::new).map_err(|wrong| Error::corrupt(&self.path, offset, wrong.0))
     }
 
@@ -125,19 +125,11 @@ impl Segment {
         }
     }
 
-    /// Reads the frames of a run into `buffer`, whose earlier contents are dropped. They are checked by
-    /// [`Segment::frames`].
+    /// Reads the frames of a run into `buffer`, whose earlier contents are dropped, with what follows them: `ahead` bytes
+    /// at least, as far as there are so many. They are checked by [`Segment::frames`].
     ///
     /// # Errors
     /// The system's; [`crate::ErrorKind::Corrupt`] where the run lies outside of the frames.
-    pub fn read_run(&self, run: &Run, buffer: &mut Vec<u8>) -> Result<()> {
-        self.read_ahead(run, 0, buffer)
-    }
-
-    /// The same, with what follows in the frames: `ahead` bytes at least, as far as there are so many.
-    ///
-    /// # Errors
-    /// As [`Segment::read_run`].
     pub fn read_ahead(&self, run: &Run, ahead: u64, buffer: &mut Vec<u8>) -> Result<()> {
         let past = self.summary.index_offset();
         let end = run.offset.checked_add(run.bytes).filter(|end| *end <= past);
@@ -151,7 +143,7 @@ impl Segment {
     /// The frames of a run that was read into `buffer`, each one's checksum checked. After an error it ends; and it is
     /// an error where there are fewer frames than the index says, or frames of another handle than the first's.
     pub fn frames<'a>(&'a self, run: &Run, buffer: &'a [u8]) -> impl Iterator<Item = Result<FrameView<'a>>> + use<'a> {
-        let (mut frames, offset, mut left) = (Frames::new(buffer), run.offset, run.count);
+        let (mut frames, offset, mut left) = (Frames::in_segment(buffer), run.offset, run.count);
         let mut handle = None;
         std::iter::from_fn(move || {
             let at = offset + frames.offset() as u64;
@@ -321,7 +313,7 @@ impl Handles<'_> {
         let damaged = |what: &str| Error::corrupt(path, offset, what);
         let bytes = ahead.get(offset, length).map_err(unread(path))?;
         let bytes = bytes.ok_or_else(|| damaged("the index ends too early"))?;
-        let block = Block::decode(bytes).map_err(|wrong| damaged(wrong.0))?;
+        let block = Block::decode(bytes, summary.widths).map_err(|wrong| damaged(wrong.0))?;
         let mut entries = Vec::with_capacity(BLOCK_ENTRIES);
         for entry in block.entries() {
             entries.push(entry.map_err(|wrong| damaged(wrong.0))?);

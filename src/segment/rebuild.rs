@@ -92,9 +92,8 @@ fn copy(mut cursor: Cursor, mut writer: SegmentWriter, contents: &Contents) -> R
 fn push_all(cursor: &mut Cursor, writer: &mut SegmentWriter, records: u64) -> Result<()> {
     let mut copied = 0;
     while let Some(frame) = if copied < records { cursor.frame()? } else { None } {
-        let length = frame.length();
         writer.push(&frame)?;
-        cursor.skip(length);
+        cursor.skip();
         copied += 1;
     }
     // Beyond the last frame stands the index, which is no frame.

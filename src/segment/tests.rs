@@ -67,12 +67,12 @@ fn read(segment: &Segment) -> Result<Model> {
     for entry in segment.handles() {
         let (handle, run) = entry?;
         assert_eq!(segment.find(&handle)?, Some(run));
-        segment.read_run(&run, &mut buffer)?;
+        segment.read_ahead(&run, 0, &mut buffer)?;
         for frame in segment.frames(&run, &buffer) {
             let frame = frame?;
             let key = frame.key();
             assert_eq!(key.handle, handle);
-            found.insert((key.handle, key.opening, key.sequence), frame.bytes().to_vec());
+            found.insert((key.handle, key.opening, key.sequence), frame.whole());
         }
     }
     Ok(found)
@@ -128,7 +128,7 @@ fn past_the_page_cache_the_same_bytes_are_written() {
     let dir = tempfile::tempdir().unwrap();
     let env: Arc<dyn Env> = Arc::new(Disk::new());
     let (cached, direct) = (dir.path().join("cached/1.seg"), dir.path().join("direct/1.seg"));
-    let frames = model(&records(30_000, 250));
+    let frames = model(&records(50_000, 250));
     let mut writers = [
         SegmentWriter::create(env.clone(), &cached, head(1)).unwrap(),
         SegmentWriter::create_direct(env.clone(), &direct, head(1)).unwrap(),

@@ -66,7 +66,7 @@ fn check_frames(segment: &Segment) -> Result<u64> {
             let at = cursor.offset();
             let damaged = |what| Err(Error::corrupt(segment.path(), at, what));
             let Some(frame) = cursor.frame()? else { break };
-            let (key, length) = (frame.key(), frame.length());
+            let key = frame.key();
             if last.is_some_and(|last| last >= key) {
                 return damaged("the frames of the segment are not in order");
             }
@@ -79,7 +79,7 @@ fn check_frames(segment: &Segment) -> Result<u64> {
             }
             last = Some(key);
             count += 1;
-            cursor.skip(length);
+            cursor.skip();
         }
         if start != run.offset || cursor.offset() != run.offset + run.bytes || count != run.count {
             return Err(Error::corrupt(segment.path(), run.offset, "index and frames of the segment differ"));

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use crate::crypto::{Digest, Hasher};
 use crate::env::{self, BLOCK, Blocks, Env, File, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::frame::{FrameKey, FrameKind, FrameView};
+use crate::format::frame::{FrameHead, FrameKind, FrameView};
 use crate::format::segment::{
-    BLOCK_ENTRIES, DICTIONARIES_LIMIT, IndexEntry, SALTS_LIMIT, SegmentHead, Summary, Trailer, encode_block,
+    BLOCK_ENTRIES, DICTIONARIES_LIMIT, IndexEntry, SALTS_LIMIT, SegmentHead, Summary, Trailer, Widths, encode_block,
     encode_sparse,
 };
 use crate::window::Day;
@@ -56,7 +56,9 @@ pub struct SegmentWriter {
     hasher: Hasher,
     entries: Vec<IndexEntry>,
     dictionaries: BTreeSet<u32>,
-    last: Option<FrameKey>,
+    last: Option<FrameHead>,
+    /// That of the frame being added.
+    header: Vec<u8>,
     records: u64,
     chunks: u64,
 }
@@ -105,6 +107,7 @@ impl SegmentWriter {
             entries: Vec::new(),
             dictionaries: BTreeSet::new(),
             last: None,
+            header: Vec::new(),
             records: 0,
             chunks: 0,
         }
@@ -128,8 +131,8 @@ impl SegmentWriter {
     pub fn push(&mut self, frame: &FrameView<'_>) -> Result<bool> {
         let key = frame.key();
         match self.last {
-            Some(last) if last == key => return Ok(false),
-            Some(last) if last > key => {
+            Some(last) if last.key() == key => return Ok(false),
+            Some(last) if last.key() > key => {
                 return Err(self.wrong(ErrorKind::Corrupt, "frames reach a segment out of order"));
             }
             Some(last) if last.opening == key.opening => {}
@@ -139,23 +142,24 @@ impl SegmentWriter {
                 return Err(self.wrong(ErrorKind::Corrupt, what));
             }
         }
-        let bytes = frame.length() as u64;
+        let offset = self.bytes();
+        self.header.clear();
+        frame.store_header(self.last.as_ref(), &mut self.header);
+        self.buffer.extend_from_slice(&self.header);
+        self.buffer.extend_from_slice(frame.sealed());
+        let bytes = self.bytes() - offset;
         match self.entries.last_mut() {
             Some(entry) if entry.handle == key.handle => {
                 entry.bytes += bytes;
                 entry.count += 1;
             }
-            _ => {
-                let offset = self.flushed + self.buffer.len() as u64;
-                self.entries.push(IndexEntry { handle: key.handle, offset, bytes, count: 1 });
-            }
+            _ => self.entries.push(IndexEntry { handle: key.handle, offset, bytes, count: 1 }),
         }
         let dictionary = frame.head().dictionary;
         if dictionary != 0 {
             self.dictionaries.insert(dictionary);
         }
-        self.buffer.extend_from_slice(frame.bytes());
-        self.last = Some(key);
+        self.last = Some(*frame.head());
         self.records += 1;
         self.chunks += u64::from(frame.head().kind == FrameKind::Chunk);
         if self.buffer.len() >= PIECE {
@@ -217,12 +221,13 @@ impl SegmentWriter {
         if self.records == 0 || first_day > last_day || self.dictionaries.len() > DICTIONARIES_LIMIT {
             return Err(Error::new(ErrorKind::Invalid, "a segment has frames, days in order and few dictionaries"));
         }
-        let frames_offset = self.head.length() as u64;
+        let (frames_offset, widths) = (self.head.length() as u64, Widths::of(&self.entries));
         let summary = Summary {
             frames_offset,
             frames_bytes: self.bytes() - frames_offset,
             records: self.records,
             handles: self.entries.len() as u64,
+            widths,
             raw_bytes,
             chunks: self.chunks,
             first_day,
@@ -236,7 +241,7 @@ impl SegmentWriter {
         let mut footer = Vec::new();
         for block in self.entries.chunks(BLOCK_ENTRIES) {
             firsts.push(block[0].handle);
-            encode_block(block, &mut footer);
+            encode_block(block, widths, &mut footer);
         }
         encode_sparse(&firsts, &mut footer);
         summary.encode(&mut footer);

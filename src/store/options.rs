@@ -226,7 +226,8 @@ impl Options {
     pub fn open_read_only(self) -> Result<Store> {
         let (keyring, custodian) = (self.keyring_options(), self.custodian_or_default());
         let engine = ops::refresh::open(&self.env, self.path.clone(), keyring, custodian)?;
-        Ok(Store::start(engine, Recovery::default(), false, self.authorizer, None))
+        let recovery = Recovery { clock_doubted: engine.trusted.doubted, ..Recovery::default() };
+        Ok(Store::start(engine, recovery, false, self.authorizer, None))
     }
 
     fn keyring_options(&self) -> KeyringOptions {

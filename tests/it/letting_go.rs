@@ -122,6 +122,13 @@ fn a_clock_that_jumped_ahead_destroys_nothing_until_somebody_vouches_for_it() {
     assert_eq!(store.expire(ExpireOptions { confirmed: true, ..later }).unwrap().partitions.len(), 4);
     store.close().unwrap();
     sim.set_now(at("2027-06-01T00:00:00Z"));
+    let reader = options(&sim, &vault).open_read_only().unwrap();
+    assert_eq!(
+        reader.recovery().clock_doubted.unwrap().day(),
+        at("2027-06-01T00:00:00Z").day(),
+        "a reader says it too"
+    );
+    drop(reader);
     let store = options(&sim, &vault).trust_clock().open().unwrap();
     assert_eq!(store.expire(ExpireOptions::default()).unwrap().partitions.len(), 8);
 }

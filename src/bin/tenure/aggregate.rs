@@ -2,15 +2,12 @@
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
-use tenure::report::{Aggregate, Facet, Tally};
+use tenure::report::{Aggregate, CROWD, Facet, Tally};
 
 use crate::cli::{Format, Global};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::Output;
 use crate::words::{bytes, count, counted};
-
-/// The fewest customers of a group that the library tells of.
-pub const CROWD: u64 = 20;
 
 #[derive(Args)]
 pub struct AggregateArgs {

@@ -10,8 +10,9 @@ use tenure::{Batch, ErrorKind, Record, Store};
 
 use crate::cli::{Format, Global};
 use crate::failure::{Exit, Failure, Outcome};
+use crate::opening::doubt;
 use crate::output::{Output, Sheet};
-use crate::words::{bytes, rate};
+use crate::words::{bytes, counted, rate};
 
 /// Less free space than this is worth a warning.
 const LITTLE_SPACE: u64 = 1 << 30;
@@ -159,15 +160,22 @@ fn store_checks(global: &Global, disk: &Disk, checks: &mut Vec<Check>) -> Result
     let opened = match global.options()?.open_read_only() {
         Ok(store) => {
             checks.push(check("keys", Verdict::Good, "the custodian opens the keyring"));
+            if let Some(clock) = store.recovery().clock_doubted {
+                let words = format!("{}; if it is right, open with --trust-clock once", doubt(clock));
+                checks.push(check("trusted time", Verdict::Warning, words));
+            }
             store.stats()
         }
         Err(error) => Err(error),
     };
     match opened {
         Ok(stats) => {
-            let overdue = stats.partitions.iter().filter(|partition| partition.overdue).count();
-            let verdict = if overdue > 0 { Verdict::Bad } else { Verdict::Good };
-            checks.push(check("deadlines", verdict, format!("{overdue} partitions overdue")));
+            let overdue = stats.partitions.iter().filter(|partition| partition.overdue).count() as u64;
+            let (verdict, then) = match overdue {
+                0 => (Verdict::Good, ""),
+                _ => (Verdict::Bad, ": `tenure expire --dry-run` shows what"),
+            };
+            checks.push(check("deadlines", verdict, format!("{} overdue{then}", counted(overdue, "partition"))));
         }
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(Failure::opening(error, &path))),
         Err(error) => {

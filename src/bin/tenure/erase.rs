@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tenure::report::Receipt;
-use tenure::{Acting, PartitionId, Stored};
+use tenure::report::{Home, Receipt};
+use tenure::{Acting, PartitionId, Timestamp};
 
 use crate::cli::{EraseArgs, Format, Global};
 use crate::failure::{Exit, Failure, Outcome};
@@ -134,7 +134,7 @@ fn print(receipt: Option<&Receipt>, named: u64, is_part: bool, output: &mut Outp
 
 /// What customers have in one partition.
 #[derive(Default)]
-struct Home {
+struct Here {
     customers: u64,
     records: u64,
     raw_bytes: u64,
@@ -145,51 +145,69 @@ type Fate = String;
 
 /// Where customers live, and how many of those named do.
 struct Homes {
-    partitions: BTreeMap<(PartitionId, Fate), Home>,
+    partitions: BTreeMap<(PartitionId, Fate), Here>,
     known: u64,
 }
 
+impl Homes {
+    fn add(&mut self, home: &Home, records: u64, raw_bytes: u64) {
+        let here = self.partitions.entry((home.partition.clone(), fate(home))).or_default();
+        here.customers += 1;
+        here.records += records;
+        here.raw_bytes += raw_bytes;
+    }
+}
+
 fn homes(store: &Acting, customers: &[String], args: &EraseArgs) -> Result<Homes, Failure> {
-    let partitions: Vec<PartitionId> = store.stats()?.partitions.into_iter().map(|stats| stats.partition).collect();
-    let home_of = |stored: &Stored| {
-        partitions.iter().find(|id| id.stream == stored.stream && id.window.contains(stored.at)).cloned()
-    };
-    let meant = |stored: &Stored| {
-        args.stream.as_ref().is_none_or(|stream| *stream == stored.stream)
-            && args.until.is_none_or(|until| stored.at < until)
-    };
+    let is_part = args.stream.is_some() || args.until.is_some();
     let mut homes = Homes { partitions: BTreeMap::new(), known: 0 };
     for customer in customers {
-        let mut here = BTreeSet::new();
-        let (restricted, free): (Vec<_>, Vec<_>) = store.homes(customer)?.into_iter().partition(|home| home.restricted);
-        let fate_of =
-            |id: &PartitionId| free.iter().find(|home| home.partition == *id).map_or_else(|| GOES.into(), fate);
-        for stored in store.timeline(customer, ..)? {
-            let stored = stored?;
-            let Some(id) = Some(&stored).filter(|stored| meant(stored)).and_then(home_of) else { continue };
-            let home = homes.partitions.entry((id.clone(), fate_of(&id))).or_default();
-            home.records += 1;
-            home.raw_bytes += stored.length();
-            home.customers += u64::from(here.insert(id));
-        }
+        let mut known = false;
         // What an erasure has left is judged anew by one that takes all.
-        for left in restricted.iter().filter(|_| args.stream.is_none() && args.until.is_none()) {
-            let home = homes.partitions.entry((left.partition.clone(), fate(left))).or_default();
-            home.records += left.records;
-            home.raw_bytes += left.raw_bytes;
-            home.customers += 1;
-            here.insert(left.partition.clone());
+        let meant = |home: &Home| {
+            args.stream.as_ref().is_none_or(|stream| *stream == home.partition.stream) && !(is_part && home.restricted)
+        };
+        let lives = store.homes(customer)?;
+        let before = args.until.map(|until| before(store, customer, &lives, until)).transpose()?;
+        for home in lives.iter().filter(|home| meant(home)) {
+            let (records, raw_bytes) = match &before {
+                None => (home.records, home.raw_bytes),
+                Some(before) => before.get(&home.partition).copied().unwrap_or_default(),
+            };
+            if records > 0 {
+                homes.add(home, records, raw_bytes);
+                known = true;
+            }
         }
-        homes.known += u64::from(!here.is_empty());
+        homes.known += u64::from(known);
     }
     Ok(homes)
+}
+
+/// What a customer's history has from before a time in each partition: records, and bytes of their bodies.
+fn before(
+    store: &Acting,
+    customer: &str,
+    lives: &[Home],
+    until: Timestamp,
+) -> Result<BTreeMap<PartitionId, (u64, u64)>, Failure> {
+    let mut before: BTreeMap<PartitionId, (u64, u64)> = BTreeMap::new();
+    for stored in store.timeline(customer, ..until)? {
+        let stored = stored?;
+        let is_there = |id: &&PartitionId| id.stream == stored.stream && id.window.contains(stored.at);
+        if let Some(home) = lives.iter().map(|home| &home.partition).find(is_there) {
+            let (records, raw_bytes) = before.entry(home.clone()).or_default();
+            (*records, *raw_bytes) = (*records + 1, *raw_bytes + stored.length());
+        }
+    }
+    Ok(before)
 }
 
 /// What an erasure does that nothing stands against.
 const GOES: &str = "goes now";
 
 /// What an erasure makes of a place.
-fn fate(home: &tenure::report::Home) -> Fate {
+fn fate(home: &Home) -> Fate {
     if home.may_go() {
         return GOES.into();
     }
@@ -222,7 +240,7 @@ fn print_homes(homes: &Homes, named: u64, output: &mut Output) -> Result<(), Fai
         }
     }
     if homes.partitions.is_empty() {
-        return output.line("a dry run: there is no readable record of that kind, and nothing was changed");
+        return output.line("a dry run: there is no record of that kind, and nothing was changed");
     }
     let mut sheet = Sheet::new(&["partition", "records#", "raw#", "customers#", "what becomes of it"]);
     for ((id, fate), home) in &homes.partitions {
@@ -234,11 +252,12 @@ fn print_homes(homes: &Homes, named: u64, output: &mut Output) -> Result<(), Fai
     output.sheet(&sheet)?;
     output.line("")?;
     if named > 1 {
-        output.line(format_args!(
-            "{} named, {} of them have readable records",
-            counted(named, "customer"),
-            homes.known
-        ))?;
+        output.line(format_args!("{} named, {} of them have records", counted(named, "customer"), homes.known))?;
     }
-    output.line("a dry run: this would go, and nothing was changed")
+    let go: u64 = homes.partitions.iter().filter(|((_, fate), _)| fate == GOES).map(|(_, here)| here.records).sum();
+    let stay = match records - go {
+        0 => String::new(),
+        stay => format!(", and {} would stay, restricted", count(stay)),
+    };
+    output.line(format_args!("a dry run: {} would go now{stay}; nothing was changed", counted(go, "record")))
 }

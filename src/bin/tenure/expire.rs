@@ -10,6 +10,7 @@ use tenure::{ExpireOptions, Timestamp};
 use crate::cli::{ExpireArgs, Format, Global};
 use crate::erase::WAIT;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::opening::doubt;
 use crate::output::{Output, Sheet};
 use crate::receipt;
 use crate::verify::{damage_as_json, print_damage};
@@ -23,11 +24,12 @@ const DOUBT_SECONDS: i64 = 60;
 pub fn expire(global: &Global, args: &ExpireArgs, output: &mut Output) -> Outcome {
     let clock = Disk::new().now();
     let options = ExpireOptions { dry_run: args.dry_run, now: args.now, confirmed: args.confirm };
-    let expiry = match args.dry_run {
+    // An opening for writing has said already what is wrong with the clock.
+    let (expiry, told) = match args.dry_run {
         true => {
             // A look needs no lock, and an opening for reading has no way to vouch for the clock but this.
             let now = args.now.or(global.trust_clock.then_some(clock));
-            global.open_read_only()?.expire(ExpireOptions { now, ..options })?
+            (global.open_read_only()?.expire(ExpireOptions { now, ..options })?, false)
         }
         false => {
             let (store, beside) = global.open_or_beside(output)?;
@@ -36,15 +38,11 @@ pub fn expire(global: &Global, args: &ExpireArgs, output: &mut Output) -> Outcom
             let closed = store.close();
             let expiry = expired?;
             closed?;
-            expiry
+            (expiry, !beside)
         }
     };
-    if args.now.is_none() && clock > expiry.now.plus_seconds(DOUBT_SECONDS) {
-        output.say(format_args!(
-            "the clock says {clock}, more than 45 days after the last fact on record, so this was judged by {}; \
-             --trust-clock vouches for the clock",
-            expiry.now
-        ));
+    if !told && args.now.is_none() && clock > expiry.now.plus_seconds(DOUBT_SECONDS) {
+        output.say(format_args!("{}; judged by {}; --trust-clock vouches for it", doubt(clock), expiry.now));
     }
     print(&expiry, args.dry_run, output)?;
     Ok(if damage(&expiry).is_empty() { Exit::Done } else { Exit::Findings })

@@ -43,7 +43,13 @@ impl Fault {
             return Fault::of(field, "given twice");
         }
         if let Some(field) = named("unknown field `") {
-            return Fault::of(&field.chars().take(40).collect::<String>(), "no such field");
+            // What is no plain name may be about somebody, or steer a terminal.
+            let is_plain = field.len() <= 40 && field.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+            return if is_plain {
+                Fault::of(field, "no such field")
+            } else {
+                Fault::whole("has a field of no known name")
+            };
         }
         Fault::whole(format!("not JSON: {reason} at column {}", error.column()))
     }
@@ -401,6 +407,10 @@ mod tests {
         ] {
             let said = parse(with(field, value).as_bytes()).unwrap_err().to_string();
             assert_eq!(said, fault, "{field} {value}");
+        }
+        for name in ["anna@example.org", "\\u001b[31m", "+49 30 1234"] {
+            let line = with("colour", "1").replace("colour", name);
+            assert_eq!(parse(line.as_bytes()).unwrap_err().to_string(), "has a field of no known name", "{name}");
         }
         let twice = GOOD.replace("\"class\"", "\"customer\":\"c-2\",\"class\"");
         assert_eq!(parse(twice.as_bytes()).unwrap_err().to_string(), "customer: given twice");

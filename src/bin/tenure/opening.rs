@@ -1,9 +1,10 @@
 //! From the options of the command line to an open store, and the words about what opening it found.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use tenure::report::Recovery;
-use tenure::{Acting, Actor, CommandCustodian, FileCustodian, Options, Store};
+use tenure::{Acting, Actor, CommandCustodian, FileCustodian, Options, Store, Timestamp};
 
 use crate::cli::Global;
 use crate::failure::{Exit, Failure};
@@ -67,13 +68,16 @@ impl Global {
     pub fn open_read_only(&self) -> Result<Acting, Failure> {
         let path = self.path()?;
         let opened = self.options()?.open_read_only().map_err(|error| Failure::opening(error, &path));
-        opened.map(|store| self.acting(&store))
+        opened.map(|store| self.acting(&store)).map_err(|failure| match self.restored {
+            Some(_) => failure.hint("this command only reads; give --restored to one that writes, such as maintain"),
+            None => failure,
+        })
     }
 
     /// A store as whoever uses the program may use it: every use is on the medium before anything of it is shown.
     pub fn acting(&self, store: &Store) -> Acting {
         let name = || ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| std::env::var(name).ok());
-        let id = self.actor.clone().or_else(name).filter(|name| !name.is_empty()).unwrap_or("unknown".into());
+        let id = self.actor.clone().or_else(name).filter(|name| !name.is_empty()).unwrap_or_else(user_number);
         let actor = match self.role {
             Some(role) => Actor::new(id, role),
             None => Actor::holding_the_keys(id),
@@ -116,8 +120,21 @@ impl Global {
             output.say(format_args!("{before}; recovered in {}:", duration(store.recovery().took)));
             found.iter().for_each(|line| output.say(format_args!("  {line}")));
         }
+        if let Some(clock) = store.recovery().clock_doubted {
+            output.say(format_args!("{}; --trust-clock vouches for it", doubt(clock)));
+        }
         Ok(store)
     }
+}
+
+/// The user of this process where nothing says a name: in a timer, a container.
+fn user_number() -> String {
+    std::fs::metadata("/proc/self").map_or("unknown".into(), |process| format!("uid {}", process.uid()))
+}
+
+/// What is wrong with a clock that is not believed.
+pub fn doubt(clock: Timestamp) -> String {
+    format!("the clock says {clock}, more than 45 days after the last fact on record: nothing is expired by it")
 }
 
 /// `calls` with `.keyring` put behind.

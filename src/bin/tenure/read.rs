@@ -14,6 +14,7 @@ use tenure::{Acting, BodyKind, Recording, ScanFilter, Stored, Stream, Timestamp}
 use crate::aggregate::aggregate;
 use crate::cli::{Between, Format, GetArgs, Global, GrepArgs, ScanArgs, TimelineArgs};
 use crate::failure::{Exit, Failure, Outcome};
+use crate::json::indented;
 use crate::line;
 use crate::output::{Output, SCHEMA_VERSION};
 use crate::progress::threads;
@@ -40,20 +41,19 @@ impl Between {
 pub fn timeline(global: &Global, args: &TimelineArgs, output: &mut Output) -> Outcome {
     let range = args.between.range()?;
     let store = global.open_read_only()?;
-    let bodies = Bodies { store: &store, held: args.held, history: args.history };
-    let records = match (args.held, args.restricted, args.history) {
-        (true, ..) => store.held(&args.customer)?,
-        (_, true, _) => store.restricted(&args.customer)?,
-        (.., true) => store.history(&args.customer)?,
-        _ => store.timeline(&args.customer, range)?,
+    let (which, records) = match (args.held, args.restricted, args.history) {
+        (true, ..) => (Which::Held, store.held(&args.customer)?),
+        (_, true, _) => (Which::Restricted, store.restricted(&args.customer)?),
+        (.., true) => (Which::History, store.history(&args.customer)?),
+        _ => (Which::Readable, store.timeline(&args.customer, range)?),
     };
-    print_all(bodies, records, false, output)
+    print_all(Bodies { store: &store, which }, records, false, output)
 }
 
 pub fn grep(global: &Global, args: &GrepArgs, output: &mut Output) -> Outcome {
     let range = args.between.range()?;
     let store = global.open_read_only()?;
-    let bodies = Bodies { store: &store, held: false, history: false };
+    let bodies = Bodies { store: &store, which: Which::Readable };
     print_all(bodies, store.grep(&args.customer, &args.pattern, range)?, false, output)
 }
 
@@ -71,7 +71,7 @@ pub fn scan(global: &Global, args: &ScanArgs, output: &mut Output) -> Outcome {
     match threads(args.threads) {
         1 => {
             let scans: tenure::Result<Vec<_>> = filters.into_iter().map(|filter| store.scan(filter)).collect();
-            print_all(Bodies { store: &store, held: false, history: false }, scans?.into_iter().flatten(), true, output)
+            print_all(Bodies { store: &store, which: Which::Readable }, scans?.into_iter().flatten(), true, output)
         }
         threads => print_scans(&store, filters, threads, output),
     }
@@ -91,7 +91,7 @@ fn matching_streams(store: &Acting, args: &ScanArgs) -> Result<BTreeSet<Stream>,
 
 pub fn get(global: &Global, args: &GetArgs, output: &mut Output) -> Outcome {
     let store = global.open_read_only()?;
-    let bodies = Bodies { store: &store, held: false, history: false };
+    let bodies = Bodies { store: &store, which: Which::Readable };
     let Some(stored) = store.get(&args.customer, args.id)? else {
         let hint = "`tenure timeline CUSTOMER` lists the ids of a customer's records";
         return Err(Failure::failed("there is no such record of this customer").hint(hint));
@@ -128,10 +128,7 @@ fn print_one(stored: &Stored, output: &mut Output) -> Result<(), Failure> {
         (BodyKind::Bytes, _) | (_, Err(_)) => {
             output.line("(binary; --body writes it to a file, --format jsonl prints it in base64)")
         }
-        (BodyKind::Json, Ok(text)) => {
-            let pretty = serde_json::from_str::<serde_json::Value>(text).and_then(|v| serde_json::to_string_pretty(&v));
-            print_lines(&pretty.unwrap_or_else(|_| text.to_string()), output)
-        }
+        (BodyKind::Json, Ok(text)) => print_lines(&indented(text), output),
         (BodyKind::Text, Ok(text)) => print_lines(text, output),
     }
 }
@@ -140,23 +137,34 @@ fn print_lines(text: &str, output: &mut Output) -> Result<(), Failure> {
     text.lines().try_for_each(|text| output.line(harmless(text)))
 }
 
+/// Which records are asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// What anybody reads.
+    Readable,
+    /// What a hold keeps, whatever has expired.
+    Held,
+    /// What an erasure has left.
+    Restricted,
+    /// Every version of what was put right.
+    History,
+}
+
 /// Where the bodies of printed records are read from.
 #[derive(Clone, Copy)]
 struct Bodies<'a> {
     store: &'a Acting,
-    /// Whether those are asked for that a hold keeps, whatever has expired.
-    held: bool,
-    /// Whether every version of what was put right is shown.
-    history: bool,
+    which: Which,
 }
 
 impl Bodies<'_> {
     fn open(&self, stored: &Stored) -> Result<Recording, Failure> {
         let (customer, id) = (stored.customer.expose(), stored.id);
-        let body = match (self.held, self.history) {
-            (true, _) => self.store.held_body(customer, id),
-            (_, true) => self.store.history_body(customer, id),
-            _ => self.store.body(customer, id),
+        let body = match self.which {
+            Which::Readable => self.store.body(customer, id),
+            Which::Held => self.store.held_body(customer, id),
+            Which::Restricted => self.store.restricted_body(customer, id),
+            Which::History => self.store.history_body(customer, id),
         };
         body?.ok_or_else(gone)
     }
@@ -221,7 +229,7 @@ fn print_all(
         let stored = stored.inspect_err(|_| drop(list.output.flush()))?;
         buffer.clear();
         print_record(list.form, with_customer, &stored, &mut buffer)?;
-        mark(list.form, &stored, bodies.history, &mut buffer);
+        mark(list.form, &stored, bodies.which, &mut buffer);
         list.add(bodies, &stored, &buffer)?;
     }
     list.close()
@@ -229,7 +237,7 @@ fn print_all(
 
 /// Scans on many threads, each of which makes its records ready to print.
 fn print_scans(store: &Acting, filters: Vec<ScanFilter>, threads: usize, output: &mut Output) -> Outcome {
-    let bodies = Bodies { store, held: false, history: false };
+    let bodies = Bodies { store, which: Which::Readable };
     let list = Mutex::new(List::open(true, output)?);
     let form = list.lock().unwrap_or_else(PoisonError::into_inner).form;
     for filter in filters {
@@ -300,8 +308,8 @@ fn print_record(form: Format, with_customer: bool, stored: &Stored, buffer: &mut
 
 /// Says of a version which one it amends, where all of them are shown. Lines that say so are no input for `ingest`: there a
 /// record is what it is now.
-fn mark(form: Format, stored: &Stored, history: bool, buffer: &mut Vec<u8>) {
-    let Some(amends) = stored.amends.filter(|_| history) else { return };
+fn mark(form: Format, stored: &Stored, which: Which, buffer: &mut Vec<u8>) {
+    let Some(amends) = stored.amends.filter(|_| which == Which::History) else { return };
     let (end, words) = match form {
         Format::Table => ("\n", format!("  (amends {amends})\n")),
         Format::Jsonl => ("}\n", format!(",\"amends\":\"{amends}\"}}\n")),

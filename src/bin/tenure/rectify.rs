@@ -11,6 +11,7 @@ use tenure::{Acting, BODY_LIMIT, BodyKind, RecordId};
 
 use crate::cli::{Global, parse_id};
 use crate::failure::{Exit, Failure, Outcome};
+use crate::json::on_one_line;
 use crate::output::Output;
 
 #[derive(Args)]
@@ -40,9 +41,10 @@ pub fn rectify(global: &Global, args: &RectifyArgs, output: &mut Output) -> Outc
 fn amend(store: &Acting, args: &RectifyArgs, body: &[u8]) -> Result<RecordId, Failure> {
     // A body of another kind would be kept, and never be read as what it is said to be.
     if let Some(stored) = store.get(&args.customer, args.id)? {
+        let text = std::str::from_utf8(body);
         let fits = match stored.kind {
-            BodyKind::Json => serde_json::from_slice::<IgnoredAny>(body).is_ok(),
-            BodyKind::Text => std::str::from_utf8(body).is_ok(),
+            BodyKind::Json => text.is_ok_and(|json| serde_json::from_str::<IgnoredAny>(json).is_ok()),
+            BodyKind::Text => text.is_ok(),
             BodyKind::Bytes => true,
         };
         if !fits {
@@ -50,28 +52,12 @@ fn amend(store: &Acting, args: &RectifyArgs, body: &[u8]) -> Result<RecordId, Fa
             let message = format!("nothing was changed: the record is {kind}, and the new body is not");
             return Err(Failure::usage(message).hint("give the whole body as it should have been"));
         }
-        if stored.kind == BodyKind::Json {
-            return Ok(store.rectify(&args.customer, args.id, &on_one_line(body))?);
+        if let (BodyKind::Json, Ok(json)) = (stored.kind, text) {
+            // Files are written with line ends, at least the last.
+            return Ok(store.rectify(&args.customer, args.id, on_one_line(json).as_bytes())?);
         }
     }
     Ok(store.rectify(&args.customer, args.id, body)?)
-}
-
-/// JSON as it stands in a line of records: files are written with line ends, at least the last.
-fn on_one_line(json: &[u8]) -> Vec<u8> {
-    let json = json.trim_ascii();
-    if !json.contains(&b'\n') {
-        return json.to_vec();
-    }
-    let (mut line, mut quoted, mut escaped) = (Vec::with_capacity(json.len()), false, false);
-    for byte in json {
-        if quoted || !byte.is_ascii_whitespace() {
-            line.push(*byte);
-        }
-        quoted ^= *byte == b'"' && !escaped;
-        escaped = quoted && *byte == b'\\' && !escaped;
-    }
-    line
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {
@@ -83,16 +69,4 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
     input.take(BODY_LIMIT as u64 + 1).read_to_end(&mut body).map_err(failed)?;
     Ok(body)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_comes_on_one_line() {
-        let said = |json: &str| String::from_utf8(on_one_line(json.as_bytes())).unwrap();
-        assert_eq!(said("{\"a\": 1.0e0}\n"), "{\"a\": 1.0e0}");
-        assert_eq!(said("{\n  \"a b\": [\"x \\\" y\", \"\\\\\", 1]\r\n}\n"), "{\"a b\":[\"x \\\" y\",\"\\\\\",1]}");
-    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use tenure::report::{DictionaryStats, PartitionStats, Stats};
+use tenure::report::{DictionaryStats, PartitionStats, Stats, Volume};
 
 use crate::cli::{Format, Global};
 use crate::failure::{Exit, Outcome};
@@ -33,32 +33,32 @@ const COLUMNS: [&str; 17] = [
 /// Sums over partitions.
 #[derive(Default)]
 struct Sum {
-    partitions: u64,
-    records: u64,
-    raw_bytes: u64,
-    stored_bytes: u64,
+    volume: Volume,
     overdue: u64,
 }
 
 impl Sum {
     fn add(&mut self, partition: &PartitionStats) {
-        self.partitions += 1;
-        self.records += partition.records;
-        self.raw_bytes += partition.raw_bytes;
-        self.stored_bytes += partition.stored_bytes;
+        self.volume.add(&partition.into());
         self.overdue += u64::from(partition.overdue);
     }
 
-    fn ratio(&self) -> f64 {
-        if self.stored_bytes == 0 { 0.0 } else { self.raw_bytes as f64 / self.stored_bytes as f64 }
-    }
-
     fn to_json(&self) -> Value {
-        json!({
-            "partitions": self.partitions, "records": self.records, "raw_bytes": self.raw_bytes,
-            "stored_bytes": self.stored_bytes, "ratio": rounded(self.ratio()), "overdue": self.overdue,
-        })
+        let mut value = volume_as_json(&self.volume);
+        value["overdue"] = json!(self.overdue);
+        value
     }
+}
+
+/// A volume for programs.
+pub fn volume_as_json(volume: &Volume) -> Value {
+    json!({
+        "partitions": volume.partitions,
+        "records": volume.records,
+        "raw_bytes": volume.raw_bytes,
+        "stored_bytes": volume.stored_bytes,
+        "ratio": rounded(volume.ratio()),
+    })
 }
 
 fn rounded(ratio: f64) -> f64 {
@@ -153,14 +153,15 @@ fn print_tables(
     total: &Sum,
     output: &mut Output,
 ) -> Result<(), crate::failure::Failure> {
-    let sizes = |sum: &Sum| [bytes(sum.raw_bytes), bytes(sum.stored_bytes), format!("{:.2}x", sum.ratio())];
+    let row = |name: String, Sum { volume, .. }: &Sum| {
+        let (raw, stored) = (bytes(volume.raw_bytes), bytes(volume.stored_bytes));
+        [name, count(volume.partitions), count(volume.records), raw, stored, format!("{:.2}x", volume.ratio())]
+    };
     let mut sheet = Sheet::new(&["stream", "partitions#", "records#", "raw#", "stored#", "ratio#"]);
     for ((class, jurisdiction), sum) in streams {
-        let [raw, stored, ratio] = sizes(sum);
-        sheet.row([format!("{class}/{jurisdiction}"), count(sum.partitions), count(sum.records), raw, stored, ratio]);
+        sheet.row(row(format!("{class}/{jurisdiction}"), sum));
     }
-    let [raw, stored, ratio] = sizes(total);
-    sheet.row(["total".into(), count(total.partitions), count(total.records), raw, stored, ratio]);
+    sheet.row(row("total".into(), total));
     output.sheet(&sheet)?;
 
     if !stats.partitions.is_empty() {

@@ -72,6 +72,13 @@ impl Node {
         &self.data[..end]
     }
 
+    /// All that was ever written, zeros at the end included: where some of those were not stored, as many as a sector has.
+    pub(super) fn written(&self) -> Vec<u8> {
+        let mut bytes = self.data.clone();
+        bytes.resize((bytes.len() + SECTOR as usize).min(self.len as usize), 0);
+        bytes
+    }
+
     /// What the medium has where it differs from what readers see.
     pub(super) fn hidden(&self) -> impl Iterator<Item = &[u8]> {
         self.before.values().chain(self.lost.values()).flatten().map(|block| &block[..])

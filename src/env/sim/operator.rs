@@ -152,7 +152,7 @@ impl Sim {
             visit(path, bytes);
         }
         for node in world.nodes.values() {
-            visit(&node.path, node.head());
+            visit(&node.path, &node.written());
             node.hidden().for_each(|sector| visit(&node.path, sector));
         }
     }

@@ -557,6 +557,23 @@ fn the_history_forgets_nothing() {
     assert!(bytes_found && name_found);
 }
 
+/// A key may end with a zero, and be the last that stands in a file; also in one that was put back.
+#[test]
+fn the_history_keeps_the_zeros_at_the_end_of_a_file() {
+    let sim = Sim::new(1);
+    sim.write("/key", &[7, 7, 0, 0]);
+    let found = || {
+        let mut found = false;
+        sim.every_byte_ever(|path, bytes| found |= path == "/key" && bytes == [7, 7, 0, 0]);
+        found
+    };
+    assert!(found());
+    let before = sim.snapshot();
+    sim.remove("/key");
+    sim.restore(&before, "/");
+    assert!(found());
+}
+
 #[test]
 fn paths_are_resolved() {
     let sim = Sim::new(1);

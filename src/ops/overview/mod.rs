@@ -92,7 +92,7 @@ impl Told<'_> {
 
     fn volume(&self, group: &[usize]) -> Volume {
         let mut volume = Volume::default();
-        self.of(group).for_each(|one| volume.add(&sum(one)));
+        self.of(group).for_each(|one| volume.add(&one.into()));
         volume
     }
 
@@ -143,18 +143,13 @@ impl Told<'_> {
         let alone = |index: usize| self.groups.iter().any(|group| **group == [index]);
         let late = self.partitions.iter().enumerate().filter_map(|(index, one)| {
             let deadline = one.deadline.filter(|deadline| one.held == 0 && *deadline <= now)?;
-            let volume = alone(index).then(|| sum(one));
+            let volume = alone(index).then(|| (*one).into());
             Some(Overdue { partition: one.partition.clone(), deadline, volume })
         });
         let mut late: Vec<Overdue> = late.collect();
         late.sort_by(|a, b| a.deadline.cmp(&b.deadline).then_with(|| a.partition.cmp(&b.partition)));
         late
     }
-}
-
-fn sum(one: &PartitionStats) -> Volume {
-    let PartitionStats { records, raw_bytes, stored_bytes, .. } = *one;
-    Volume { partitions: 1, records, raw_bytes, stored_bytes }
 }
 
 fn due(policy: &Policy, one: &PartitionStats, now: Timestamp) -> Due {

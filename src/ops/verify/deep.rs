@@ -7,14 +7,14 @@
 use crate::sync::Arc;
 use std::collections::{BTreeSet, HashSet};
 
-use super::{damage, each};
-use crate::engine::Engine;
+use super::damage;
 use crate::engine::catalog::{Snapshot, View};
 use crate::engine::large::Chunks;
 use crate::engine::partitions::Partition;
 use crate::engine::read::CellReader;
 use crate::engine::row::{Probe, Row};
 use crate::engine::visible::{Sight, covers};
+use crate::engine::{Engine, tasks};
 use crate::error::Result;
 use crate::keyring::CustomerEntry;
 use crate::ops::{refresh, timeline};
@@ -64,7 +64,9 @@ impl Deep<'_> {
         let shares = shares.max(if threads > 1 { threads * 8 } else { 1 }).min(customers);
         let shares = u32::try_from(shares).unwrap_or(u32::MAX);
         let mut all = Opened::default();
-        for one in each(threads as usize, shares as usize, &|share| self.share(share as u32, shares, &partitions)) {
+        for one in
+            tasks::each(threads as usize, shares as usize, &|share| self.share(share as u32, shares, &partitions))
+        {
             all.records += one.records;
             all.others += one.others;
             all.chunks += one.chunks;

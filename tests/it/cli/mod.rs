@@ -51,6 +51,7 @@ cases!(
     erase,
     erase_part,
     rectify,
+    restore,
     hold,
     hold_beside,
     keeper,

@@ -7,7 +7,7 @@ mod shown;
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -85,7 +85,7 @@ fn write(draft: &Draft, store: &Acting, export: &mut Export, args: &ExportArgs) 
         page.record(&mut middle, &stored, beside.as_ref().map(|file| &*file.name), tally.month(stored.at))?;
         tally.add(&stored, beside);
     }
-    let files = [lines.finish()?];
+    let lines = lines.finish()?;
     middle.finish()?;
     let about = manifest::About { export, args, actor: store.actor(), tally: &tally };
     let mut whole = draft.create("export.html")?;
@@ -95,12 +95,9 @@ fn write(draft: &Draft, store: &Acting, export: &mut Export, args: &ExportArgs) 
     io::copy(&mut File::open(&part).map_err(failed)?, &mut whole).map_err(|error| whole.failed(&error))?;
     page.foot(&mut whole)?;
     fs::remove_file(&part).map_err(failed)?;
-    let [lines] = files;
     let mut manifest = draft.create("manifest.json")?;
     let document = about.to_json(&[lines, whole.finish()?]);
-    let text = serde_json::to_string_pretty(&document).unwrap_or_default();
-    manifest.put(text.as_bytes())?;
-    manifest.put(b"\n")?;
+    manifest.put(format!("{document:#}\n").as_bytes())?;
     manifest.finish()?;
     Ok(tally)
 }
@@ -159,7 +156,8 @@ impl Draft {
 
     fn create(&self, name: &str) -> Result<Sheet, Failure> {
         let path = self.path(name);
-        let file = File::create_new(&path).map_err(|error| Failure::file("write", &path, &error))?;
+        let made = File::options().write(true).create_new(true).mode(0o600).open(&path);
+        let file = made.map_err(|error| Failure::file("write", &path, &error))?;
         let file = BufWriter::with_capacity(64 << 10, file);
         Ok(Sheet { name: name.to_owned(), path, file, hash: Sha256::new(), bytes: 0 })
     }

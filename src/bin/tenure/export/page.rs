@@ -1,43 +1,32 @@
 //! The page of an export: one file that needs no other, has no script and lets none run. Every value is escaped by the
 //! templates, which stand beside this file.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment, context};
-use sha2::{Digest, Sha256};
+use minijinja::{Value, context};
 use tenure::{BodyKind, Stored, Timestamp};
 
 use super::Sheet;
 use super::manifest::{About, kept, until, why};
 use super::shown::{Shown, inert};
 use crate::failure::Failure;
+use crate::page::Pages;
 use crate::words::{bytes, count, counted};
 
-const STYLE: &str = include_str!("style.css");
-
 /// The templates.
-pub struct Page(Environment<'static>);
+pub struct Page(Pages);
 
 impl Page {
     pub fn new() -> Self {
-        let mut templates = Environment::new();
-        templates.set_auto_escape_callback(|_| AutoEscape::Html);
-        for (name, text) in [
+        let templates = [
             ("head", include_str!("head.html")),
             ("record", include_str!("record.html")),
             ("foot", include_str!("foot.html")),
-        ] {
-            templates.add_template(name, text).expect("the templates are tried by a test");
-        }
-        Page(templates)
+        ];
+        Page(Pages::new(&templates, include_str!("style.css")))
     }
 
-    fn render(&self, out: &mut Sheet, name: &str, values: minijinja::Value) -> Result<(), Failure> {
-        let template = self.0.get_template(name).expect("it was just added");
-        let text =
-            template.render(values).map_err(|error| Failure::failed(format!("cannot make the page: {error}")))?;
-        out.put(text.as_bytes())
+    fn render(&self, out: &mut Sheet, name: &str, values: Value) -> Result<(), Failure> {
+        out.put(self.0.render(name, values)?.as_bytes())
     }
 
     /// What stands above the records.
@@ -63,8 +52,6 @@ impl Page {
         });
         let span = about.tally.span();
         let values = context! {
-            style => STYLE,
-            style_hash => STANDARD.encode(Sha256::digest(STYLE.as_bytes())),
             customer => inert(&about.args.customer),
             recipient => inert(&about.args.recipient),
             actor => inert(about.actor.id()),
@@ -77,6 +64,7 @@ impl Page {
             streams => streams.collect::<Vec<_>>(),
             unshown => unshown.collect::<Vec<_>>(),
         };
+        out.put(self.0.top(&format!("On record: {}", inert(&about.args.customer)))?.as_bytes())?;
         self.render(out, "head", values)
     }
 

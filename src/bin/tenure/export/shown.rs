@@ -2,9 +2,10 @@
 //! escapes it is the template; here only what no escaping helps against is taken out, and what is too long is cut.
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use tenure::{BodyKind, Stored};
 
+use crate::json::Node;
 use crate::words::bytes;
 
 /// Bytes of text that the page shows of one body.
@@ -13,6 +14,8 @@ const TEXT: usize = 256 << 10;
 const PARSED: usize = 4 << 20;
 /// Lines of fields and turns that the page shows of one body.
 const LINES: usize = 2_000;
+/// How deep it goes into one: what lies deeper is shown as it stands.
+const DEEPEST: usize = 32;
 
 /// A body as the page shows it.
 #[derive(Default, Serialize)]
@@ -31,6 +34,8 @@ pub struct Turn {
     pub text: String,
     /// Whether the customer said it.
     pub own: bool,
+    /// What else is told of it.
+    pub more: Vec<Field>,
 }
 
 /// A named value; without one, the heading of those below it.
@@ -52,11 +57,7 @@ impl Shown {
             BodyKind::Bytes => Shown::binary(stored),
             BodyKind::Text => Shown::text(text),
             BodyKind::Json if text.len() > PARSED => Shown::text(text),
-            BodyKind::Json => match serde_json::from_str(text) {
-                Ok(Value::String(text)) => Shown::text(&text),
-                Ok(value) => Shown::json(&value),
-                Err(_) => Shown::text(text),
-            },
+            BodyKind::Json => Shown::json(text),
         }
     }
 
@@ -74,75 +75,127 @@ impl Shown {
         Shown { text: inert(&text[..kept]), note, ..Shown::default() }
     }
 
-    fn json(value: &Value) -> Self {
-        let mut shown = Shown::default();
-        let mut room = TEXT;
-        let whole = shown.take(value, "", 0, &mut room);
-        if !whole {
+    fn json(json: &str) -> Self {
+        let node = match Node::of(json) {
+            Some(Node::Text(text)) => return Shown::text(&text),
+            None => return Shown::text(json),
+            Some(node) => node,
+        };
+        let (mut shown, mut room) = (Shown::default(), Room { bytes: TEXT, lines: LINES });
+        if !shown.take((json, Some(node)), "", 0, &mut room) {
             shown.note = Some("There is more of it: the whole is in records.jsonl, under this id".into());
         }
         shown
     }
 
-    /// Takes a value in; `false` where there was not room for all of it.
-    fn take(&mut self, value: &Value, name: &str, depth: usize, room: &mut usize) -> bool {
-        if self.turns.len() + self.fields.len() >= LINES || *room == 0 {
+    /// Takes in a value, as it stands and as what it is; `false` where there was not room for all of it.
+    fn take(&mut self, (json, node): (&str, Option<Node<'_>>), name: &str, depth: usize, room: &mut Room) -> bool {
+        if !room.has_line() {
             return false;
         }
-        let mut scalar = |text: &str| {
-            let kept = text.floor_char_boundary(*room);
-            *room -= kept;
-            (inert(&text[..kept]), kept == text.len())
-        };
-        let (name, _) = scalar(name);
-        let (value, whole) = match value {
-            Value::Null => (Some(String::new()), true),
-            Value::Bool(value) => (Some(if *value { "yes" } else { "no" }.into()), true),
-            Value::Number(number) => (Some(number.to_string()), true),
-            Value::String(text) => {
-                let (text, whole) = scalar(text);
-                (Some(text), whole)
+        let (name, named) = room.cut(name);
+        let inner = if name.is_empty() { depth } else { depth + 1 };
+        let (value, whole) = match node.filter(|_| depth < DEEPEST) {
+            Some(Node::Plain(plain)) => room.cut(in_words(plain)),
+            Some(Node::Text(text)) => room.cut(&text),
+            Some(Node::Items(items)) if items.is_empty() => (String::new(), true),
+            Some(Node::Members(members)) if members.is_empty() => (String::new(), true),
+            Some(Node::Items(items)) => {
+                let said: Option<Vec<Said<'_>>> = items.iter().map(|item| Said::of(item)).collect();
+                if let Some(said) = said.filter(|_| self.turns.is_empty()) {
+                    return said.into_iter().all(|said| self.take_said(said, room)) && named;
+                }
+                self.head(name, depth);
+                let numbered: Vec<(String, &RawValue)> =
+                    items.iter().zip(1..).map(|(item, number)| (number.to_string(), *item)).collect();
+                return self.take_all(&numbered, inner, room) && named;
             }
-            Value::Array(items) if items.is_empty() => (Some(String::new()), true),
-            Value::Object(fields) if fields.is_empty() => (Some(String::new()), true),
-            Value::Array(items) => return self.take_all(items, name, depth, room),
-            Value::Object(fields) => {
-                let inner = if name.is_empty() { depth } else { depth + 1 };
-                self.heading(name, depth);
-                return fields.iter().all(|(name, value)| self.take(value, name, inner, room));
+            Some(Node::Members(members)) => {
+                self.head(name, depth);
+                return self.take_all(&members, inner, room) && named;
             }
+            None => room.cut(json),
         };
-        self.fields.push(Field { depth, name, value });
-        whole
+        self.fields.push(Field { depth, name, value: Some(value) });
+        named && whole
     }
 
-    fn heading(&mut self, name: String, depth: usize) {
+    fn head(&mut self, name: String, depth: usize) {
         if !name.is_empty() {
             self.fields.push(Field { depth, name, value: None });
         }
     }
 
-    fn take_all(&mut self, items: &[Value], name: String, depth: usize, room: &mut usize) -> bool {
-        let said: Option<Vec<(&str, &str)>> = items.iter().map(said).collect();
-        if let Some(said) = said.filter(|_| self.turns.is_empty()) {
-            return said.into_iter().all(|(speaker, text)| {
-                let kept = text.floor_char_boundary(*room);
-                *room -= kept;
-                let speaker_name: String = inert(speaker).chars().take(60).collect();
-                self.turns.push(Turn { own: speaker == "customer", speaker: speaker_name, text: inert(&text[..kept]) });
-                kept == text.len() && self.turns.len() < LINES
-            });
+    fn take_all(&mut self, members: &[(String, &RawValue)], depth: usize, room: &mut Room) -> bool {
+        members.iter().all(|(name, value)| self.take((value.get(), Node::of(value.get())), name, depth, room))
+    }
+
+    fn take_said(&mut self, said: Said<'_>, room: &mut Room) -> bool {
+        if !room.has_line() {
+            return false;
         }
-        let inner = if name.is_empty() { depth } else { depth + 1 };
-        self.heading(name, depth);
-        items.iter().zip(1..).all(|(item, number)| self.take(item, &number.to_string(), inner, room))
+        let ((speaker, named), (text, whole)) = (room.cut(&said.speaker), room.cut(&said.text));
+        self.turns.push(Turn { own: said.speaker == "customer", speaker, text, more: Vec::new() });
+        let (turn, fields) = (self.turns.len() - 1, self.fields.len());
+        let more = self.take_all(&said.more, 0, room);
+        self.turns[turn].more = self.fields.split_off(fields);
+        named && whole && more
     }
 }
 
-/// Who said what, of an object that tells it.
-fn said(item: &Value) -> Option<(&str, &str)> {
-    let first = |names: &[&str]| names.iter().find_map(|name| item.get(*name)?.as_str());
-    Some((first(&["speaker", "author", "role", "from", "by"])?, first(&["text", "message", "content", "body"])?))
+/// What may still be shown of a body.
+struct Room {
+    bytes: usize,
+    lines: usize,
+}
+
+impl Room {
+    fn has_line(&mut self) -> bool {
+        let any = self.lines > 0 && self.bytes > 0;
+        self.lines = self.lines.saturating_sub(1);
+        any
+    }
+
+    /// As much of a text as there is room for, and whether that is all of it.
+    fn cut(&mut self, text: &str) -> (String, bool) {
+        let kept = text.floor_char_boundary(self.bytes);
+        self.bytes -= kept;
+        (inert(&text[..kept]), kept == text.len())
+    }
+}
+
+/// A number, a truth value or nothing.
+fn in_words(plain: &str) -> &str {
+    match plain {
+        "null" => "",
+        "true" => "yes",
+        "false" => "no",
+        number => number,
+    }
+}
+
+/// Who said what, and what else is told of it.
+struct Said<'a> {
+    speaker: String,
+    text: String,
+    more: Vec<(String, &'a RawValue)>,
+}
+
+impl<'a> Said<'a> {
+    fn of(item: &'a RawValue) -> Option<Self> {
+        let Some(Node::Members(mut more)) = Node::of(item.get()) else { return None };
+        let mut text_of = |names: &[&str]| {
+            let place =
+                |name: &&str| more.iter().position(|(other, value)| other == name && value.get().starts_with('"'));
+            match Node::of(more.remove(names.iter().find_map(place)?).1.get()) {
+                Some(Node::Text(text)) => Some(text),
+                _ => None,
+            }
+        };
+        let speaker = text_of(&["speaker", "author", "role", "from", "by"])?;
+        let text = text_of(&["text", "message", "content", "body"])?;
+        Some(Said { speaker, text, more })
+    }
 }
 
 /// The text with nothing in it that steers whoever shows it: control characters but line ends and tabs, and what turns the
@@ -162,17 +215,37 @@ pub fn inert(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn told(fields: &[Field]) -> Vec<(&str, usize, Option<&str>)> {
+        fields.iter().map(|field| (&*field.name, field.depth, field.value.as_deref())).collect()
+    }
+
     #[test]
     fn bodies_become_conversations_fields_or_text() {
-        let value =
-            serde_json::json!({ "case": "7", "paid": true, "turns": [{ "speaker": "customer", "text": "hello" }] });
-        let shown = Shown::json(&value);
+        let shown =
+            Shown::json(r#"{ "case": "7", "paid": true, "turns": [{ "speaker": "customer", "text": "hello" }] }"#);
         assert_eq!((shown.turns.len(), shown.turns[0].own, &*shown.turns[0].text), (1, true, "hello"));
-        let fields: Vec<_> = shown.fields.iter().map(|field| (&*field.name, field.value.as_deref())).collect();
-        assert_eq!(fields, [("case", Some("7")), ("paid", Some("yes"))]);
-        let nested = Shown::json(&serde_json::json!({ "a": { "b": [1, { "c": null }] } }));
+        assert_eq!(told(&shown.fields), [("case", 0, Some("7")), ("paid", 0, Some("yes"))]);
+        let nested = Shown::json(r#"{ "a": { "b": [1, { "c": null }] } }"#);
         let depths: Vec<_> = nested.fields.iter().map(|field| (&*field.name, field.depth)).collect();
         assert_eq!(depths, [("a", 0), ("b", 1), ("1", 2), ("2", 2), ("c", 3)]);
+    }
+
+    /// Whoever asks what is on record is shown all of it, as it is: also what parsers of JSON forget.
+    #[test]
+    fn nothing_is_left_out_and_no_digit_changed() {
+        let shown = Shown::json(r#"{"z":12345678901234567890123.50,"a":"first","a":"second"}"#);
+        let all = [("z", 0, Some("12345678901234567890123.50")), ("a", 0, Some("first")), ("a", 0, Some("second"))];
+        assert_eq!(told(&shown.fields), all);
+        let shown = Shown::json(
+            r#"[{"second":9,"speaker":"agent","text":"hello","note":{"of":"customer","mood":"bad"}},{"from":"b","text":""}]"#,
+        );
+        let more = [("second", 0, Some("9")), ("note", 0, None), ("of", 1, Some("customer")), ("mood", 1, Some("bad"))];
+        assert_eq!((told(&shown.turns[0].more), shown.turns.len(), shown.fields.len()), (more.to_vec(), 2, 0));
+        let long = format!(r#"[{{"speaker":"{}","text":"x"}}]"#, "s".repeat(100));
+        assert_eq!(Shown::json(&long).turns[0].speaker.len(), 100);
+        let deep = format!("{}7{}", "[".repeat(400), "]".repeat(400));
+        let shown = Shown::json(&deep);
+        assert!(shown.fields.last().unwrap().value.as_ref().unwrap().contains("[[7]]") && shown.note.is_none());
     }
 
     #[test]
@@ -181,8 +254,10 @@ mod tests {
         let shown = Shown::text(&long);
         assert_eq!((shown.text.len(), shown.note.is_some()), (TEXT, true));
         assert!(Shown::text("short").note.is_none());
-        let many = Value::Array((0..LINES + 1).map(|number| Value::from(number as u64)).collect());
-        assert!(Shown::json(&many).note.is_some() && Shown::json(&Value::String(long)).note.is_some());
+        let many = |count: usize| format!("[{}]", vec!["7"; count].join(","));
+        assert!(Shown::json(&many(LINES)).note.is_some() && Shown::json(&many(LINES - 1)).note.is_none());
+        assert!(Shown::json(&format!("{{\"a\":\"{long}\"}}")).note.is_some());
+        assert!(Shown::json(&format!("{{\"{long}\":1}}")).note.is_some());
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The report as a document for programs.
 
 use serde_json::{Value, json};
-use tenure::report::{ActsReport, Age, Due, Report, Slice, Times, Volume};
+use tenure::report::{ActsReport, Age, Due, Report, Slice, Times};
 use tenure::{Day, Timestamp};
 
+use crate::stats::volume_as_json as volume;
 use crate::verify;
 
 pub const COLUMNS: [&str; 7] = ["class", "jurisdiction", "partitions", "records", "raw_bytes", "stored_bytes", "ratio"];
@@ -62,16 +63,6 @@ pub fn rows(report: &Report) -> Vec<Value> {
         row
     };
     report.streams.iter().map(row).collect()
-}
-
-fn volume(volume: &Volume) -> Value {
-    json!({
-        "partitions": volume.partitions,
-        "records": volume.records,
-        "raw_bytes": volume.raw_bytes,
-        "stored_bytes": volume.stored_bytes,
-        "ratio": (volume.ratio() * 1000.0).round() / 1000.0,
-    })
 }
 
 fn slices<T>(slices: &[Slice<T>], name: &str, label: impl Fn(&T) -> Value) -> Vec<Value> {

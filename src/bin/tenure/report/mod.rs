@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tenure::Timestamp;
-use tenure::report::{Report, ReportOptions};
+use tenure::report::{CROWD, Report, ReportOptions};
 
-use crate::aggregate::CROWD;
 use crate::cli::{Format, Global, parse_time};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{Output, Sheet};

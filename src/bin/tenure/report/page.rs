@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment};
 use serde_json::{Value, json};
 use tenure::report::{ActsReport, Age, Due, Report, Slice, StreamGrowth, Times, Verb, Volume};
 use tenure::{Day, Period, Timestamp};
 
 use super::document::month;
 use crate::failure::Failure;
+use crate::page::Pages;
 use crate::words::{bytes, count, counted, duration};
 
 /// Overdue partitions that are listed one by one.
@@ -23,10 +23,9 @@ const NAMES: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug
 
 /// The page.
 pub fn page(report: &Report) -> Result<String, Failure> {
-    let mut pages = Environment::new();
-    pages.set_auto_escape_callback(|_| AutoEscape::Html);
-    let written = pages.render_str(include_str!("page.html"), Serde(view(report)));
-    written.map_err(|error| Failure::failed(format!("cannot write the page: {error:#}")))
+    let pages = Pages::new(&[("report", include_str!("page.html"))], include_str!("style.css"));
+    let top = pages.top(&format!("Retention report, {}", day_in_words(report.now)))?;
+    Ok(top + &pages.render("report", Serde(view(report)).into())?)
 }
 
 /// What it comes to, sentence by sentence, the gravest first.
@@ -52,8 +51,8 @@ fn view(report: &Report) -> Value {
         "policy": report.policy,
         "few": counted(report.crowd, "customer"),
         "verdict": { "bad": !report.overdue.is_empty(), "words": overdue_in_words(report) },
-        "damage": damage_in_words(report).map(|words| json!({
-            "words": words,
+        "damage": (!report.damage.is_empty()).then(|| json!({
+            "words": format!("{} damaged.", counted(report.damage.len() as u64, "file")),
             "files": report.damage.iter().map(|one| json!({
                 "path": one.path.display().to_string(), "what": one.what, "offset": one.offset.map(count),
             })).collect::<Vec<_>>(),
@@ -177,7 +176,11 @@ fn pending_in_words(report: &Report) -> String {
 fn total_in_words(report: &Report) -> String {
     match &report.total {
         None => {
-            format!("All records are of fewer than {}: nothing is told of them.", counted(report.crowd, "customer"))
+            let few = counted(report.crowd, "customer");
+            match report.damage.is_empty() {
+                true => format!("All records are of fewer than {few}: nothing is told of them."),
+                false => format!("What can be read is of fewer than {few}: nothing is told of it."),
+            }
         }
         Some(total) if total.records == 0 => "No records are stored.".into(),
         Some(total) => {
@@ -287,8 +290,10 @@ fn streams(report: &Report) -> Vec<Value> {
             (year, before) => Some(format!("{:+.0} %", 100.0 * (year as f64 / before as f64 - 1.0))),
         };
         json!({
-            "class": stream.class,
-            "jurisdiction": stream.jurisdiction,
+            "name": match (&stream.class, &stream.jurisdiction) {
+                (None, None) => "several".to_owned(),
+                (class, law) => [class, law].map(|name| name.as_deref().unwrap_or("several")).join(" "),
+            },
             "records": count(stream.volume.records),
             "raw": bytes(stream.volume.raw_bytes),
             "stored": bytes(stream.volume.stored_bytes),
