@@ -16,7 +16,7 @@ use super::read::{CellReader, Hit, order};
 use super::row::{Probe, Row};
 use super::visible::{Range, covers, shown};
 use super::{Engine, amend, duty, latest};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::ident::{CustomerId, Handle, Stream, SubjectNumber};
 use crate::policy::{Facts, Policy};
 
@@ -89,7 +89,6 @@ impl Pass {
     pub fn new(engine: &Engine, stream: Option<&Stream>, range: Range, threads: usize) -> Self {
         let (since, passed) = (engine.fences.parted(), engine.fences.changes());
         let policy = engine.policy();
-        let snapshot = engine.catalog.snapshot();
         let wanted = |partition: &Arc<Partition>| {
             let wanted = stream.is_none_or(|stream| partition.id.stream == *stream);
             let open = partition.key.is_some() && !engine.fences.has_partition(partition.number);
@@ -98,6 +97,8 @@ impl Pass {
             open && wanted && meets
         };
         let partitions: Vec<_> = engine.partitions.all().into_iter().filter(wanted).collect();
+        // What was carried out of a partition that had been closed off is in it.
+        let snapshot = engine.catalog.snapshot();
         let customers = engine.keyring.customers().max(1);
         // Few batches mean few walks, many customers mean that a segment is read nearly as it lies.
         let share = if threads > 1 { 8 } else { 1 };
@@ -230,6 +231,7 @@ impl Pass {
     ) -> Result<Vec<Hit>> {
         let mut hits = Vec::new();
         if engine.fences.changes() != self.passed {
+            self.check_states(engine, &batch.policy, partition)?;
             if engine.fences.check(subject, partition.number).is_err() {
                 return Ok(hits); // Erased or expired since the walk.
             }
@@ -257,8 +259,23 @@ impl Pass {
             });
             let newest = newest.transpose()?.flatten().map(|newest| (newest.name(), newest.at));
             hits.retain(|hit| newest.as_ref().is_some_and(|newest| *newest == (hit.name(), hit.at)));
+            self.check_states(engine, &batch.policy, partition)?;
         }
         Ok(hits)
+    }
+
+    /// Refuses to go on with states of a stream of which a window was closed off since: what was carried out of it is in no
+    /// snapshot from before.
+    fn check_states(&self, engine: &Engine, policy: &Policy, of: &Partition) -> Result<()> {
+        let is_closed = |one: &Arc<Partition>| one.id.stream == of.id.stream && engine.fences.has_partition(one.number);
+        match engine.fences.changes() != self.passed
+            && policy.is_state(&of.id.stream)
+            && self.partitions.iter().any(is_closed)
+        {
+            false => Ok(()),
+            true => Err(Error::new(ErrorKind::Erased, "states have been carried forward while they were read")
+                .hint("read again; they are all still there")),
+        }
     }
 }
 

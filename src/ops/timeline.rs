@@ -289,7 +289,7 @@ fn hits(engine: &Engine, customer: &CustomerId, sight: Sight, range: Range, want
         Sight::Held | Sight::Restricted => hold::standing(engine),
         Sight::Ordinary | Sight::History => Holds::default(),
     };
-    let since = engine.fences.parted();
+    let (since, before) = (engine.fences.parted(), engine.fences.changes());
     // Before the entry: a column that explodes in between is found as it was, with its key. The other way round the entry
     // might lack a held cell's key, and the column its own.
     let columns = if sight == Sight::Held { engine.partitions.all() } else { Vec::new() };
@@ -320,6 +320,13 @@ fn hits(engine: &Engine, customer: &CustomerId, sight: Sight, range: Range, want
     // What was closed off while it was read is not handed out.
     lease::look(engine)?;
     hits.retain(|hit| check(engine, &subject, hit.partition.number, sight).is_ok());
+    if matches!(sight, Sight::Ordinary | Sight::History)
+        && engine.fences.changes() != before
+        && entry.streams.iter().any(|used| policy.is_state(&used.stream))
+    {
+        // A state may have been carried out of a window that was closed off: where it is now was not looked.
+        return self::hits(engine, customer, sight, range, wanted);
+    }
     Ok(Found { subject, passed, hits })
 }
 

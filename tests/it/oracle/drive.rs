@@ -12,7 +12,7 @@ use tenure::env::sim::{Sim, Snapshot};
 use tenure::report::{Budget, VerifyOptions};
 use tenure::{ErrorKind, ExpireOptions, Options, Record, RecordId, RefusalReason, Result, Store, Timeline, Timestamp};
 
-use super::fate::{Answer, Hold, Oracle, Place, Seen};
+use super::fate::{Answer, Fate, Hold, Oracle, Place, Seen};
 use super::law::{Law, Stream};
 use super::steps::{Ago, CLASSES, Coming, Fact, History, JURISDICTIONS, Step, Where, policy};
 use crate::vault::Vault;
@@ -329,7 +329,8 @@ impl Drive {
         let fate = self.oracle.fates[index % self.oracle.fates.len()].clone();
         let (name, versions) = (CUSTOMERS[fate.customer], self.oracle.versions(fate.id));
         let shown = self.oracle.seen(self.now()).free.into_iter().find(|id| versions.contains(id));
-        let shown = shown.filter(|_| fate.place == Place::Free);
+        let is_free = |one: &Fate| one.id == fate.id && one.place == Place::Free;
+        let shown = shown.filter(|_| self.oracle.fates.iter().any(is_free));
         let amended = match self.store().rectify(name, fate.id, b"put right") {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(_) if self.sim.crashed() => {
@@ -512,7 +513,9 @@ impl Drive {
         for fate in self.oracle.fates.iter().rev().take(2) {
             let got = store.get(CUSTOMERS[fate.customer], fate.id).unwrap().is_some();
             let versions = self.oracle.versions(fate.id);
-            let shown = fate.place == Place::Free && expected.free.iter().any(|id| versions.contains(id));
+            let is_free = |one: &Fate| one.id == fate.id && one.place == Place::Free;
+            let shown = expected.free.iter().any(|id| versions.contains(id));
+            let shown = shown && self.oracle.fates.iter().any(is_free);
             assert_eq!(got, shown, "get of {:?}", fate.id);
         }
         let deep = store.verify(VerifyOptions { deep: true, ..VerifyOptions::default() }, &mut |_| {}).unwrap();

@@ -309,7 +309,8 @@ impl Oracle {
             let (facts, event) = (self.known(fate.customer), What::Event(fate.at));
             let held = self.holds.values().any(|hold| hold.covers(fate, &self.law));
             let duty = self.law.duty(&fate.stream, event, &facts, now);
-            if held {
+            // What was carried while it was a state, and is none any more, is held where it stands.
+            if held && self.is_kept(fate) {
                 seen.held.insert(fate.id);
             }
             if fate.place == Place::Restricted && (held || duty) {
