@@ -39,6 +39,12 @@ fuzz seconds="60":
 bench *args:
     cargo bench --all-features {{args}}
 
+# docs/benchmarks.md, tables and charts: comparison and curves, 35 minutes on a quiet machine; `just bench-docs --quick --corpus FILE`
+bench-docs *args="--full":
+    cd benches/rivals && cargo build --release
+    cd benches/rivals && cargo run --release -- {{args}} --charts ../../docs/benchmarks --page ../../docs/benchmarks.md
+    cd benches/rivals && cargo run --release -- --only scale --charts ../../docs/benchmarks --page ../../docs/benchmarks.md
+
 # The main job on generated transcripts, start to end
 demo:
-    .ci/run demo
+    cargo run --release --features cli -- demo

@@ -67,8 +67,8 @@ pub use policy::{AnchorKind, Duty, Facts, Limit, Overhang, Shortening, Verdict, 
 pub use record::{BODY_LIMIT, Batch, BodyKind, Classifier, Hold, Record, SourceOffset, Stored};
 pub use rights::{AccessRequest, Actor, Authorizer, RIGHTS, ROLES, Right, Role, RoleTable};
 pub use store::{
-    Body, Commit, ExpireOptions, Export, Options, PolicyInForce, Proved, Scan, ScanFilter, Store, Timeline, Upload,
-    verify_proof,
+    Body, Commit, ExpireOptions, Export, Options, PolicyInForce, Proved, Reported, Scan, ScanFilter, Store, Timeline,
+    Upload, verify_proof,
 };
 pub use window::{Day, Period, Timestamp, Window, WindowLength};
 

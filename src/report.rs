@@ -448,7 +448,7 @@ pub struct AccessUse {
     pub purpose: String,
     /// What was done.
     pub right: Right,
-    /// How it ended: `done`, `nothing` (there was nothing), `refused` (by the role), `declined` (by a hold, the policy or
+    /// How it ended: `begun` (a grave one, whose end another entry tells unless a crash came first), `done`, `nothing` (there was nothing), `refused` (by the role), `declined` (by a hold, the policy or
     /// for want of a confirmation) or `failed`.
     pub outcome: &'static str,
     /// The customers it was about, by subject number in hexadecimal; empty where it was about none, or about all.

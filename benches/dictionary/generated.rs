@@ -2,7 +2,11 @@
 //! customer has a name, an e-mail address, an account number, a word and a phrase that nobody else has, of 8 to 40
 //! bytes, and comes back to them.
 
-use crate::Call;
+/// A record and whose it is.
+pub struct Call {
+    pub customer: u64,
+    pub body: Vec<u8>,
+}
 
 const AGENTS: [&str; 12] =
     ["Amelia", "Arthur", "Aylin", "Carlos", "Elena", "George", "Hannah", "Kamal", "Nadia", "Oliver", "Priya", "Yusuf"];
@@ -62,10 +66,11 @@ const REPLIES: [&str; 10] = [
 ];
 
 /// A repeatable generator of numbers (splitmix64).
-struct Numbers(u64);
+pub struct Numbers(pub u64);
 
 impl Numbers {
-    fn below(&mut self, end: u64) -> u64 {
+    /// From zero to just below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

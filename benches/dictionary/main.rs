@@ -15,7 +15,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::Instant;
 
-use generated::Own;
+use generated::{Call, Own};
 use serde_json::value::RawValue;
 use tenure::simulation::{Dictionary, Sample, Training, compress_into, decompress, prove, train};
 use tenure::{FileCustodian, Record, Store, Timestamp};
@@ -30,12 +30,6 @@ const ROUNDS: usize = 9;
 const AROUND: usize = 12 + 16;
 
 const POLICY: &str = "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nwindow = \"year\"\n";
-
-/// A record and whose it is.
-pub(crate) struct Call {
-    customer: u64,
-    body: Vec<u8>,
-}
 
 /// The records to train on, and others of other customers.
 struct Corpus {

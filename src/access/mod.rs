@@ -11,6 +11,7 @@ use crate::sync::Arc;
 pub use records::{Recording, Records};
 
 use crate::access_log::Outcome;
+use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ident::SubjectNumber;
 use crate::ops::audit;
@@ -34,7 +35,8 @@ impl std::fmt::Debug for Acting {
 
 impl Store {
     /// This store, seen through somebody's rights. What is done through it is allowed or refused by their role, and noted
-    /// in the access log: within a second, and before anything grave (an erasure, an export) returns. What is done through
+    /// in the access log: within a second; of anything grave (an erasure, an export) that it is begun before it is, and how it ended
+    /// before it returns. What is done through
     /// the plain store is neither: that is for hosts which do both themselves.
     ///
     /// ```no_run
@@ -109,19 +111,35 @@ impl Acting {
         end: impl FnOnce(&T) -> End,
         work: impl FnOnce(&Store) -> Result<T>,
     ) -> Result<T> {
+        self.run_on(right, customers, &|engine| audit::subjects(engine, customers), end, work)
+    }
+
+    /// The same, where `subjects` knows whom it is about.
+    fn run_on<T>(
+        &self,
+        right: Right,
+        customers: &[&str],
+        subjects: &dyn Fn(&Engine) -> Vec<SubjectNumber>,
+        end: impl FnOnce(&T) -> End,
+        work: impl FnOnce(&Store) -> Result<T>,
+    ) -> Result<T> {
         self.actor.check()?;
         let (engine, _) = self.store.watch();
         audit::ready(engine)?;
         let Some(role) = self.role(right, customers) else {
             let role = self.actor.role().unwrap_or(right.usual_roles()[0]);
-            self.note(right, role, Outcome::Refused, &audit::subjects(engine, customers))?;
+            self.note(right, role, Outcome::Refused, &subjects(engine))?;
             return Err(Error::new(ErrorKind::Forbidden, format!("the role {role} does not allow it: {right}"))
                 .hint("act in a role that may; this was put on record"));
         };
-        // Of what is erased, the number is known before; of what a reader has yet to hear of, after.
-        let before = if right.is_grave() { audit::subjects(engine, customers) } else { Vec::new() };
+        // What is grave is on the medium before it is done: no crash leaves it done and nobody to have done it. Of what is
+        // erased, the number is known before; of what a reader has yet to hear of, after.
+        let before = right.is_grave().then(|| subjects(engine));
+        if let Some(before) = &before {
+            self.note(right, role, Outcome::Begun, before)?;
+        }
         let outcome = work(&self.store);
-        let subjects = if right.is_grave() { before } else { audit::subjects(engine, customers) };
+        let subjects = before.unwrap_or_else(|| subjects(engine));
         let ended = match outcome.as_ref().map(end) {
             Ok(End::Done) => Outcome::Done,
             Ok(End::Nothing) => Outcome::Nothing,

@@ -9,14 +9,16 @@ use super::records::told;
 use super::{Acting, End, Recording, Records};
 use crate::error::Result;
 use crate::ident::{RecordId, Stream};
-use crate::ops::audit::AccessFilter;
+use crate::ops::audit::{self, AccessFilter};
 use crate::record::{Batch, Hold, Record, Stored};
 use crate::report::{
     AccessReport, Aggregate, Budget, CustomerLaw, Expiry, Facet, HoldReport, Home, Maintenance, PolicyCheck, Progress,
     Receipt, Repair, Report, ReportOptions, Stats, StreamLaw, Training, Verification, VerifyOptions,
 };
 use crate::rights::{PURPOSE_LIMIT, Right};
-use crate::store::{Body, Commit, ExpireOptions, Export, PolicyInForce, Scan, ScanFilter, Store, Timeline, Upload};
+use crate::store::{
+    Body, Commit, ExpireOptions, Export, PolicyInForce, Reported, Scan, ScanFilter, Store, Timeline, Upload,
+};
 use crate::sync::Arc;
 use crate::window::Timestamp;
 
@@ -84,6 +86,11 @@ impl Acting {
         self.inform(customer, |store| store.request_closed(customer, at))
     }
 
+    /// [`Store::request_inform`].
+    pub fn request_inform(&self, customer: &str, reported: Reported, timeout: Duration) -> Result<bool> {
+        self.inform(customer, |store| store.request_inform(customer, reported, timeout))
+    }
+
     fn inform(&self, customer: &str, work: impl FnOnce(&Store) -> Result<bool>) -> Result<bool> {
         let end = |known: &bool| if *known { End::Done } else { End::Nothing };
         let known = self.run(Right::Inform, &[customer], end, work);
@@ -144,7 +151,16 @@ impl Acting {
 
     /// [`Store::rectify`].
     pub fn rectify(&self, customer: &str, id: RecordId, body: &[u8]) -> Result<RecordId> {
-        let amended = self.perform(Right::Rectify, &[customer], |store| store.rectify(customer, id, body));
+        self.amend(customer, |store| store.rectify(customer, id, body))
+    }
+
+    /// [`Store::request_rectify`].
+    pub fn request_rectify(&self, customer: &str, id: RecordId, body: &[u8], timeout: Duration) -> Result<RecordId> {
+        self.amend(customer, |store| store.request_rectify(customer, id, body, timeout))
+    }
+
+    fn amend(&self, customer: &str, work: impl FnOnce(&Store) -> Result<RecordId>) -> Result<RecordId> {
+        let amended = self.perform(Right::Rectify, &[customer], work);
         amended.map_err(|error| told(error, self.is_discreet()))
     }
 
@@ -281,6 +297,11 @@ impl Acting {
         self.maybe(Right::Redact, &[customer], |store| store.redact_despite_duty(customer, id))
     }
 
+    /// [`Store::request_redact`].
+    pub fn request_redact(&self, customer: &str, id: RecordId, despite: bool, timeout: Duration) -> Result<Receipts> {
+        self.maybe(Right::Redact, &[customer], |store| store.request_redact(customer, id, despite, timeout))
+    }
+
     /// [`Store::hold_everybody`].
     pub fn hold_everybody(&self, hold: &Hold) -> Result<u64> {
         self.perform(Right::PlaceHold, &[], |store| store.hold_everybody(hold))
@@ -294,7 +315,28 @@ impl Acting {
 
     /// [`Store::release`].
     pub fn release(&self, number: u64) -> Result<Receipts> {
-        self.maybe(Right::ReleaseHold, &[], |store| store.release(number))
+        self.lift(number, |store| store.release(number))
+    }
+
+    /// [`Store::request_hold`].
+    pub fn request_hold(&self, customer: &str, hold: &Hold, timeout: Duration) -> Result<Option<u64>> {
+        let placed = self.maybe(Right::PlaceHold, &[customer], |store| store.request_hold(customer, hold, timeout));
+        self.discreetly(placed, || None)
+    }
+
+    /// [`Store::request_hold_everybody`].
+    pub fn request_hold_everybody(&self, hold: &Hold, timeout: Duration) -> Result<u64> {
+        self.perform(Right::PlaceHold, &[], |store| store.request_hold_everybody(hold, timeout))
+    }
+
+    /// [`Store::request_release`].
+    pub fn request_release(&self, number: u64, timeout: Duration) -> Result<Receipts> {
+        self.lift(number, |store| store.request_release(number, timeout))
+    }
+
+    fn lift(&self, number: u64, work: impl FnOnce(&Store) -> Result<Receipts>) -> Result<Receipts> {
+        let end = |receipt: &Receipts| if receipt.is_some() { End::Done } else { End::Nothing };
+        self.run_on(Right::ReleaseHold, &[], &|engine| audit::held_by(engine, number), end, work)
     }
 
     /// [`Store::holds`].

@@ -17,9 +17,9 @@ use crate::policy::{Facts, Policy};
 use crate::report::Damage;
 use crate::window::{Day, Timestamp};
 
-/// Customers of whom one act lets parts go: so many that it and its rewrite stay short.
-pub const AT_ONCE: usize = 4096;
-/// About so many are gone through before it is asked whether that many were found.
+/// Customers of whom one act lets parts go. Appends wait for it, since entries are rewritten that they may use.
+pub const AT_ONCE: usize = 128;
+/// About so many are gone through before it is asked whether enough were found.
 const PART: u64 = 2048;
 /// Where periods run from facts about customers, they are gone through no more often than this, in seconds.
 const LOOK_SECONDS: i64 = 86_400;
@@ -97,6 +97,8 @@ pub struct Search {
     /// The earliest time at which more will be due, as far as was looked.
     next: Option<Timestamp>,
     found: bool,
+    /// Those found so far that were not asked for yet.
+    waiting: Vec<DueRow>,
     /// What could not be read. Its customers were passed over.
     pub damage: Vec<Damage>,
 }
@@ -109,7 +111,8 @@ impl Search {
             true => u32::try_from(engine.keyring.customers().div_ceil(PART)).unwrap_or(u32::MAX).max(1),
             false => 0,
         };
-        Search { now, policy, changes, part: 0, parts, next: None, found: false, damage: Vec::new() }
+        let (waiting, damage) = (Vec::new(), Vec::new());
+        Search { now, policy, changes, part: 0, parts, next: None, found: false, waiting, damage }
     }
 
     /// The time it judges by.
@@ -117,31 +120,32 @@ impl Search {
         self.now
     }
 
-    /// The next customers of whom something is due, by subject number: `limit` of them or a few more, fewer only once all
-    /// have been looked at.
+    /// The next customers of whom something is due, by subject number: `limit` of them, fewer only once all have been looked
+    /// at.
     ///
     /// # Errors
     /// Damage in the keyring.
     pub fn more(&mut self, engine: &Engine, limit: usize) -> Result<Vec<DueRow>> {
         let (policy, holds) = (engine.policy(), standing(engine));
-        let mut due = Vec::new();
-        while self.part < self.parts && due.len() < limit {
+        let waiting = &mut self.waiting;
+        while self.part < self.parts && waiting.len() < limit {
             engine.keyring.walk_customers_part(self.part, self.parts, &mut |customer| {
                 if customer.state == CustomerState::Living {
                     let going = of_customer(engine, (&policy, &holds), customer, self.now, &mut self.next);
                     let going = passed_over(engine, going, &mut self.damage)?.unwrap_or_default();
                     if !going.is_empty() {
-                        due.push(DueRow { customer: customer.id.clone(), subject: customer.subject, going });
+                        waiting.push(DueRow { customer: customer.id.clone(), subject: customer.subject, going });
                     }
                 }
                 Ok(())
             })?;
             self.part += 1;
-            self.found |= !due.is_empty();
-            if self.part == self.parts && !self.found && self.damage.is_empty() {
-                self.remember(engine, &policy);
-            }
+            self.found |= !waiting.is_empty();
         }
+        if self.part == self.parts && self.parts > 0 && !self.found && self.damage.is_empty() {
+            self.remember(engine, &policy);
+        }
+        let mut due: Vec<DueRow> = self.waiting.drain(..limit.min(self.waiting.len())).collect();
         due.sort_unstable_by_key(|row| row.subject);
         Ok(due)
     }

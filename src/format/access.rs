@@ -150,13 +150,15 @@ pub enum Outcome {
     Declined = 4,
     /// It failed.
     Failed = 5,
+    /// It is about to be done: how it ended stands in a later entry, unless a crash came in between.
+    Begun = 6,
 }
 
 impl Outcome {
     /// The outcome with this number.
     pub fn from_code(code: u8) -> Option<Outcome> {
-        use Outcome::{Declined, Done, Failed, Nothing, Refused};
-        [Done, Nothing, Refused, Declined, Failed].into_iter().find(|outcome| *outcome as u8 == code)
+        use Outcome::{Begun, Declined, Done, Failed, Nothing, Refused};
+        [Done, Nothing, Refused, Declined, Failed, Begun].into_iter().find(|outcome| *outcome as u8 == code)
     }
 }
 

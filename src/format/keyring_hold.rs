@@ -41,12 +41,12 @@ impl fmt::Debug for HoldEntry {
     }
 }
 
-fn put_words(out: &mut Vec<u8>, words: &str) {
+pub(super) fn put_words(out: &mut Vec<u8>, words: &str) {
     out.put_u16(words.len() as u16); // Callers bound it.
     out.put(words.as_bytes());
 }
 
-fn take_words(from: &mut Reader<'_>, limit: usize) -> Result<String, Malformed> {
+pub(super) fn take_words(from: &mut Reader<'_>, limit: usize) -> Result<String, Malformed> {
     let length = usize::from(from.u16()?);
     if length > limit {
         return Err(Malformed("the words of a hold are too long"));

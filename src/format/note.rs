@@ -61,7 +61,7 @@ impl PublicKey {
 
 impl std::fmt::Display for PublicKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let key = BASE64.encode(&[&[ALGORITHM], &self.key[..]].concat());
+        let key = BASE64.encode([&[ALGORITHM], &self.key[..]].concat());
         write!(f, "{}+{}+{key}", self.name, hex(&self.hash()))
     }
 }
@@ -93,7 +93,7 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     fn text(&self) -> String {
-        format!("{}\n{}\n{}\n", self.origin, self.length, BASE64.encode(&self.head))
+        format!("{}\n{}\n{}\n", self.origin, self.length, BASE64.encode(self.head))
     }
 
     /// The signed note.
@@ -252,8 +252,7 @@ mod tests {
     fn a_witness_may_sign_below() {
         let (key, signer) = signer();
         let checkpoint = Checkpoint { origin: key.name().to_owned(), length: 1, head: [1; 32] };
-        let witnessed =
-            format!("{}{DASH}witness.example {}\n", checkpoint.sign(&key, &signer), BASE64.encode(&[3; 76]));
+        let witnessed = format!("{}{DASH}witness.example {}\n", checkpoint.sign(&key, &signer), BASE64.encode([3; 76]));
         assert_eq!(Checkpoint::open(&witnessed, &key), Ok(checkpoint));
     }
 

@@ -1,15 +1,19 @@
 //! Requests, by which another process asks something of the writer, and the answers to them. A request names customers by
-//! subject number and place in the keyring, and is sealed under a key that dies with the keyring's root; an answer names
-//! an act of the ledger.
+//! subject number and place in the keyring, and is sealed, words and bodies too, under a key that dies with the keyring's
+//! root; an answer names an act of the ledger, a hold or a record.
+
+use std::fmt;
 
 use zeroize::Zeroizing;
 
 use super::bytes::{Malformed, Reader, Writer};
-use super::keyring_entry;
+use super::keyring_entry::{self, Anchor, put_optional_time, put_stream, take_optional_time, take_stream};
+use super::keyring_hold::{MATTER_LIMIT, REASON_LIMIT, put_words, take_words};
 use super::lease::opened;
 use super::mark::FORMAT_VERSION;
 use crate::crypto::{NONCE_BYTES, Nonce, Sealer, TAG_BYTES};
-use crate::ident::{StoreId, Stream, SubjectNumber};
+use crate::ident::{RecordId, StoreId, Stream, SubjectNumber};
+use crate::record::{BODY_LIMIT, Hold};
 use crate::window::Timestamp;
 
 const REQUEST_MAGIC: &[u8; 8] = b"TNRREQU\0";
@@ -17,12 +21,10 @@ const ANSWER_MAGIC: &[u8; 8] = b"TNRANSW\0";
 
 /// The most customers that one request may name.
 pub const SUBJECTS_LIMIT: usize = 65_536;
-/// Bytes of one name.
-const NAMED_BYTES: u64 = 32;
-/// The longest request in bytes.
-pub const REQUEST_LIMIT: u64 = NAMED_BYTES * SUBJECTS_LIMIT as u64 + 256;
+/// The longest request in bytes: one that brings a body.
+pub const REQUEST_LIMIT: u64 = BODY_LIMIT as u64 + 256;
 /// Length of an answer in bytes.
-pub const ANSWER_BYTES: usize = 52;
+pub const ANSWER_BYTES: usize = 60;
 
 const HEAD_BYTES: usize = 48;
 
@@ -35,8 +37,8 @@ pub struct Named {
     pub tag: [u8; 16],
 }
 
-/// What is asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is asked. `Debug` shows neither words nor bodies.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Request {
     /// Erase customers.
     Erase {
@@ -59,6 +61,51 @@ pub enum Request {
         /// Whether a time later than trusted time has been confirmed.
         confirmed: bool,
     },
+    /// Place a legal hold.
+    Hold {
+        /// On whom; none is on everybody.
+        customer: Option<Named>,
+        /// What of them, and why.
+        hold: Hold,
+    },
+    /// Lift a legal hold.
+    Release {
+        /// Its number.
+        hold: u64,
+    },
+    /// Keep a fact about a customer.
+    Report {
+        /// About whom.
+        customer: Named,
+        /// Of which kind: that of an [`Anchor`].
+        kind: u8,
+        /// When it was; none where it is so no more.
+        at: Option<Timestamp>,
+    },
+    /// Put a record right.
+    Rectify {
+        /// Whose.
+        customer: Named,
+        /// Which.
+        id: RecordId,
+        /// What is to stand in it.
+        body: Zeroizing<Vec<u8>>,
+    },
+    /// Destroy a record.
+    Redact {
+        /// Whose.
+        customer: Named,
+        /// Which.
+        id: RecordId,
+        /// Whether also where a duty keeps it.
+        despite: bool,
+    },
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Request({})", self.kind())
+    }
 }
 
 /// What stands in the clear before a request.
@@ -148,28 +195,71 @@ impl Request {
         out
     }
 
+    fn kind(&self) -> u8 {
+        match self {
+            Request::Erase { .. } => 1,
+            Request::ErasePart { .. } => 2,
+            Request::Expire { .. } => 3,
+            Request::Hold { .. } => 4,
+            Request::Release { .. } => 5,
+            Request::Report { .. } => 6,
+            Request::Rectify { .. } => 7,
+            Request::Redact { .. } => 8,
+        }
+    }
+
+    /// Room for the plaintext, so that it is never moved and left behind.
+    fn room(&self) -> usize {
+        256 + match self {
+            Request::Erase { customers } => 32 * customers.len(),
+            Request::Hold { hold, .. } => hold.matter.len() + hold.reason.len(),
+            Request::Rectify { body, .. } => body.len(),
+            _ => 0,
+        }
+    }
+
+    /// The plaintext. Words, bodies and the number of customers are within their limits.
     fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let mut out = Zeroizing::new(Vec::new());
+        let mut out = Zeroizing::new(Vec::with_capacity(self.room()));
+        out.put_u8(self.kind());
         match self {
             Request::Erase { customers } => {
-                out.put_u8(1);
                 out.put_u32(u32::try_from(customers.len()).expect("callers bound the number of customers"));
                 customers.iter().for_each(|customer| customer.encode(&mut out));
             }
             Request::ErasePart { customer, stream, until } => {
-                out.put_u8(2);
                 customer.encode(&mut out);
-                out.put_u8(u8::from(stream.is_some()));
-                if let Some(stream) = stream {
-                    out.put_short_text(stream.class());
-                    out.put_short_text(stream.jurisdiction());
-                }
-                put_time(&mut out, *until);
+                put_optional_stream(&mut out, stream.as_ref());
+                put_optional_time(&mut out, *until);
             }
             Request::Expire { now, confirmed } => {
-                out.put_u8(3);
-                put_time(&mut out, *now);
+                put_optional_time(&mut out, *now);
                 out.put_u8(u8::from(*confirmed));
+            }
+            Request::Hold { customer, hold } => {
+                out.put_u8(u8::from(customer.is_some()));
+                customer.iter().for_each(|customer| customer.encode(&mut out));
+                put_optional_stream(&mut out, hold.stream.as_ref());
+                put_optional_time(&mut out, hold.from);
+                put_optional_time(&mut out, hold.until);
+                put_words(&mut out, &hold.matter);
+                put_words(&mut out, &hold.reason);
+            }
+            Request::Release { hold } => out.put_u64(*hold),
+            Request::Report { customer, kind, at } => {
+                customer.encode(&mut out);
+                out.put_u8(*kind);
+                put_optional_time(&mut out, *at);
+            }
+            Request::Rectify { customer, id, body } => {
+                customer.encode(&mut out);
+                out.put(id.as_bytes());
+                out.put(body);
+            }
+            Request::Redact { customer, id, despite } => {
+                customer.encode(&mut out);
+                out.put(id.as_bytes());
+                out.put_u8(u8::from(*despite));
             }
         }
         out
@@ -189,20 +279,43 @@ impl Request {
             }
             2 => {
                 let customer = Named::decode(&mut from)?;
-                let stream = match flag(&mut from)? {
-                    true => Some(
-                        Stream::new(from.short_text()?, from.short_text()?)
-                            .map_err(|_| Malformed("a class or jurisdiction is not a label"))?,
-                    ),
-                    false => None,
-                };
-                Request::ErasePart { customer, stream, until: take_time(&mut from)? }
+                let stream = take_optional_stream(&mut from)?;
+                Request::ErasePart { customer, stream, until: take_optional_time(&mut from)? }
             }
-            3 => Request::Expire { now: take_time(&mut from)?, confirmed: flag(&mut from)? },
+            3 => Request::Expire { now: take_optional_time(&mut from)?, confirmed: flag(&mut from)? },
+            4 => Request::take_hold(&mut from)?,
+            5 => Request::Release { hold: from.u64()? },
+            6 => {
+                let (customer, kind) = (Named::decode(&mut from)?, from.u8()?);
+                if ![Anchor::RELATIONSHIP_ENDED, Anchor::REQUEST_CLOSED].contains(&kind) {
+                    return Err(Malformed("a fact of a kind that nobody reports"));
+                }
+                Request::Report { customer, kind, at: take_optional_time(&mut from)? }
+            }
+            7 => {
+                let (customer, id) = (Named::decode(&mut from)?, RecordId::from_bytes(from.array()?));
+                let body = Zeroizing::new(from.rest().to_vec());
+                if body.len() > BODY_LIMIT {
+                    return Err(Malformed("the body is too long"));
+                }
+                return Ok(Request::Rectify { customer, id, body });
+            }
+            8 => {
+                let (customer, id) = (Named::decode(&mut from)?, RecordId::from_bytes(from.array()?));
+                Request::Redact { customer, id, despite: flag(&mut from)? }
+            }
             _ => return Err(Malformed("it asks for something unknown")),
         };
         from.finish()?;
         Ok(request)
+    }
+
+    fn take_hold(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let customer = if flag(from)? { Some(Named::decode(from)?) } else { None };
+        let stream = take_optional_stream(from)?;
+        let (since, until) = (take_optional_time(from)?, take_optional_time(from)?);
+        let (matter, reason) = (take_words(from, MATTER_LIMIT)?, take_words(from, REASON_LIMIT)?);
+        Ok(Request::Hold { customer, hold: Hold { matter, reason, stream, from: since, until } })
     }
 }
 
@@ -211,13 +324,19 @@ impl Request {
 pub enum Outcome {
     /// It was done, as this act of the ledger.
     Done(u64),
+    /// The hold stands, under this number.
+    Placed(u64),
+    /// The fact is kept.
+    Kept,
+    /// This record stands in the place of the one that was to be put right.
+    Amended(RecordId),
     /// There was nothing to do.
     Nothing,
     /// It came too late, or was sealed under a root that is no longer in force: it may be asked again.
     Stale,
     /// It could not be understood.
     Damaged,
-    /// It is not allowed.
+    /// It is not allowed, or comes too late.
     Refused,
     /// A legal hold stands against it.
     Held,
@@ -239,21 +358,24 @@ pub struct Answer {
 impl Answer {
     /// Its bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let (code, act) = match self.outcome {
-            Outcome::Done(act) => (1, act),
-            Outcome::Nothing => (2, 0),
-            Outcome::Stale => (3, 0),
-            Outcome::Damaged => (4, 0),
-            Outcome::Refused => (5, 0),
-            Outcome::Failed => (6, 0),
-            Outcome::Held => (7, 0),
+        let (code, what) = match self.outcome {
+            Outcome::Done(act) => (1, numbered(act)),
+            Outcome::Nothing => (2, [0; 16]),
+            Outcome::Stale => (3, [0; 16]),
+            Outcome::Damaged => (4, [0; 16]),
+            Outcome::Refused => (5, [0; 16]),
+            Outcome::Failed => (6, [0; 16]),
+            Outcome::Held => (7, [0; 16]),
+            Outcome::Placed(hold) => (8, numbered(hold)),
+            Outcome::Kept => (9, [0; 16]),
+            Outcome::Amended(id) => (10, *id.as_bytes()),
         };
         let mut out = ANSWER_MAGIC.to_vec();
         out.put_u16(FORMAT_VERSION);
         out.put_u8(code);
         out.put(&[0; 5]);
         out.put(self.store.as_bytes());
-        out.put_u64(act);
+        out.put(&what);
         out.put_i64(self.at.as_micros());
         let checksum = crc32fast::hash(&out);
         out.put_u32(checksum);
@@ -268,16 +390,21 @@ impl Answer {
             return Err(Malformed("reserved bytes are not zero"));
         }
         let store = StoreId::from_bytes(from.array()?);
-        let (act, at) = (from.u64()?, keyring_entry::take_time(&mut from)?);
+        let (what, at) = (from.array()?, keyring_entry::take_time(&mut from)?);
         from.finish()?;
-        let outcome = match (code, act) {
-            (1, 1..) => Outcome::Done(act),
-            (2, 0) => Outcome::Nothing,
-            (3, 0) => Outcome::Stale,
-            (4, 0) => Outcome::Damaged,
-            (5, 0) => Outcome::Refused,
-            (6, 0) => Outcome::Failed,
-            (7, 0) => Outcome::Held,
+        let number = u128::from_le_bytes(what);
+        let counted = u64::try_from(number).ok().filter(|number| *number > 0);
+        let outcome = match (code, number, counted) {
+            (1, _, Some(act)) => Outcome::Done(act),
+            (2, 0, _) => Outcome::Nothing,
+            (3, 0, _) => Outcome::Stale,
+            (4, 0, _) => Outcome::Damaged,
+            (5, 0, _) => Outcome::Refused,
+            (6, 0, _) => Outcome::Failed,
+            (7, 0, _) => Outcome::Held,
+            (8, _, Some(hold)) => Outcome::Placed(hold),
+            (9, 0, _) => Outcome::Kept,
+            (10, 1.., _) => Outcome::Amended(RecordId::from_bytes(what)),
             _ => return Err(Malformed("an answer of unknown kind")),
         };
         Ok(Answer { store, outcome, at })
@@ -292,15 +419,18 @@ fn flag(from: &mut Reader<'_>) -> Result<bool, Malformed> {
     }
 }
 
-fn put_time(out: &mut Vec<u8>, time: Option<Timestamp>) {
-    out.put_u8(u8::from(time.is_some()));
-    if let Some(time) = time {
-        out.put_i64(time.as_micros());
-    }
+fn put_optional_stream(out: &mut Vec<u8>, stream: Option<&Stream>) {
+    out.put_u8(u8::from(stream.is_some()));
+    stream.iter().for_each(|stream| put_stream(out, stream));
 }
 
-fn take_time(from: &mut Reader<'_>) -> Result<Option<Timestamp>, Malformed> {
-    Ok(if flag(from)? { Some(keyring_entry::take_time(from)?) } else { None })
+fn take_optional_stream(from: &mut Reader<'_>) -> Result<Option<Stream>, Malformed> {
+    Ok(if flag(from)? { Some(take_stream(from)?) } else { None })
+}
+
+/// A number in the place of an id.
+fn numbered(number: u64) -> [u8; 16] {
+    u128::from(number).to_le_bytes()
 }
 
 #[cfg(test)]
@@ -315,7 +445,16 @@ mod tests {
     fn samples() -> Vec<Request> {
         let customer = |byte| Named { subject: SubjectNumber::from_bytes([byte; 16]), tag: [byte + 100; 16] };
         let (stream, time) = (Stream::new("chat", "EU").ok(), Some(Timestamp::from_micros(5)));
+        let (id, at) = (RecordId::from_bytes([7; 16]), None);
+        let hold = |stream| Hold { matter: "Miller".into(), reason: "why".into(), stream, from: None, until: time };
         vec![
+            Request::Hold { customer: Some(customer(4)), hold: hold(stream.clone()) },
+            Request::Hold { customer: None, hold: hold(None) },
+            Request::Release { hold: 3 },
+            Request::Report { customer: customer(5), kind: Anchor::RELATIONSHIP_ENDED, at },
+            Request::Report { customer: customer(5), kind: Anchor::REQUEST_CLOSED, at: time },
+            Request::Rectify { customer: customer(6), id, body: Zeroizing::new(b"better".to_vec()) },
+            Request::Redact { customer: customer(6), id, despite: true },
             Request::Erase { customers: vec![customer(1), customer(2)] },
             Request::ErasePart { customer: customer(3), stream, until: None },
             Request::ErasePart { customer: customer(3), stream: None, until: time },
@@ -330,6 +469,8 @@ mod tests {
         for request in samples() {
             let bytes = request.seal(&head(), &sealer, &[4; 12]);
             let parsed = SealedRequest::parse(&bytes).unwrap();
+            let shown = format!("{request:?}");
+            assert!(["Miller", "why", "better"].iter().all(|word| !shown.contains(word)), "{shown}");
             assert_eq!((parsed.head, parsed.open(&sealer)), (head(), Ok(request)));
             assert!(parsed.open(&other).is_err());
             for index in 0..bytes.len() * 8 {
@@ -350,8 +491,10 @@ mod tests {
 
     #[test]
     fn answers_read_back_and_no_bit_of_them_may_flip() {
-        use Outcome::{Damaged, Done, Failed, Held, Nothing, Refused, Stale};
-        for outcome in [Done(1), Done(u64::MAX), Nothing, Stale, Damaged, Refused, Failed, Held] {
+        use Outcome::{Amended, Damaged, Done, Failed, Held, Kept, Nothing, Placed, Refused, Stale};
+        let amended = Amended(RecordId::from_bytes([5; 16]));
+        let outcomes = [Nothing, Stale, Damaged, Refused, Failed, Held, Kept, Placed(2), amended];
+        for outcome in outcomes.into_iter().chain([Done(1), Done(u64::MAX)]) {
             let answer = Answer { store: head().store, outcome, at: Timestamp::from_micros(8) };
             let bytes = answer.encode();
             assert_eq!((bytes.len(), Answer::decode(&bytes)), (ANSWER_BYTES, Ok(answer)));
@@ -363,7 +506,7 @@ mod tests {
         }
         let done = Answer { store: head().store, outcome: Done(1), at: Timestamp::from_micros(8) }.encode();
         let mut nobody = done[..ANSWER_BYTES - 4].to_vec();
-        nobody[32..40].fill(0);
+        nobody[32..48].fill(0);
         let checksum = crc32fast::hash(&nobody);
         nobody.put_u32(checksum);
         assert!(Answer::decode(&nobody).is_err(), "an act has a number");

@@ -2,8 +2,9 @@
 
 use crate::engine::encode::Encoded;
 use crate::engine::partitions::Partition;
-use crate::engine::{Engine, Writer, dictionaries, housekeeping, request};
+use crate::engine::{Engine, Writer, dictionaries, housekeeping};
 use crate::error::Result;
+use crate::ops::serve;
 use crate::record::Batch;
 use crate::sync::Arc;
 
@@ -30,7 +31,7 @@ pub fn append(engine: &Engine, batch: &Batch) -> Result<u64> {
     };
     // From here on nothing fails: a caller who is told of a failure sends the batch again.
     if !writer.has_worker {
-        request::serve_in_passing(engine, writer);
+        serve::serve_in_passing(engine, writer);
     }
     Ok(ticket)
 }

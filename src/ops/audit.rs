@@ -36,7 +36,7 @@ impl Default for AccessFilter {
     }
 }
 
-/// A use that is over, as it is to be put on record.
+/// A use that is over, or about to be, as it is to be put on record.
 pub struct Use<'a> {
     /// What was done.
     pub right: Right,
@@ -90,6 +90,11 @@ pub fn subjects(engine: &Engine, customers: &[&str]) -> Vec<SubjectNumber> {
         }
     }
     subjects
+}
+
+/// The subject number of whoever hold `number` stands on; nobody's where it is on all, or stands no more.
+pub fn held_by(engine: &Engine, number: u64) -> Vec<SubjectNumber> {
+    engine.ledger().state().holds.standing.get(&number).and_then(|hold| hold.subject).into_iter().collect()
 }
 
 /// The uses that `filter` lets through. What was about a customer is told while the customer lives here, and of nobody
@@ -149,6 +154,9 @@ pub fn by_role(engine: &Engine, from: Timestamp, damaged: &mut Vec<Damage>) -> R
         let filter = AccessFilter { from: Some(from), ..AccessFilter::default() };
         let counted = walk(engine, &file, &filter, &mut report, &mut |_, _, entry| {
             let Some(of_role) = uses.iter_mut().find(|uses| uses.role == entry.role) else { return };
+            if entry.outcome == Outcome::Begun {
+                return; // How it ended counts.
+            }
             of_role.uses += 1;
             of_role.reads += u64::from(entry.right.is_reading() && entry.outcome == Outcome::Done);
             of_role.refused += u64::from(entry.outcome == Outcome::Refused);
@@ -235,6 +243,7 @@ fn tell(at: Timestamp, entry: Entry) -> AccessUse {
             Outcome::Refused => "refused",
             Outcome::Declined => "declined",
             Outcome::Failed => "failed",
+            Outcome::Begun => "begun",
         },
         subjects,
     }

@@ -2,7 +2,7 @@
 
 use crate::engine::due::Expired;
 use crate::engine::schedule::Search;
-use crate::engine::{Engine, acts, due, erase, hold, schedule};
+use crate::engine::{Engine, Writer, acts, due, erase, hold, schedule};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::{Act, Fact, Hold as Held};
 use crate::ident::{CustomerId, Stream, SubjectNumber};
@@ -25,8 +25,17 @@ const AFTER_LIMIT: usize = 64;
 /// or does not.
 pub fn place(engine: &Engine, customer: Option<&CustomerId>, hold: &Hold) -> Result<Option<u64>> {
     let writer = engine.writer()?;
-    let scope = checked(hold)?;
+    checked(hold)?;
     let _one_at_a_time = writer.housekeep()?;
+    placed(engine, writer, customer, hold)
+}
+
+/// Places a hold. Housekeeping must be held.
+///
+/// # Errors
+/// As [`place`].
+pub fn placed(engine: &Engine, writer: &Writer, customer: Option<&CustomerId>, hold: &Hold) -> Result<Option<u64>> {
+    let scope = checked(hold)?;
     let customer = match customer {
         None => None,
         Some(id) => {
@@ -51,8 +60,11 @@ pub fn place(engine: &Engine, customer: Option<&CustomerId>, hold: &Hold) -> Res
     Ok(Some(number))
 }
 
-/// The number of a customer who can be held.
-fn subject(engine: &Engine, customer: &CustomerId) -> Result<Option<SubjectNumber>> {
+/// The number of a customer who can be held; none of somebody whom nobody knows.
+///
+/// # Errors
+/// [`ErrorKind::Erased`] where it is too late.
+pub fn subject(engine: &Engine, customer: &CustomerId) -> Result<Option<SubjectNumber>> {
     let Some(found) = engine.keyring.customer(customer)? else { return Ok(None) };
     let subject = found.entry.subject;
     if let CustomerState::Tombstone { erased } = found.entry.state {
@@ -95,7 +107,11 @@ fn before(engine: &Engine, subject: Option<&SubjectNumber>, scope: &HoldScope) -
     numbers
 }
 
-fn checked(hold: &Hold) -> Result<HoldScope> {
+/// What a hold covers, where its words and times can be kept.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`].
+pub fn checked(hold: &Hold) -> Result<HoldScope> {
     let scope = HoldScope { stream: hold.stream.clone(), from: hold.from, until: hold.until };
     let wrong = |what: String| Err(Error::new(ErrorKind::Invalid, what));
     match (hold.matter.len(), hold.reason.len()) {
@@ -126,6 +142,15 @@ fn is_being_let_go(engine: &Engine, subject: &SubjectNumber) -> bool {
 pub fn release(engine: &Engine, number: u64) -> Result<Option<Receipt>> {
     let writer = engine.writer()?;
     let _one_at_a_time = writer.housekeep()?;
+    let act = released(engine, number)?;
+    Ok(act.and_then(|act| receipt(engine, act)))
+}
+
+/// Lifts a hold; the number of the act that did it. Housekeeping must be held.
+///
+/// # Errors
+/// As [`release`].
+pub fn released(engine: &Engine, number: u64) -> Result<Option<u64>> {
     let entry = engine.keyring.holds()?.into_iter().find(|hold| hold.number == number);
     let customer = entry.and_then(|hold| hold.customer).map(|(_, id)| id);
     let row = customer.as_ref().map(|id| erase::living(engine, id)).transpose()?.flatten();
@@ -138,9 +163,9 @@ pub fn release(engine: &Engine, number: u64) -> Result<Option<Receipt>> {
     engine.schedule.forget();
     if on_all {
         // Of whom it has kept something is not known without going through all.
-        due::expire_rows(engine, writer, Search::new(engine, now), &mut Expired::default())?;
+        due::expire_rows(engine, engine.writer()?, Search::new(engine, now), &mut Expired::default())?;
     }
-    Ok(receipt(engine, act))
+    Ok(Some(act))
 }
 
 /// Every hold that stands.

@@ -123,6 +123,9 @@ fn look_at_answer(path: &Path, bytes: &[u8], found: &mut Inspection) -> Result<(
     found.say("answered at", answer.at);
     let outcome = match answer.outcome {
         Outcome::Done(act) => format!("done: receipt {act}"),
+        Outcome::Placed(hold) => format!("done: hold {hold}"),
+        Outcome::Kept => "done: the fact is kept".into(),
+        Outcome::Amended(id) => format!("done: record {id}"),
         Outcome::Nothing => "there was nothing to do".into(),
         Outcome::Stale => "stale: it may be asked again".into(),
         Outcome::Damaged => "the request could not be read".into(),

@@ -1,10 +1,9 @@
 //! Maintenance: do what other processes ask, settle full journal files, fold and compact the keyring, merge segments, within a budget.
 
 use crate::engine::scrub::Scrubbed;
-use crate::engine::{
-    Engine, Writer, access, column, forget, housekeeping, lease, merge, request, scrub, settle, train,
-};
+use crate::engine::{Engine, Writer, access, column, forget, housekeeping, lease, merge, scrub, settle, train};
 use crate::error::{Error, Result};
+use crate::ops::serve;
 use crate::report::{Budget, Maintenance};
 use crate::sync::atomic::Ordering;
 
@@ -75,7 +74,7 @@ pub fn keep_house(
     let _one_at_a_time = writer.housekeep_beside_settling()?;
     let began = engine.env.monotonic();
     let settling = writer.settle_alone()?;
-    request::serve(engine, writer)?;
+    serve::serve(engine, writer)?;
     drop(settling);
     while step(engine, writer, merge_at_least, done)? {
         // A close settles what there is, and leaves the rest to the next opening.

@@ -1,5 +1,5 @@
 //! The verbs, one file each: what a caller asks for, made of the engine's steps. Verbs share readings of the state, but
-//! none calls another to do its work.
+//! none calls another to do its work: `serve`, which does what other processes ask, calls the steps inside them.
 
 pub mod aggregate;
 pub mod append;
@@ -27,6 +27,7 @@ pub mod repair;
 pub mod report;
 pub mod request;
 pub mod scan;
+pub mod serve;
 pub mod stats;
 pub mod timeline;
 pub mod train;

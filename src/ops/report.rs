@@ -18,6 +18,17 @@ pub enum Reported {
     RequestClosed(Timestamp),
 }
 
+impl Reported {
+    /// As the keyring keeps it: which kind, and when.
+    pub fn anchor(self) -> (u8, Option<Timestamp>) {
+        match self {
+            Reported::RelationshipEnded(at) => (Anchor::RELATIONSHIP_ENDED, Some(at)),
+            Reported::RelationshipResumed => (Anchor::RELATIONSHIP_ENDED, None),
+            Reported::RequestClosed(at) => (Anchor::REQUEST_CLOSED, Some(at)),
+        }
+    }
+}
+
 /// Keeps a fact about a customer; `false` where nobody knows the customer.
 ///
 /// # Errors
@@ -26,11 +37,15 @@ pub fn report(engine: &Engine, customer: &CustomerId, reported: Reported) -> Res
     let writer = engine.writer()?;
     let _one_at_a_time = writer.housekeep()?;
     writer.committer.check()?;
-    let (kind, at) = match reported {
-        Reported::RelationshipEnded(at) => (Anchor::RELATIONSHIP_ENDED, Some(at)),
-        Reported::RelationshipResumed => (Anchor::RELATIONSHIP_ENDED, None),
-        Reported::RequestClosed(at) => (Anchor::REQUEST_CLOSED, Some(at)),
-    };
+    let (kind, at) = reported.anchor();
+    kept(engine, customer, kind, at)
+}
+
+/// Keeps a fact, and puts it on record. Housekeeping must be held.
+///
+/// # Errors
+/// As [`report`].
+pub fn kept(engine: &Engine, customer: &CustomerId, kind: u8, at: Option<Timestamp>) -> Result<bool> {
     let Some(subject) = engine.keyring.report(customer, kind, at)? else { return Ok(false) };
     engine.schedule.forget();
     engine.record(&[Fact::Reported { subject, kind, at }])?;

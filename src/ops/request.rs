@@ -1,5 +1,5 @@
 //! Asking the process that holds the store, from a read-only opening: write the request, look for the answer, read what
-//! came of it from the ledger.
+//! came of it.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -11,9 +11,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::Act;
 use crate::format::request::{Named, Outcome, Request, RequestHead, SUBJECTS_LIMIT};
 use crate::ident::{CustomerId, PartitionNumber, SubjectNumber};
-use crate::keyring::CustomerState;
-use crate::ops::receipt::receipt;
+use crate::keyring::{CustomerState, HoldEntry};
+use crate::ops::hold::checked;
 use crate::ops::refresh::writer_lives;
+use crate::ops::timeline;
+use crate::record::Stored;
 use crate::report::{Expiring, Expiry, Receipt};
 use crate::window::Timestamp;
 
@@ -77,13 +79,22 @@ pub fn withdraw(engine: &Engine, asked: &Asked) -> Error {
 ///
 /// # Errors
 /// [`ErrorKind::Refused`], [`ErrorKind::Held`], or [`ErrorKind::Io`] where it failed on the way.
-pub fn check(outcome: Outcome) -> Result<()> {
+pub fn check(outcome: Outcome, asked: &Request) -> Result<()> {
     let (kind, message, hint) = match outcome {
-        Outcome::Done(_) | Outcome::Nothing | Outcome::Stale => return Ok(()),
-        Outcome::Refused => (
+        Outcome::Refused if matches!(asked, Request::Expire { .. }) => (
             ErrorKind::Refused,
             "the process that holds the store refused: the time is later than can be trusted",
             "look at what would go with --dry-run, then add --confirm",
+        ),
+        Outcome::Refused if matches!(asked, Request::Redact { .. }) => (
+            ErrorKind::Refused,
+            "nothing was done: a duty to keep the record runs",
+            "what must never have been stored (card data) is redacted despite the duty, where that is said",
+        ),
+        Outcome::Refused => (
+            ErrorKind::Refused,
+            "the process that holds the store refused: the customer is being let go of, or was",
+            "`tenure receipt list` shows what was let go of",
         ),
         Outcome::Held => (
             ErrorKind::Held,
@@ -100,6 +111,7 @@ pub fn check(outcome: Outcome) -> Result<()> {
             "the process that holds the store could not finish what was asked",
             "see its own errors; what was begun will be finished when the store is opened again",
         ),
+        _ => return Ok(()),
     };
     Err(Error::new(kind, message).hint(hint))
 }
@@ -109,26 +121,70 @@ pub fn check(outcome: Outcome) -> Result<()> {
 /// # Errors
 /// [`ErrorKind::Corrupt`] where their part of the keyring cannot be read.
 pub fn living(engine: &Engine, customers: &[CustomerId]) -> Result<Vec<Named>> {
-    let (mut named, mut seen) = (Vec::new(), HashSet::new());
+    let (mut living, mut seen) = (Vec::new(), HashSet::new());
     for customer in customers {
-        let tag = engine.keyring.tag_of(customer);
-        if let Some(found) = engine.keyring.customer_under(&tag)?
-            && found.entry.state == CustomerState::Living
-            && seen.insert(tag)
-        {
-            named.push(Named { subject: found.entry.subject, tag });
-        }
+        living.extend(named(engine, customer)?.filter(|named| seen.insert(named.tag)));
     }
-    Ok(named)
+    Ok(living)
 }
 
-/// The number of the next act.
-pub fn next_act(engine: &Engine) -> u64 {
-    engine.ledger().state().acts.next()
+/// A customer as the writer is to know them; none of somebody who does not live here.
+///
+/// # Errors
+/// As [`living`].
+pub fn named(engine: &Engine, customer: &CustomerId) -> Result<Option<Named>> {
+    let tag = engine.keyring.tag_of(customer);
+    let found = engine.keyring.customer_under(&tag)?.filter(|found| found.entry.state == CustomerState::Living);
+    Ok(found.map(|found| Named { subject: found.entry.subject, tag }))
 }
 
-/// The account of an act from number `first` on that did what `request` asked, should somebody have done it.
-pub fn done_since(engine: &Engine, request: &Request, first: u64) -> Option<Receipt> {
+/// What there was when something was asked: what has a later number may be what came of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Since {
+    act: u64,
+    hold: u64,
+}
+
+impl Since {
+    /// As it is now.
+    pub fn now(engine: &Engine) -> Self {
+        let ledger = engine.ledger();
+        Since { act: ledger.state().acts.next(), hold: ledger.state().holds.given }
+    }
+}
+
+/// What came of a request that was answered with `answer`, should somebody have done it all the same: its first asking may
+/// have been interrupted after it was done.
+///
+/// # Errors
+/// Damage in what has to be read.
+pub fn done_since(engine: &Engine, request: &Request, since: Since, answer: Outcome) -> Result<Option<Outcome>> {
+    match request {
+        Request::Hold { customer, hold } => {
+            let subject = customer.as_ref().map(|customer| customer.subject);
+            let scope = checked(hold)?;
+            let is_this = |entry: &HoldEntry| {
+                let words = (&entry.matter, &entry.reason) == (&hold.matter, &hold.reason);
+                words && entry.number > since.hold && entry.subject() == subject && entry.scope == scope
+            };
+            Ok(engine.keyring.holds()?.iter().find(|entry| is_this(entry)).map(|entry| Outcome::Placed(entry.number)))
+        }
+        Request::Rectify { customer, id, body } => {
+            let Some(found) = engine.keyring.customer_under(&customer.tag)? else { return Ok(None) };
+            let shown = timeline::get(engine, &found.entry.id, *id)?;
+            let is_this = |stored: &Stored| stored.amends.is_some() && stored.body[..] == body[..];
+            Ok(shown.filter(is_this).map(|stored| Outcome::Amended(stored.id)))
+        }
+        // To keep a fact twice is to keep it once; and which record an act has redacted, it does not say: while there is
+        // something to redact, it was another one.
+        Request::Report { .. } => Ok(None),
+        Request::Redact { .. } if answer != Outcome::Nothing => Ok(None),
+        _ => Ok(act_since(engine, request, since.act).map(Outcome::Done)),
+    }
+}
+
+/// An act from number `first` on that did what `request` asks.
+fn act_since(engine: &Engine, request: &Request, first: u64) -> Option<u64> {
     let fits = |act: &Act| match (act, request) {
         (Act::Erase { subjects, kept, .. }, Request::Erase { customers }) => {
             let erased: HashSet<&SubjectNumber> =
@@ -139,14 +195,13 @@ pub fn done_since(engine: &Engine, request: &Request, first: u64) -> Option<Rece
             (subject, stream, until) == (&customer.subject, of, before)
         }
         (Act::Expire { .. }, Request::Expire { .. }) => true,
+        (Act::Release { hold, .. }, Request::Release { hold: number }) => hold == number,
+        (Act::Redact { subject, .. }, Request::Redact { customer, .. }) => *subject == customer.subject,
         _ => false,
     };
     let ledger = engine.ledger();
     let acts = ledger.state().acts.by_number.range(first..);
-    let number =
-        acts.filter(|(_, state)| state.done.is_some() && fits(&state.act)).map(|(number, _)| *number).next_back();
-    drop(ledger);
-    number.and_then(|number| receipt(engine, number))
+    acts.filter(|(_, state)| state.done.is_some() && fits(&state.act)).map(|(number, _)| *number).next_back()
 }
 
 /// Every partition that has a deadline, as an expiry tells of it.

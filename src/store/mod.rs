@@ -26,7 +26,6 @@ use crate::engine::visible::Range;
 use crate::error::Result;
 use crate::ident::{CustomerId, RecordId, Stream};
 use crate::ops;
-use crate::ops::report::Reported;
 use crate::record::{Batch, Classifier, Hold, Record, Stored};
 use crate::report::{
     Budget, CustomerLaw, Expiry, HoldReport, Home, Maintenance, PolicyCheck, Progress, Receipt, Recovery, Repair,
@@ -39,6 +38,7 @@ pub use crate::ops::audit_proof::{Proved, verify_proof};
 pub use crate::ops::body::Body;
 pub use crate::ops::expire::ExpireOptions;
 pub use crate::ops::export::Export;
+pub use crate::ops::report::Reported;
 pub use crate::ops::scan::Scan;
 pub use crate::ops::timeline::Timeline;
 use worker::Worker;

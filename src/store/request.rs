@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use super::{ExpireOptions, Store};
 use crate::error::Result;
-use crate::format::request::{Outcome, Request};
-use crate::ident::{CustomerId, Stream};
+use crate::format::request::{Named, Outcome, Request};
+use crate::ident::{CustomerId, RecordId, Stream};
+use crate::ops::report::Reported;
 use crate::ops::{self, request};
+use crate::record::Hold;
 use crate::report::{Expiry, Receipt};
 use crate::window::Timestamp;
 
 /// How long to wait between two looks for the answer.
 const PAUSE: Duration = Duration::from_millis(10);
-
-/// What came of a request: the act that did it, or that nothing was to be done.
-type Came = Option<Receipt>;
 
 impl Store {
     /// [`Store::erase`], done by the process that holds the store open for writing. It names customers by subject
@@ -32,7 +33,7 @@ impl Store {
         let customers = request::living(self.current()?, &ids)?;
         match customers.is_empty() {
             true => Ok(None),
-            false => self.ask(&Request::Erase { customers }, timeout),
+            false => self.receipt(&Request::Erase { customers }, timeout),
         }
     }
 
@@ -50,11 +51,8 @@ impl Store {
         if self.0.engine.writer.is_some() || stream.is_none() && until.is_none() {
             return self.erase_part(customer, stream, until);
         }
-        let customers = request::living(self.current()?, &[CustomerId::new(customer)?])?;
-        match customers.first() {
-            None => Ok(None),
-            Some(customer) => self.ask(&Request::ErasePart { customer: *customer, stream, until }, timeout),
-        }
+        let Some(customer) = self.named(customer)? else { return Ok(None) };
+        self.receipt(&Request::ErasePart { customer, stream, until }, timeout)
     }
 
     /// [`Store::expire`], done by the process that holds the store open for writing; a dry run is done here.
@@ -71,7 +69,7 @@ impl Store {
         }
         let known = request::deadlines(engine);
         let asked = Request::Expire { now: options.now, confirmed: options.confirmed };
-        match self.ask(&asked, timeout)? {
+        match self.receipt(&asked, timeout)? {
             Some(receipt) => Ok(request::expiry(engine, receipt, &known)),
             None => {
                 let now = options.now.unwrap_or_else(|| engine.trusted.now(&*engine.env));
@@ -80,10 +78,117 @@ impl Store {
         }
     }
 
+    /// [`Store::hold`], done by the process that holds the store open for writing.
+    ///
+    /// # Errors
+    /// As [`Store::request_erase`] and [`Store::hold`].
+    pub fn request_hold(&self, customer: &str, hold: &Hold, timeout: Duration) -> Result<Option<u64>> {
+        if self.0.engine.writer.is_some() {
+            return self.hold(customer, hold);
+        }
+        let (engine, id) = (self.current()?, CustomerId::new(customer)?);
+        ops::hold::checked(hold)?;
+        let Some(subject) = ops::hold::subject(engine, &id)? else { return Ok(None) };
+        let customer = Some(Named { subject, tag: engine.keyring.tag_of(&id) });
+        self.placed(&Request::Hold { customer, hold: hold.clone() }, timeout)
+    }
+
+    /// [`Store::hold_everybody`], done by the process that holds the store open for writing.
+    ///
+    /// # Errors
+    /// As [`Store::request_erase`] and [`Store::hold`].
+    pub fn request_hold_everybody(&self, hold: &Hold, timeout: Duration) -> Result<u64> {
+        if self.0.engine.writer.is_some() {
+            return self.hold_everybody(hold);
+        }
+        ops::hold::checked(hold)?;
+        let placed = self.placed(&Request::Hold { customer: None, hold: hold.clone() }, timeout)?;
+        Ok(placed.unwrap_or_default())
+    }
+
+    fn placed(&self, wanted: &Request, timeout: Duration) -> Result<Option<u64>> {
+        Ok(match self.ask(wanted, timeout)? {
+            Outcome::Placed(number) => Some(number),
+            _ => None,
+        })
+    }
+
+    /// [`Store::release`], done by the process that holds the store open for writing.
+    ///
+    /// # Errors
+    /// As [`Store::request_erase`] and [`Store::release`].
+    pub fn request_release(&self, number: u64, timeout: Duration) -> Result<Option<Receipt>> {
+        match self.0.engine.writer.is_some() {
+            true => self.release(number),
+            false => self.receipt(&Request::Release { hold: number }, timeout),
+        }
+    }
+
+    /// [`Store::relationship_ended`] and its like, done by the process that holds the store open for writing.
+    ///
+    /// # Errors
+    /// As [`Store::request_erase`] and [`Store::relationship_ended`].
+    pub fn request_inform(&self, customer: &str, reported: Reported, timeout: Duration) -> Result<bool> {
+        if self.0.engine.writer.is_some() {
+            return self.inform(customer, reported);
+        }
+        let Some(customer) = self.named(customer)? else { return Ok(false) };
+        let (kind, at) = reported.anchor();
+        Ok(self.ask(&Request::Report { customer, kind, at }, timeout)? == Outcome::Kept)
+    }
+
+    /// [`Store::rectify`], done by the process that holds the store open for writing.
+    ///
+    /// # Errors
+    /// As [`Store::request_erase`] and [`Store::rectify`].
+    pub fn request_rectify(&self, customer: &str, id: RecordId, body: &[u8], timeout: Duration) -> Result<RecordId> {
+        if self.0.engine.writer.is_some() {
+            return self.rectify(customer, id, body);
+        }
+        ops::rectify::check(body)?;
+        let customer = self.named(customer)?.ok_or_else(ops::rectify::no_such_record)?;
+        match self.ask(&Request::Rectify { customer, id, body: Zeroizing::new(body.to_vec()) }, timeout)? {
+            Outcome::Amended(id) => Ok(id),
+            _ => Err(ops::rectify::no_such_record()),
+        }
+    }
+
+    /// [`Store::redact`], or [`Store::redact_despite_duty`], done by the process that holds the store open for writing.
+    ///
+    /// # Errors
+    /// As [`Store::request_erase`] and [`Store::redact`].
+    pub fn request_redact(
+        &self,
+        customer: &str,
+        id: RecordId,
+        despite_duty: bool,
+        timeout: Duration,
+    ) -> Result<Option<Receipt>> {
+        match (self.0.engine.writer.is_some(), despite_duty) {
+            (true, false) => return self.redact(customer, id),
+            (true, true) => return self.redact_despite_duty(customer, id),
+            (false, _) => {}
+        }
+        let Some(customer) = self.named(customer)? else { return Ok(None) };
+        self.receipt(&Request::Redact { customer, id, despite: despite_duty }, timeout)
+    }
+
+    fn named(&self, customer: &str) -> Result<Option<Named>> {
+        request::named(self.current()?, &CustomerId::new(customer)?)
+    }
+
+    /// Asks for what is an act; its account, where there was something to do.
+    fn receipt(&self, wanted: &Request, timeout: Duration) -> Result<Option<Receipt>> {
+        Ok(match self.ask(wanted, timeout)? {
+            Outcome::Done(act) => ops::receipt::receipt(&self.0.engine, act),
+            _ => None,
+        })
+    }
+
     /// Asks until there is an answer that is not stale: roots come and go, and each takes its key with it.
-    fn ask(&self, wanted: &Request, timeout: Duration) -> Result<Came> {
+    fn ask(&self, wanted: &Request, timeout: Duration) -> Result<Outcome> {
         let engine = self.current()?;
-        let (first, until) = (request::next_act(engine), engine.env.now().plus_seconds(seconds(timeout)));
+        let (since, until) = (request::Since::now(engine), engine.env.now().plus_seconds(seconds(timeout)));
         let mut left = timeout;
         loop {
             let asked = request::ask(engine, wanted, until)?;
@@ -97,16 +202,16 @@ impl Store {
                 crate::sync::thread::sleep(PAUSE.min(left));
                 left = left.saturating_sub(PAUSE);
             };
-            request::check(outcome)?;
+            request::check(outcome, wanted)?;
             self.current()?;
-            match outcome {
-                Outcome::Done(act) => return Ok(ops::receipt::receipt(engine, act)),
-                // Somebody may have done it meanwhile: the opening before this answer, for one.
-                _ => match request::done_since(engine, wanted, first) {
-                    Some(receipt) => return Ok(Some(receipt)),
-                    None if outcome == Outcome::Nothing => return Ok(None),
-                    None => {}
-                },
+            if !matches!(outcome, Outcome::Stale | Outcome::Nothing) {
+                return Ok(outcome);
+            }
+            // Somebody may have done it meanwhile: the opening before this answer, for one.
+            match request::done_since(engine, wanted, since, outcome)? {
+                Some(outcome) => return Ok(outcome),
+                None if outcome == Outcome::Nothing => return Ok(outcome),
+                None => {}
             }
         }
     }

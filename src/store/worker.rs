@@ -5,7 +5,7 @@ use crate::sync::thread::JoinHandle;
 use crate::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::Duration;
 
-use crate::engine::{Engine, Writer, housekeeping, request, train};
+use crate::engine::{Engine, Writer, housekeeping, train};
 use crate::ops;
 use crate::report::{Budget, Maintenance};
 
@@ -95,7 +95,7 @@ fn work(signal: &Signal, engine: &Weak<Engine>) {
         let woken = signal.woken.swap(false, Ordering::AcqRel);
         let Some(engine) = engine.upgrade() else { return };
         let Ok(writer) = engine.writer() else { return };
-        request::serve_in_passing(&engine, writer);
+        ops::serve::serve_in_passing(&engine, writer);
         // A failure is told to whoever comes next.
         let _ = engine.access.log.sync_older_than(LOG_PATIENCE);
         apprentice.look(&engine);

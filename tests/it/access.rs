@@ -9,7 +9,7 @@ use tenure::env::{Env, sim::Sim};
 use tenure::report::AccessUse;
 use tenure::{
     AccessFilter, AccessRequest, Acting, Actor, Authorizer, Batch, CustomerId, ErrorKind, ExpireOptions, Hold, RIGHTS,
-    ROLES, Record, RecordId, Right, Role, ScanFilter, Store, Stream, Timestamp, verify_proof,
+    ROLES, Record, RecordId, Reported, Right, Role, ScanFilter, Store, Stream, Timestamp, verify_proof,
 };
 
 use crate::scene::options;
@@ -59,6 +59,12 @@ fn access_files(sim: &Sim) -> Vec<PathBuf> {
     sim.files().into_iter().map(|(path, _)| path).filter(|path| path.starts_with("/calls/access")).collect()
 }
 
+/// What is on record before it is done.
+fn is_grave(right: Right) -> bool {
+    use Right::{Erase, Expire, Export, PlaceHold, Redact, ReleaseHold, SetPolicy};
+    [Export, Redact, Erase, Expire, PlaceHold, ReleaseHold, SetPolicy].contains(&right)
+}
+
 #[test]
 fn every_cell_of_the_table_is_allowed_or_refused_and_on_record() {
     let sim = sim(1);
@@ -72,6 +78,7 @@ fn every_cell_of_the_table_is_allowed_or_refused_and_on_record() {
             if let Err(error) = done {
                 assert_eq!(error.kind(), ErrorKind::Forbidden);
             }
+            cells.extend((allowed && is_grave(*right)).then_some((role, *right, "begun")));
             cells.push((role, *right, if allowed { "done" } else { "refused" }));
         }
     }
@@ -122,6 +129,13 @@ fn calls(acting: &Acting) -> Vec<(Right, Option<ErrorKind>)> {
         (Right::PlaceHold, kind(acting.hold_everybody(&hold))),
         (Right::ReleaseHold, kind(acting.release(1))),
         (Right::ReleaseHold, kind(acting.release(2))),
+        (Right::PlaceHold, kind(acting.request_hold("c-ana", &hold, Duration::ZERO))),
+        (Right::PlaceHold, kind(acting.request_hold_everybody(&hold, Duration::ZERO))),
+        (Right::ReleaseHold, kind(acting.request_release(3, Duration::ZERO))),
+        (Right::ReleaseHold, kind(acting.request_release(4, Duration::ZERO))),
+        (Right::Inform, kind(acting.request_inform("c-ana", Reported::RelationshipResumed, Duration::ZERO))),
+        (Right::Rectify, kind(acting.request_rectify("c-ana", id, b"the best words", Duration::ZERO))),
+        (Right::Redact, kind(acting.request_redact("c-ana", RecordId::from_bytes([9; 16]), true, Duration::ZERO))),
         (Right::Redact, kind(acting.redact_despite_duty("c-ana", RecordId::from_bytes([9; 16])))),
         (Right::Redact, kind(acting.redact("c-ana", id))),
         (Right::Erase, kind(acting.erase_part("c-bo", None, Some(record("c", 1).at)))),
@@ -168,7 +182,11 @@ fn every_call_asks_for_the_right_it_needs() {
             assert_eq!(one.outcome == "refused", !one.right.usual_roles().contains(&role), "{role} {}", one.right);
         }
         // The policy is read before it is set.
-        assert_eq!(uses.len(), 53, "{role}");
+        assert_eq!(uses.iter().filter(|one| one.outcome != "begun").count(), 60, "{role}");
+        for one in uses.windows(2).filter(|pair| pair[0].outcome == "begun") {
+            assert_eq!((&one[0].subjects, one[0].right), (&one[1].subjects, one[1].right));
+            assert!(is_grave(one[0].right) && one[1].outcome != "begun", "{role} {}", one[0].right);
+        }
     }
 }
 
@@ -230,6 +248,22 @@ fn who_has_read_a_customer_is_told_while_the_customer_lives_and_by_nobody_after(
     assert_eq!(about(&store, "c-bo").len(), 2, "and after the next opening too");
 }
 
+/// Also who placed and lifted holds on somebody, though a hold is lifted by its number.
+#[test]
+fn holds_on_a_customer_are_told_of_the_customer() {
+    let sim = sim(16);
+    let store = lived(&sim);
+    let hold = Hold { matter: "m".into(), reason: "r".into(), ..Hold::default() };
+    let privacy = acting(&store, Role::Privacy);
+    let number = privacy.hold("c-ana", &hold).unwrap().unwrap();
+    privacy.release(number).unwrap().unwrap();
+    assert_eq!(privacy.release(number).unwrap(), None);
+    let told = [(Right::PlaceHold, "begun"), (Right::PlaceHold, "done"), (Right::ReleaseHold, "begun")];
+    assert_eq!(about(&store, "c-ana")[..3], told);
+    assert_eq!(about(&store, "c-ana")[3..], [(Right::ReleaseHold, "done")]);
+    assert_eq!(about(&store, "c-bo"), []);
+}
+
 #[test]
 fn who_was_erased_looks_to_most_like_who_never_was() {
     let sim = sim(6);
@@ -258,7 +292,10 @@ fn what_is_grave_is_durable_before_it_returns_and_the_rest_within_a_second() {
     sim.restart();
     drop((privacy, store));
     let store = options(&sim).open().unwrap();
-    assert_eq!(all(&store).iter().map(|one| one.right).collect::<Vec<_>>(), [Right::Timeline, Right::Erase]);
+    assert_eq!(
+        all(&store).iter().map(|one| one.right).collect::<Vec<_>>(),
+        [Right::Timeline, Right::Erase, Right::Erase]
+    );
     let agent = acting(&store, Role::Agent);
     assert_eq!(agent.timeline("c-bo", ..).unwrap().count(), 1);
     sim.advance(Duration::from_secs(1));
@@ -266,7 +303,7 @@ fn what_is_grave_is_durable_before_it_returns_and_the_rest_within_a_second() {
     sim.crash();
     sim.restart();
     drop((agent, store));
-    assert_eq!(all(&options(&sim).open().unwrap()).len(), 4);
+    assert_eq!(all(&options(&sim).open().unwrap()).len(), 5);
 }
 
 /// A reading process beside the writer logs in a file of its own; where it cannot, it does not read.
@@ -478,6 +515,7 @@ fn access_logs_survive_a_power_cut_at_every_operation() {
     let whole = begun(15);
     let first = whole.operations();
     assert_eq!(life(&whole).unwrap(), 5);
+    let mut interrupted = 0;
     let step = std::env::var("TENURE_CRASH_STEP").ok().and_then(|step| step.parse().ok()).unwrap_or(5);
     for operation in (first..whole.operations()).step_by(step) {
         let sim = begun(15);
@@ -486,12 +524,16 @@ fn access_logs_survive_a_power_cut_at_every_operation() {
         sim.restart();
         let store = options(&sim).open().unwrap_or_else(|error| panic!("cut at {operation}: {error:?}"));
         let rights: Vec<Right> = all(&store).iter().map(|one| one.right).collect();
-        let usual = [Right::Timeline, Right::Timeline, Right::Erase, Right::Timeline, Right::Timeline];
+        let usual = [Right::Timeline, Right::Timeline, Right::Erase, Right::Erase, Right::Timeline, Right::Timeline];
         assert!(usual.starts_with(&rights), "cut at {operation}: {rights:?}");
+        let erased = !store.receipts().unwrap().is_empty();
+        assert!(!erased || rights.contains(&Right::Erase), "cut at {operation}: an erasure by nobody");
+        interrupted += usize::from(erased && rights.iter().filter(|right| **right == Right::Erase).count() == 1);
         acting(&store, Role::Agent).timeline("c-bo", ..).unwrap();
         store.close().unwrap();
         let audit = tenure::audit(&env(&sim), Path::new("/calls"), None).unwrap();
         assert!(audit.damage.is_empty(), "cut at {operation}: {audit:?}");
         assert_eq!(audit.access_entries, audit.access_vouched, "cut at {operation}");
     }
+    assert!(interrupted > 0, "no cut came between an erasure and its end on record");
 }

@@ -1,12 +1,15 @@
-//! Bars with their spread, one picture for each figure that is worth one.
+//! Bars with their spread, one picture for each figure that is worth one, and the curves of what grows.
 
 use std::path::Path;
 
 use plotters::prelude::*;
 
 use crate::Result;
-use crate::plan::{DISK, READS, TENFOLD};
+use crate::plan::{DISK, READS, SCALE, TENFOLD};
 use crate::results::{Results, Spread};
+use crate::work::Outcome;
+
+type Panel<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
 /// Measurement, figure, title, and whether more is better.
 fn pictures(results: &Results) -> Vec<(String, &'static str, String, bool)> {
@@ -50,6 +53,71 @@ pub fn draw(results: &Results, dir: &Path) -> Result<()> {
             format!("{measure} {figure}").chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         chart(&dir.join(format!("{name}.svg")), &title, &bars)?;
     }
+    curves(results, dir)
+}
+
+/// The sizes that were measured, by one figure.
+fn sizes(results: &Results) -> Vec<&Outcome> {
+    let measures = results.order.iter().filter(|measure| measure.starts_with(SCALE));
+    measures.filter_map(|measure| results.all(measure).next()?.1.rounds.last()).collect()
+}
+
+/// Two pictures: against records, with a tenth as many customers; and against customers, with the most records.
+fn curves(results: &Results, dir: &Path) -> Result<()> {
+    let sizes = sizes(results);
+    let size = |one: &Outcome| (one.figures["records"], one.figures["customers"]);
+    let most = sizes.iter().map(|one| size(one).0).fold(0.0, f64::max);
+    for (file, axis, among) in [
+        ("scale-records", "records", sizes.iter().filter(|one| size(one).0 == size(one).1 * 10.0).collect::<Vec<_>>()),
+        ("scale-customers", "customers", sizes.iter().filter(|one| size(one).0 == most).collect()),
+    ] {
+        if among.len() < 2 {
+            continue;
+        }
+        let path = dir.join(format!("{file}.svg"));
+        let area = SVGBackend::new(&path, (900, 520)).into_drawing_area();
+        area.fill(&WHITE)?;
+        for (panel, figure) in area.split_evenly((2, 3)).iter().zip(CURVES) {
+            let points = among.iter().map(|one| (one.figures[axis], one.figures[figure]));
+            let mut points: Vec<(f64, f64)> = points.collect();
+            points.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let unit = if figure == "peak memory" { ", bytes" } else { "" };
+            curve(panel, &format!("{figure}{unit} by {axis}"), &points)?;
+        }
+        area.present()?;
+    }
+    Ok(())
+}
+
+const CURVES: [&str; 6] = ["records/s", "timeline us", "peak memory", "open ms", "erase ms", "expire ms"];
+
+/// Whole powers of ten around the values, so that what is flat looks flat.
+fn decades(values: impl Iterator<Item = f64> + Clone) -> std::ops::Range<f64> {
+    let least = values.clone().fold(f64::MAX, f64::min).log10().floor();
+    let most = values.fold(f64::MIN_POSITIVE, f64::max).log10().ceil();
+    10_f64.powf(least)..10_f64.powf(most.max(least + 1.0))
+}
+
+fn curve(panel: &Panel<'_>, title: &str, points: &[(f64, f64)]) -> Result<()> {
+    let (across, up) = (decades(points.iter().map(|point| point.0)), decades(points.iter().map(|point| point.1)));
+    let mut chart = ChartBuilder::on(panel)
+        .caption(title, ("sans-serif", 15))
+        .margin(8)
+        .x_label_area_size(24)
+        .y_label_area_size(52)
+        .build_cartesian_2d(across.log_scale(), up.log_scale())?;
+    let power = |value: &f64| format!("1e{:.0}", value.log10());
+    chart
+        .configure_mesh()
+        .x_labels(4)
+        .y_labels(4)
+        .max_light_lines(0)
+        .x_label_formatter(&power)
+        .y_label_formatter(&power)
+        .draw()?;
+    let color = RGBColor(0x1b, 0x6e, 0x53);
+    chart.draw_series(LineSeries::new(points.iter().copied(), &color))?;
+    chart.draw_series(points.iter().map(|point| Circle::new(*point, 3, color.filled())))?;
     Ok(())
 }
 

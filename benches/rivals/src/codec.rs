@@ -209,7 +209,7 @@ impl Worker<'_> {
 
 /// Trains a dictionary as Tenure does: of what at least 20 customers share.
 pub fn train_shared<'a>(records: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<Vec<u8>> {
-    let mut customers = std::collections::HashMap::new();
+    let mut customers = HashMap::new();
     let samples: Vec<_> = records
         .map(|(name, body)| {
             let next = customers.len() as u64;

@@ -10,30 +10,8 @@ use serde_json::value::RawValue;
 use tenure::Timestamp;
 
 use crate::Result;
-use crate::generator;
+use crate::generated::{self, Numbers};
 use crate::records::{Pool, Rec, YEAR, YEAR_START, home};
-
-/// A small generator of numbers (splitmix64): the same in every process.
-pub struct Numbers(u64);
-
-impl Numbers {
-    pub fn new(seed: u64) -> Self {
-        Numbers(seed)
-    }
-
-    /// From zero to just below `end`.
-    pub fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % end as u64) as usize
-    }
-
-    pub fn pick<T: Copy>(&mut self, items: &[T]) -> T {
-        items[self.below(items.len())]
-    }
-}
 
 /// A conversation as it was had, never repeated.
 pub struct Original {
@@ -64,7 +42,7 @@ pub struct Corpus {
 impl Corpus {
     /// Reads transcripts in Tenure's ingest form (`.jsonl`, `.jsonl.zst`), or invents 6,000 of them.
     pub fn load(file: Option<&Path>) -> Result<Self> {
-        let Some(file) = file else { return Ok(Corpus { originals: generator::originals(6_000) }) };
+        let Some(file) = file else { return Ok(Corpus { originals: invented(6_000) }) };
         let mut text = String::new();
         let mut raw = std::fs::File::open(file)?;
         match file.extension().is_some_and(|extension| extension == "zst") {
@@ -122,7 +100,7 @@ impl Corpus {
             Ok(chat.turns.into_iter().map(RawValue::get).collect())
         });
         let chats: Vec<Vec<&str>> = chats.collect::<Result<_>>()?;
-        let mut n = Numbers::new(seed);
+        let mut n = Numbers(seed);
         let customers = Customers::for_records(records);
         let records = (0..records).map(|index| {
             let body = recombine(&chats, index, &mut n);
@@ -133,13 +111,25 @@ impl Corpus {
     }
 }
 
+/// Chats of about 0.9 KB for machines without a corpus: seeded, nobody's, and as alike and as different as those of one
+/// shop are.
+fn invented(count: usize) -> Vec<Original> {
+    let calls = generated::calls(count as u64).into_iter().enumerate();
+    let original = |(index, call): (usize, generated::Call)| Original {
+        customer: format!("c-{:06}", call.customer),
+        at: spread(index, count),
+        body: call.body.into(),
+    };
+    calls.map(original).collect()
+}
+
 /// Every turn is some chat's turn at that place, so that speakers take turns as they do.
 fn recombine(chats: &[Vec<&str>], index: usize, n: &mut Numbers) -> Bytes {
-    let length = chats[n.below(chats.len())].len();
+    let length = chats[n.below(chats.len() as u64) as usize].len();
     let mut body = format!("{{\"id\":\"conv_{index}\",\"channel\":\"chat\",\"turns\":[");
     let mut place = 0;
     while place < length {
-        let chat = &chats[n.below(chats.len())];
+        let chat = &chats[n.below(chats.len() as u64) as usize];
         let Some(turn) = chat.get(place) else { continue };
         if place > 0 {
             body.push(',');
@@ -176,7 +166,7 @@ impl Customers {
     fn of(&self, index: usize, n: &mut Numbers) -> u32 {
         match index % 5 {
             0 | 3 => (index / 5 * 2 + index % 5 / 3) as u32 % self.heavy,
-            _ => self.heavy + n.below((self.all - self.heavy) as usize) as u32,
+            _ => self.heavy + n.below(u64::from(self.all - self.heavy)) as u32,
         }
     }
 }
@@ -185,7 +175,7 @@ impl Customers {
 /// opening cost must not depend on how many there are.
 pub fn sparse(customers: u32, each: usize) -> Pool {
     let count = customers as usize * each;
-    let mut n = Numbers::new(7);
+    let mut n = Numbers(7);
     let records = (0..count).map(|index| {
         // A step that shares no factor with the customers: everybody is spread over the whole year.
         let customer = (index as u64 * 7_919 % u64::from(customers)) as u32;

@@ -6,8 +6,12 @@ mod charts;
 mod codec;
 mod corpus;
 mod engines;
-mod generator;
+/// Invented chats, the same as those that dictionaries are judged by.
+#[path = "../../dictionary/generated.rs"]
+#[expect(dead_code, reason = "nothing here looks for what is planted in them")]
+mod generated;
 mod meters;
+mod page;
 mod plan;
 mod ratios;
 mod records;
@@ -40,10 +44,10 @@ struct Arguments {
 /// What is wished for.
 #[derive(Args, Clone)]
 pub struct Wish {
-    /// The figures that budgets are judged by, within ten minutes (the default)
+    /// The figures that budgets are judged by, in five minutes (the default)
     #[arg(long, conflicts_with = "full")]
     quick: bool,
-    /// Every rival, every measurement: about an hour and a half
+    /// Every rival, every measurement: about 25 minutes
     #[arg(long)]
     full: bool,
     /// Real transcripts in Tenure's ingest form, .jsonl or .jsonl.zst; otherwise they are invented
@@ -55,18 +59,27 @@ pub struct Wish {
     /// Draw charts (SVG) into this directory
     #[arg(long, value_name = "DIR")]
     charts: Option<PathBuf>,
+    /// Write the tables between the marks `<!-- NAME -->` and `<!-- /NAME -->` of this page anew
+    #[arg(long, value_name = "FILE")]
+    page: Option<PathBuf>,
     /// Where stores are made: a directory on the disk to be measured
     #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/scratch"))]
     scratch: PathBuf,
-    /// Only these measurements
+    /// Only these measurements; the curves of `scale` are made when asked for alone
     #[arg(long, value_delimiter = ',', value_parser = plan::PARTS)]
     only: Vec<String>,
     /// Only subjects whose label contains one of these
     #[arg(long, value_delimiter = ',', value_name = "WORD")]
     subjects: Vec<String>,
     /// Interleaved repetitions of everything
-    #[arg(long, value_name = "COUNT")]
-    rounds: Option<usize>,
+    #[arg(long, value_name = "COUNT", default_value_t = 3)]
+    rounds: usize,
+    /// How long one ingest takes; everything else that is timed takes a share of that
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+    seconds: f64,
+    /// Records and customers of the curves, each RECORDS/CUSTOMERS, instead of six sizes up to 10^7 of both
+    #[arg(long, value_delimiter = ',', value_parser = plan::size)]
+    sizes: Vec<(u64, u64)>,
 }
 
 #[derive(Subcommand)]
@@ -90,6 +103,9 @@ fn main() -> Result<()> {
     }
     if let Some(dir) = &wish.charts {
         charts::draw(&results, dir)?;
+    }
+    if let Some(file) = &wish.page {
+        std::fs::write(file, page::written_anew(&std::fs::read_to_string(file)?, &results, &ratios)?)?;
     }
     Ok(())
 }

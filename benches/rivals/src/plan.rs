@@ -11,12 +11,29 @@ use crate::work::{self, Outcome, Task, Work};
 use crate::{Result, Wish, meters};
 
 /// Measurements that can be asked for alone.
-pub const PARTS: [&str; 5] = ["ingest", "latency", "reads", "disk", "tenfold"];
+pub const PARTS: [&str; 6] = ["ingest", "latency", "reads", "disk", "tenfold", "scale"];
 
 /// Numbers of writer threads of which the best counts.
 const THREADS: [usize; 4] = [1, 4, 8, 12];
 /// Bytes of one record on its way to the disk, as a bare sync writes them.
 const APPENDED: usize = 1024;
+/// Records to take in; those that go round again are other customers'.
+const RECORDS: usize = 150_000;
+/// Records that are there before single ones are timed.
+const KNOWN: usize = 30_000;
+/// Records to read.
+const READ: usize = 60_000;
+/// Customers, and records of each, of which ten times as many must not be slower to let go of.
+const TENFOLD_OF: (u32, usize) = (1_000, 24);
+/// Records and customers of the curves, unless others are asked for.
+const CURVES: [(u64, u64); 6] = [
+    (100_000, 10_000),
+    (1_000_000, 100_000),
+    (10_000_000, 10_000),
+    (10_000_000, 100_000),
+    (10_000_000, 1_000_000),
+    (10_000_000, 10_000_000),
+];
 
 /// One part of a plan.
 type Part = fn(&mut Plan) -> Result<()>;
@@ -25,28 +42,10 @@ type Part = fn(&mut Plan) -> Result<()>;
 pub struct Plan {
     wish: Wish,
     rivals: Vec<Name>,
-    batches: Vec<usize>,
-    rounds: usize,
-    probe_seconds: f64,
     seconds: f64,
-    latency_threads: Vec<usize>,
-    latency_of_rivals: bool,
-    read_seconds: f64,
-    records: usize,
-    read_records: usize,
-    tenfold_of_rivals: bool,
-    customers: u32,
     dictionary: PathBuf,
     results: Results,
     began: Instant,
-}
-
-fn tenure() -> Name {
-    Name::new("tenure", Form::Usual)
-}
-
-fn kernel() -> Name {
-    Name::new("kernel", Form::Usual)
 }
 
 /// How a measurement of taking in is called.
@@ -59,6 +58,12 @@ pub fn latency_measure(threads: usize) -> String {
     format!("append one, {threads} threads")
 }
 
+/// How a measurement of a size is called.
+pub fn scale_measure(records: u64, customers: u64) -> String {
+    format!("{SCALE}{records} records of {customers} customers")
+}
+
+pub const SCALE: &str = "scale, ";
 pub const FDATASYNC: &str = "bare fdatasync";
 pub const READS: &str = "reads";
 pub const FILL: &str = "filled store";
@@ -83,38 +88,23 @@ impl Plan {
         let shared = codec::train_shared(corpus.training().map(|one| (one.customer.as_str(), &one.body[..])))?;
         std::fs::write(codec::shared_beside(&dictionary), shared)?;
         let results = Results { head: head(wish, &corpus, training.len()), ..Results::default() };
-        let (quick, full) = (!wish.full, wish.full);
-        Ok(Plan {
-            wish: wish.clone(),
-            rivals,
-            batches: if quick { vec![1_000] } else { vec![1, 100, 1_000, 10_000] },
-            rounds: wish.rounds.unwrap_or(if quick { 3 } else { 5 }),
-            probe_seconds: 2.0,
-            seconds: if quick { 3.0 } else { 5.0 },
-            latency_threads: if quick { vec![64] } else { vec![1, 8, 64] },
-            latency_of_rivals: full,
-            read_seconds: if quick { 0.5 } else { 1.5 },
-            records: 150_000,
-            read_records: if quick { 60_000 } else { 150_000 },
-            tenfold_of_rivals: full,
-            customers: 1_000,
-            dictionary,
-            results,
-            began: Instant::now(),
-        })
+        let (wish, began) = (wish.clone(), Instant::now());
+        Ok(Plan { seconds: wish.seconds, wish, rivals, dictionary, results, began })
     }
 
     /// Runs all of it.
     pub fn run(mut self) -> Result<Results> {
-        let parts: [(&str, Part); 5] = [
+        let parts: [(&str, Part); 6] = [
             ("ingest", Self::ingest),
             ("latency", Self::latency),
             ("reads", Self::reads),
             ("disk", Self::disk),
             ("tenfold", Self::tenfold),
+            ("scale", Self::scale),
         ];
         for (part, run) in parts {
-            if self.wish.only.is_empty() || self.wish.only.iter().any(|only| only == part) {
+            // The curves take as long as all the rest, and want the machine for themselves: only when asked for.
+            if self.wish.only.iter().any(|only| only == part) || (self.wish.only.is_empty() && part != "scale") {
                 run(&mut self)?;
             }
         }
@@ -126,10 +116,9 @@ impl Plan {
 
     fn task(&self, name: &Name, work: Work) -> Task {
         let records = match work {
-            Work::Ingest { .. } => self.records,
-            // So many are known before single ones are timed.
-            Work::Latency { .. } => 30_000,
-            _ => self.read_records,
+            Work::Ingest { .. } | Work::Threads { .. } => RECORDS,
+            Work::Latency { .. } => KNOWN,
+            _ => READ,
         };
         let dir = self.wish.scratch.join(name.label().replace(' ', "-"));
         let (corpus, dictionary) = (self.wish.corpus.clone(), self.dictionary.clone());
@@ -150,53 +139,63 @@ impl Plan {
 
     /// The number of threads with which a subject takes in the most.
     fn best_threads(&self, name: &Name, batch: usize) -> Result<usize> {
-        let mut best = (f64::MIN, THREADS[0]);
-        for threads in THREADS {
-            let outcome = self.one(name, Work::Ingest { threads, batch, seconds: self.probe_seconds })?;
-            let rate = outcome.figures["MB/s"];
-            if rate > best.0 {
-                best = (rate, threads);
-            }
-        }
-        Ok(best.1)
+        let outcome = self.one(name, Work::Threads { counts: THREADS.into(), batch, seconds: self.seconds / 2.0 })?;
+        let rated = THREADS.iter().max_by(|a, b| {
+            let rate = |threads: &usize| outcome.figures[&threads.to_string()];
+            rate(a).total_cmp(&rate(b))
+        });
+        Ok(*rated.expect("there are numbers of threads"))
     }
 
     fn ingest(&mut self) -> Result<()> {
-        let mut subjects = vec![tenure(), kernel()];
-        subjects.extend(self.rivals.clone());
+        self.take_in(1_000, self.seconds)?;
         if self.wish.full {
-            subjects.push(Name::new("file", Form::Usual));
-        }
-        for batch in self.batches.clone() {
-            let mut chosen = Vec::new();
-            for name in &subjects {
-                chosen.push((name.clone(), self.best_threads(name, batch)?));
-            }
-            for _ in 0..self.rounds {
-                for (name, threads) in &chosen {
-                    let work = Work::Ingest { threads: *threads, batch, seconds: self.seconds };
-                    let outcome = self.one(name, work)?;
-                    self.results.note(&ingest_measure(batch), name, Some(*threads), outcome);
-                }
+            for batch in [1, 100, 10_000] {
+                self.take_in(batch, self.seconds / 2.0)?;
             }
         }
         Ok(())
     }
 
-    fn latency(&mut self) -> Result<()> {
-        let mut subjects = vec![tenure()];
-        if self.latency_of_rivals {
-            subjects.extend(self.rivals.iter().filter(|name| name.form == Form::Usual).cloned());
-            subjects.push(Name::new("file", Form::Usual));
+    fn take_in(&mut self, batch: usize, seconds: f64) -> Result<()> {
+        let mut subjects = vec![Name::tenure()];
+        // It writes nothing, so that syncs are nothing to it.
+        subjects.extend((batch == 1_000).then(Name::kernel));
+        subjects.extend(self.rivals.clone());
+        subjects.extend(self.wish.full.then(|| Name::new("file", Form::Usual)));
+        let mut chosen = Vec::new();
+        for name in subjects {
+            let threads = self.best_threads(&name, batch)?;
+            chosen.push((name, threads));
         }
+        for _ in 0..self.wish.rounds {
+            for (name, threads) in &chosen {
+                let outcome = self.one(name, Work::Ingest { threads: *threads, batch, seconds })?;
+                self.results.note(&ingest_measure(batch), name, Some(*threads), outcome);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tenure, and in a full run the rivals in the form that all of them have.
+    fn usual(&self) -> Vec<Name> {
+        let rivals = self.rivals.iter().filter(|name| self.wish.full && name.form == Form::Usual);
+        [Name::tenure()].into_iter().chain(rivals.cloned()).collect()
+    }
+
+    fn latency(&mut self) -> Result<()> {
+        let mut subjects = self.usual();
+        subjects.extend(self.wish.full.then(|| Name::new("file", Form::Usual)));
+        let counts: &[usize] = if self.wish.full { &[1, 8, 64] } else { &[64] };
         let bare = Name::new("file", Form::Plain);
-        for _ in 0..self.rounds {
+        for _ in 0..self.wish.rounds {
             let outcome = self.one(&bare, Work::Fdatasync { bytes: APPENDED, seconds: 1.0 })?;
             self.results.note(FDATASYNC, &bare, None, outcome);
-            for threads in self.latency_threads.clone() {
+            for threads in counts {
                 for name in &subjects {
-                    let outcome = self.one(name, Work::Latency { threads, seconds: self.seconds.min(3.0) })?;
-                    self.results.note(&latency_measure(threads), name, Some(threads), outcome);
+                    let seconds = self.seconds / 3.0;
+                    let outcome = self.one(name, Work::Latency { threads: *threads, seconds })?;
+                    self.results.note(&latency_measure(*threads), name, Some(*threads), outcome);
                 }
             }
         }
@@ -204,16 +203,16 @@ impl Plan {
     }
 
     fn reads(&mut self) -> Result<()> {
-        let mut subjects = vec![tenure()];
+        let mut subjects = vec![Name::tenure()];
         subjects.extend(self.rivals.clone());
         for name in &subjects {
             let outcome = self.one(name, Work::Fill)?;
             self.results.note(FILL, name, None, outcome);
         }
-        subjects.push(kernel());
-        for _ in 0..self.rounds {
+        subjects.push(Name::kernel());
+        for _ in 0..self.wish.rounds {
             for name in &subjects {
-                let outcome = self.one(name, Work::Reads { seconds: self.read_seconds })?;
+                let outcome = self.one(name, Work::Reads { seconds: self.seconds / 6.0 })?;
                 self.results.note(READS, name, None, outcome);
             }
         }
@@ -229,7 +228,7 @@ impl Plan {
     }
 
     fn disk(&mut self) -> Result<()> {
-        let mut subjects = vec![tenure(), kernel()];
+        let mut subjects = vec![Name::tenure(), Name::kernel()];
         subjects.extend(self.rivals.clone());
         for name in &subjects {
             let outcome = self.one(name, Work::Disk)?;
@@ -239,17 +238,34 @@ impl Plan {
     }
 
     fn tenfold(&mut self) -> Result<()> {
-        let mut subjects = vec![tenure()];
-        if self.tenfold_of_rivals {
-            subjects.extend(self.rivals.iter().filter(|name| name.form == Form::Usual).cloned());
-        }
-        for _ in 0..self.rounds {
-            for name in &subjects {
-                let outcome = self.one(name, Work::LettingGo { customers: self.customers, each: 24 })?;
-                self.results.note(TENFOLD, name, None, outcome);
+        let (customers, each) = TENFOLD_OF;
+        for _ in 0..self.wish.rounds {
+            for name in self.usual() {
+                let outcome = self.one(&name, Work::LettingGo { customers, each })?;
+                self.results.note(TENFOLD, &name, None, outcome);
             }
         }
         Ok(())
+    }
+
+    /// Once each: the large ones take minutes.
+    fn scale(&mut self) -> Result<()> {
+        let sizes = if self.wish.sizes.is_empty() { CURVES.to_vec() } else { self.wish.sizes.clone() };
+        for (records, customers) in sizes {
+            let outcome = self.one(&Name::tenure(), Work::Scale { records, customers })?;
+            self.results.note(&scale_measure(records, customers), &Name::tenure(), None, outcome);
+        }
+        Ok(())
+    }
+}
+
+/// Records and customers, as they are asked for: `1000000/10000`.
+pub fn size(text: &str) -> std::result::Result<(u64, u64), String> {
+    let wrong = || format!("{text} is not RECORDS/CUSTOMERS, both from 1,000 on");
+    let (records, customers) = text.split_once('/').ok_or_else(wrong)?;
+    match (records.parse(), customers.parse()) {
+        (Ok(records @ 1_000..), Ok(customers @ 1_000..)) => Ok((records, customers)),
+        _ => Err(wrong()),
     }
 }
 

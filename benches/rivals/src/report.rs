@@ -15,13 +15,27 @@ fn in_megabytes(figure: &str) -> bool {
     figure.contains("bytes") || figure == "peak memory"
 }
 
-fn shown(figure: &str, value: f64) -> String {
+pub fn shown(figure: &str, value: f64) -> String {
     match value.abs() {
         _ if in_megabytes(figure) => format!("{:.1}", value / 1e6),
+        1_000.0.. => grouped(value),
         100.0.. => format!("{value:.0}"),
         10.0.. => format!("{value:.1}"),
         _ => format!("{value:.2}"),
     }
+}
+
+/// `12,345,678`.
+fn grouped(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut out = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 fn unit(figure: &str) -> String {
@@ -78,7 +92,7 @@ fn table(results: &Results, measure: &str, out: &mut String) {
     }
 }
 
-fn settings(results: &Results) -> BTreeMap<String, String> {
+pub fn settings(results: &Results) -> BTreeMap<String, String> {
     let all = results.series.values().flatten();
     let all = all.filter_map(|(name, series)| Some((name.label(), series.rounds.first()?.settings.clone())));
     all.filter(|(_, settings)| !settings.is_empty()).collect()

@@ -12,7 +12,7 @@ use crate::cli::{Cli, Format, Global, InitArgs, InspectArgs, MaintainArgs};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::opening::recovery_as_json;
 use crate::output::Output;
-use crate::policy::read_policy;
+use crate::policy::{in_policy, read_policy};
 use crate::receipt::needs_scrub;
 use crate::verify::{damage_as_json, print_damage};
 use crate::words::{bytes, count, counted};
@@ -30,7 +30,7 @@ pub fn init(global: &Global, args: &InitArgs, output: &mut Output) -> Outcome {
             Some(stats.store)
         }
         Err(error) if args.if_missing && is_taken(global, &error) => None,
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(in_policy(args.policy.as_deref().unwrap_or(&path))(error)),
     };
     let keyrings = global.keyring_dirs()?;
     let custodian = global.custodian_shown()?;

@@ -5,10 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tenure::report::{Home, Receipt};
+use tenure::report::{Home, Maintenance, Receipt};
 use tenure::{Acting, PartitionId, Timestamp};
 
 use crate::cli::{EraseArgs, Format, Global};
@@ -21,6 +22,11 @@ use crate::words::{bytes, count, counted, harmless};
 const LIST_LIMIT: u64 = 1 << 30;
 /// How long another process that holds the store may take to do what it is asked.
 pub const WAIT: Duration = Duration::from_secs(60);
+/// What is said where another process holds the store.
+pub const SCRUBS_BY_ITSELF: &str =
+    "it drops the dead bytes by itself, in time: --scrub-now is for a store that nobody holds";
+/// How often dropping the dead bytes is tried.
+const SCRUBS: u32 = 20;
 const COLUMNS: [&str; 7] = ["class", "jurisdiction", "window", "verdict", "customers", "records", "raw_bytes"];
 
 pub fn erase(global: &Global, args: &EraseArgs, output: &mut Output) -> Outcome {
@@ -38,7 +44,7 @@ pub fn erase(global: &Global, args: &EraseArgs, output: &mut Output) -> Outcome 
     confirm(args, customers.len())?;
     let (store, beside) = global.open_or_beside(output)?;
     if beside && args.how.scrub_now {
-        output.say("it drops the dead bytes by itself, in time: --scrub-now is for a store that nobody holds");
+        output.say(SCRUBS_BY_ITSELF);
     }
     let erased = let_go(&store, &customers, args, beside);
     let closed = store.close();
@@ -99,9 +105,21 @@ fn let_go(store: &Acting, customers: &[String], args: &EraseArgs, beside: bool) 
     };
     if args.how.scrub_now && !beside {
         // Also where nothing was left to erase: it may have been erased by a run that came no further.
-        store.scrub()?;
+        scrub_now(|| store.scrub())?;
     }
     latest(store, receipt)
+}
+
+/// Drops the dead bytes, once nobody reads the files any more in which they stood: the background work of this very opening
+/// may, for a moment. Whoever reads for longer is not waited for.
+pub fn scrub_now(scrub: impl Fn() -> tenure::Result<Maintenance>) -> tenure::Result<()> {
+    for _ in 0..SCRUBS {
+        if !scrub()?.more {
+            break;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
 }
 
 /// The receipt as it stands now: later steps may have added a stage.

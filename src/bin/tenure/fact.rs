@@ -2,8 +2,8 @@
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use tenure::Timestamp;
 use tenure::env::{Env, disk::Disk};
+use tenure::{Reported, Timestamp};
 
 #[derive(Args)]
 pub struct FactArgs {
@@ -29,6 +29,7 @@ pub enum FactKind {
 }
 
 use crate::cli::{Global, parse_time};
+use crate::erase::WAIT;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::Output;
 
@@ -37,12 +38,13 @@ pub fn fact(global: &Global, args: &FactArgs, output: &mut Output) -> Outcome {
         return Err(Failure::usage("a relationship that goes on has no --at: it has no end"));
     }
     let at = args.at.unwrap_or_else(|| Disk::new().now());
-    let store = global.open(output)?;
-    let reported = match args.fact {
-        FactKind::RelationshipEnded => store.relationship_ended(&args.customer, at),
-        FactKind::RelationshipResumed => store.relationship_resumed(&args.customer),
-        FactKind::RequestClosed => store.request_closed(&args.customer, at),
+    let (store, _) = global.open_or_beside(output)?;
+    let fact = match args.fact {
+        FactKind::RelationshipEnded => Reported::RelationshipEnded(at),
+        FactKind::RelationshipResumed => Reported::RelationshipResumed,
+        FactKind::RequestClosed => Reported::RequestClosed(at),
     };
+    let reported = store.request_inform(&args.customer, fact, WAIT);
     let closed = store.close();
     let known = reported?;
     closed?;

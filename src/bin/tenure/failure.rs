@@ -77,7 +77,8 @@ impl Failure {
 
     /// An operation on a file of the user's (never one of the store's) that the operating system refused.
     pub fn file(doing: &str, path: &Path, error: &io::Error) -> Self {
-        Failure { kind: "io", ..Failure::failed(format!("cannot {doing} {}: {error}", path.display())) }
+        let hint = file_step(error.kind()).map(str::to_owned);
+        Failure { kind: "io", hint, ..Failure::failed(format!("cannot {doing} {}: {error}", path.display())) }
     }
 
     /// Writing to standard output failed. A reader that went away (`| head`) is no error.
@@ -148,6 +149,20 @@ impl From<Error> for Failure {
         let hint = error.next_step().map(str::to_string).or_else(|| usual_step(error.kind()).map(str::to_string));
         Failure { exit, kind, message: error.to_string(), hint }
     }
+}
+
+/// What helps where the operating system refuses a file of the user's.
+fn file_step(kind: io::ErrorKind) -> Option<&'static str> {
+    Some(match kind {
+        io::ErrorKind::NotFound => "check the path; relative ones begin in the directory where the command is run",
+        io::ErrorKind::PermissionDenied => "check who may read and write it, or run the command as somebody who may",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space and run the command again",
+        io::ErrorKind::IsADirectory => "name a file, not a directory",
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
+            "it is cut or damaged: bring a whole copy, and run the same command again"
+        }
+        _ => return None,
+    })
 }
 
 /// What helps where the error itself knows no better.

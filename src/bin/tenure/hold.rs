@@ -9,7 +9,7 @@ use tenure::report::HoldReport;
 use tenure::{Acting, Hold, Stream};
 
 use crate::cli::{Between, Format, Global, parse_stream};
-use crate::erase::latest;
+use crate::erase::{WAIT, latest};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{Output, Sheet};
 use crate::receipt;
@@ -68,10 +68,10 @@ fn place(global: &Global, args: &PlaceArgs, output: &mut Output) -> Outcome {
     if args.customer.is_none() && hold.stream.is_none() && hold.from.is_none() && hold.until.is_none() {
         return Err(Failure::usage("a hold names a customer, or a stream or a time of everybody's"));
     }
-    let store = global.open(output)?;
+    let (store, _) = global.open_or_beside(output)?;
     let placed = match &args.customer {
-        Some(customer) => store.hold(customer, &hold),
-        None => store.hold_everybody(&hold).map(Some),
+        Some(customer) => store.request_hold(customer, &hold, WAIT),
+        None => store.request_hold_everybody(&hold, WAIT).map(Some),
     };
     let after = placed.as_ref().ok().copied().flatten().map(|number| after(&store, number)).transpose();
     let closed = store.close();
@@ -100,8 +100,9 @@ fn after(store: &Acting, number: u64) -> Result<Vec<u64>, tenure::Error> {
 }
 
 fn release(global: &Global, number: u64, output: &mut Output) -> Outcome {
-    let store = global.open(output)?;
-    let released = store.release(number).map_err(Failure::from).and_then(|receipt| latest(&store, receipt));
+    let (store, _) = global.open_or_beside(output)?;
+    let released =
+        store.request_release(number, WAIT).map_err(Failure::from).and_then(|receipt| latest(&store, receipt));
     let closed = store.close();
     let receipt = released?;
     closed?;

@@ -79,6 +79,21 @@ pub fn read_policy(file: &Path) -> Result<String, Failure> {
     }
 }
 
+/// What is wrong with a policy is told with the file that it stands in.
+pub fn in_policy(file: &Path) -> impl Fn(tenure::Error) -> Failure {
+    move |error| {
+        let (wrong, known) = (error.to_string().starts_with("the policy"), error.next_step().is_some());
+        let failure = Failure::from(error);
+        match (wrong && failure.exit == Exit::Usage, known) {
+            (false, _) => failure,
+            (true, true) => failure.while_doing(&file.display().to_string()),
+            (true, false) => failure
+                .while_doing(&file.display().to_string())
+                .hint("correct it and try it with `tenure policy check FILE`, which changes nothing"),
+        }
+    }
+}
+
 fn show(global: &Global, output: &mut Output) -> Outcome {
     let policy = global.open_read_only()?.policy()?;
     match output.format() {
@@ -92,9 +107,10 @@ fn set(global: &Global, args: &SetArgs, output: &mut Output) -> Outcome {
     let text = read_policy(&args.file)?;
     let store = global.open(output)?;
     let version = match &args.reason {
-        Some(reason) if args.confirm => store.set_policy_confirmed(&text, reason)?,
-        _ => store.set_policy(&text)?,
+        Some(reason) if args.confirm => store.set_policy_confirmed(&text, reason),
+        _ => store.set_policy(&text),
     };
+    let version = version.map_err(in_policy(&args.file))?;
     let overdue = store.stats()?.partitions.iter().filter(|partition| partition.overdue).count() as u64;
     store.close()?;
     let people = [("policy", format!("version {version} is in force"))];
@@ -108,7 +124,7 @@ fn set(global: &Global, args: &SetArgs, output: &mut Output) -> Outcome {
 
 fn check(global: &Global, file: &Path, output: &mut Output) -> Outcome {
     let text = read_policy(file)?;
-    let check = global.open_read_only()?.check_policy(&text)?;
+    let check = global.open_read_only()?.check_policy(&text).map_err(in_policy(file))?;
     let changes: Vec<Value> = check.changes.iter().map(change_as_json).collect();
     match output.format() {
         Format::Table => print_check(&check, output)?,

@@ -44,7 +44,8 @@ fn open(file: &Path) -> Result<Input, Failure> {
     let opened = File::open(file).map_err(failed)?;
     let metadata = opened.metadata().map_err(failed)?;
     match metadata.is_dir() {
-        true => Err(Failure::failed(format!("{} is a directory, not a file", file.display()))),
+        true => Err(Failure::failed(format!("{} is a directory, not a file", file.display()))
+            .hint("name the file that is the body, or - for standard input")),
         false => Ok((Box::new(opened), metadata.is_file().then_some(metadata.len()))),
     }
 }

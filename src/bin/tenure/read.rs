@@ -205,7 +205,7 @@ impl Bodies<'_> {
 }
 
 fn gone() -> Failure {
-    Failure::failed("the record was let go of meanwhile")
+    Failure::failed("a record was let go of while it was read").hint("run the command again")
 }
 
 /// Errors of reading a body carry the store's inside.

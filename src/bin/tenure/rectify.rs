@@ -10,6 +10,7 @@ use serde_json::json;
 use tenure::{Acting, BODY_LIMIT, BodyKind, RecordId};
 
 use crate::cli::{Global, parse_id};
+use crate::erase::WAIT;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::json::on_one_line;
 use crate::output::Output;
@@ -28,7 +29,7 @@ pub struct RectifyArgs {
 
 pub fn rectify(global: &Global, args: &RectifyArgs, output: &mut Output) -> Outcome {
     let body = read(&args.body)?;
-    let store = global.open(output)?;
+    let (store, _) = global.open_or_beside(output)?;
     let amended = amend(&store, args, &body);
     let closed = store.close();
     let id = amended?;
@@ -54,10 +55,10 @@ fn amend(store: &Acting, args: &RectifyArgs, body: &[u8]) -> Result<RecordId, Fa
         }
         if let (BodyKind::Json, Ok(json)) = (stored.kind, text) {
             // Files are written with line ends, at least the last.
-            return Ok(store.rectify(&args.customer, args.id, on_one_line(json).as_bytes())?);
+            return Ok(store.request_rectify(&args.customer, args.id, on_one_line(json).as_bytes(), WAIT)?);
         }
     }
-    Ok(store.rectify(&args.customer, args.id, body)?)
+    Ok(store.request_rectify(&args.customer, args.id, body, WAIT)?)
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::cli::{Format, Global, RedactArgs};
-use crate::erase::latest;
+use crate::erase::{SCRUBS_BY_ITSELF, WAIT, latest, scrub_now};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::Output;
 use crate::receipt;
@@ -22,14 +22,14 @@ pub fn redact(global: &Global, args: &RedactArgs, output: &mut Output) -> Outcom
             return Err(Failure::refused(message).hint(hint));
         }
     }
-    let store = global.open(output)?;
-    let redacted = match args.despite_duty {
-        true => store.redact_despite_duty(&args.customer, args.id),
-        false => store.redact(&args.customer, args.id),
-    };
+    let (store, beside) = global.open_or_beside(output)?;
+    if beside && args.how.scrub_now {
+        output.say(SCRUBS_BY_ITSELF);
+    }
+    let redacted = store.request_redact(&args.customer, args.id, args.despite_duty, WAIT);
     let redacted = redacted.map_err(Failure::from).and_then(|receipt| {
-        if args.how.scrub_now {
-            store.scrub()?;
+        if args.how.scrub_now && !beside {
+            scrub_now(|| store.scrub())?;
         }
         latest(&store, receipt)
     });

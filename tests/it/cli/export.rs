@@ -95,3 +95,32 @@ fn what_cannot_be_exported_leaves_nothing() {
     let left: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().contains("out")), "{left:?}");
 }
+
+/// What a killed export left is removed by the next one beside it, and nothing else is: not what another one is writing, nor
+/// what only looks alike.
+#[test]
+fn what_an_interrupted_export_left_is_removed_by_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    store(dir, &hostile()[..1]);
+    let at = |name: &str| dir.join(name);
+    for name in [".old.7-1.tenure-export", ".running.8-1.tenure-export", ".old.7.tmp", "old.tenure-export"] {
+        fs::create_dir_all(at(name).join("bodies")).unwrap();
+        fs::write(at(name).join("records.jsonl"), "in clear").unwrap();
+    }
+    fs::write(at(".file.tenure-export"), "a file").unwrap();
+    std::os::unix::fs::symlink(at("old.tenure-export"), at(".link.tenure-export")).unwrap();
+    let running = fs::File::open(at(".running.8-1.tenure-export")).unwrap();
+    running.lock().unwrap();
+    let (code, said) = tenure(dir, &["export", "c-<b>1", "-o", "out", "--recipient", "somebody"]);
+    assert!(code == Some(0) && said.contains(".old.7-1.tenure-export was left by an export"), "{said}");
+    assert!(!at(".old.7-1.tenure-export").exists());
+    for left in [".running.8-1.tenure-export", ".old.7.tmp", "old.tenure-export"] {
+        assert!(at(left).join("records.jsonl").exists(), "{left}");
+    }
+    assert!(at(".file.tenure-export").exists() && at(".link.tenure-export").exists());
+    drop(running);
+    // Also by one that comes to nothing.
+    assert_eq!(tenure(dir, &["export", "nobody", "-o", "other", "--recipient", "somebody"]).0, Some(1));
+    assert!(!at(".running.8-1.tenure-export").exists() && at("out/records.jsonl").exists());
+}

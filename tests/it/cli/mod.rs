@@ -24,6 +24,7 @@ macro_rules! cases {
 cases!(
     init,
     missing_store,
+    mistakes,
     foreign_directory,
     locked,
     beside,

@@ -98,3 +98,18 @@ fn of_states_the_newest_is_carried_forward_and_the_others_go() {
     let steps = vec![come(0, 1, 0), come(0, 1, 16), Step::Expire, Step::Pass(3), Step::Expire, come(0, 1, 9)];
     lived(&[state], steps);
 }
+
+/// A month goes that lies in a quarter which does not: windows of before and after a new law.
+#[test]
+fn what_is_due_takes_nothing_along_from_a_longer_window() {
+    let longer = Rule {
+        class: Some(1),
+        window: "quarter",
+        anchor: "last-contact",
+        least: Some("P3M"),
+        most: Some("P3M"),
+        ..REST
+    };
+    let law = Step::Law(vec![longer, REST]);
+    lived(&[], vec![come(0, 3, 0), Step::Pass(44), Step::Pass(61), law, come(0, 3, 91), Step::Expire]);
+}

@@ -24,6 +24,14 @@ impl Name {
         Name { engine: engine.into(), form }
     }
 
+    pub fn tenure() -> Self {
+        Name::new("tenure", Form::Usual)
+    }
+
+    pub fn kernel() -> Self {
+        Name::new("kernel", Form::Usual)
+    }
+
     pub fn is_rival(&self) -> bool {
         !["tenure", "kernel", "file"].contains(&self.engine.as_str())
     }

@@ -5,19 +5,42 @@ use std::time::{Duration, Instant};
 use super::{Material, Outcome, Task, fresh};
 use crate::Result;
 use crate::meters::{self, Memory};
-use crate::records::{Feed, Until};
-use crate::subjects;
+use crate::records::{Feed, Pool, Until};
+use crate::subjects::{self, Making};
+
+/// One after another, each in a store of its own, in one process: enough to choose by.
+pub fn threads(task: &Task, counts: &[usize], batch: usize, seconds: f64) -> Result<Outcome> {
+    let material = Material::load(task)?;
+    let (pool, training) = (material.pool(task)?, material.training());
+    let mut outcome = Outcome::default();
+    for threads in counts {
+        let one = take_in(task, &pool, material.making(&training), *threads, batch, seconds)?;
+        outcome.set(&threads.to_string(), one.figures["MB/s"]);
+    }
+    Ok(outcome)
+}
 
 pub fn ingest(task: &Task, threads: usize, batch: usize, seconds: f64) -> Result<Outcome> {
     let material = Material::load(task)?;
     let (pool, training) = (material.pool(task)?, material.training());
+    take_in(task, &pool, material.making(&training), threads, batch, seconds)
+}
+
+fn take_in(
+    task: &Task,
+    pool: &Pool,
+    making: Making<'_>,
+    threads: usize,
+    batch: usize,
+    seconds: f64,
+) -> Result<Outcome> {
     let dir = fresh(&task.dir)?;
     let memory = Memory::watch()?;
-    let subject = subjects::open(&task.name, dir, material.making(&training))?;
+    let subject = subjects::open(&task.name, dir, making)?;
     let written = meters::bytes_written()?;
     let worked = meters::processor_seconds()?;
     let began = Instant::now();
-    let feed = Feed::new(&pool, batch, Until::Time(began + Duration::from_secs_f64(seconds)));
+    let feed = Feed::new(pool, batch, Until::Time(began + Duration::from_secs_f64(seconds)));
     subject.ingest(&feed, threads)?;
     let taken_in = began.elapsed().as_secs_f64();
     subject.settle()?;

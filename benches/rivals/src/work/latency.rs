@@ -7,17 +7,43 @@ use std::time::{Duration, Instant};
 
 use super::{Material, Outcome, Task, fresh, quantile};
 use crate::Result;
-use crate::records::{Feed, Until};
-use crate::subjects::{self, on_threads};
+use crate::records::{Feed, Item, Pool, Until};
+use crate::subjects::{self, Subject, on_threads};
 
-fn figures(mut micros: Vec<f64>) -> Outcome {
+/// Sets what is told of so many waits, each figure under a name that begins so.
+fn figures(outcome: &mut Outcome, whose: &str, mut micros: Vec<f64>) {
     micros.sort_by(f64::total_cmp);
-    let mut outcome = Outcome::default();
-    outcome.set("p50", quantile(&micros, 0.5));
-    outcome.set("p99", quantile(&micros, 0.99));
-    outcome.set("max", quantile(&micros, 1.0));
-    outcome.set("count", micros.len() as f64);
-    outcome
+    for (name, value) in [
+        ("p50", quantile(&micros, 0.5)),
+        ("p99", quantile(&micros, 0.99)),
+        ("max", quantile(&micros, 1.0)),
+        ("count", micros.len() as f64),
+    ] {
+        outcome.set(&format!("{whose}{name}"), value);
+    }
+}
+
+/// How long each of many single appends took, in microseconds: of customers who have written before, or of one new
+/// customer each.
+fn appends(subject: &dyn Subject, pool: &Pool, threads: usize, seconds: f64, newcomers: bool) -> Result<Vec<f64>> {
+    let all = Mutex::new(Vec::new());
+    let feed = Feed::new(pool, 1, Until::Time(Instant::now() + Duration::from_secs_f64(seconds))).again();
+    on_threads(threads, |_| {
+        let mut appender = subject.appender()?;
+        let mut mine = Vec::new();
+        while let Some(items) = feed.next() {
+            for item in &items {
+                let name = format!("new-{:08}", item.sequence);
+                let name = if newcomers { name.as_str() } else { item.name };
+                let start = Instant::now();
+                appender.append(&[Item { name, ..*item }])?;
+                mine.push(start.elapsed().as_secs_f64() * 1e6);
+            }
+        }
+        all.lock().expect("no holder panics").extend(mine);
+        Ok(())
+    })?;
+    Ok(all.into_inner()?)
 }
 
 pub fn latency(task: &Task, threads: usize, seconds: f64) -> Result<Outcome> {
@@ -28,23 +54,13 @@ pub fn latency(task: &Task, threads: usize, seconds: f64) -> Result<Outcome> {
     // Customers are known: everybody has written before.
     subject.ingest(&Feed::new(&pool, 1_000, Until::Once), crate::cores())?;
     subject.settle()?;
-    let all = Mutex::new(Vec::new());
-    let began = Instant::now();
-    let feed = Feed::new(&pool, 1, Until::Time(began + Duration::from_secs_f64(seconds))).again();
-    on_threads(threads, |_| {
-        let mut appender = subject.appender()?;
-        let mut mine = Vec::new();
-        while let Some(items) = feed.next() {
-            let start = Instant::now();
-            appender.append(&items)?;
-            mine.push(start.elapsed().as_secs_f64() * 1e6);
-        }
-        all.lock().expect("no holder panics").extend(mine);
-        Ok(())
-    })?;
-    let took = began.elapsed().as_secs_f64();
-    let mut outcome = figures(all.into_inner()?);
-    outcome.set("records/s", outcome.figures["count"] / took);
+    let mut outcome = Outcome::default();
+    for (whose, newcomers) in [("", false), ("new ", true)] {
+        let began = Instant::now();
+        let micros = appends(&*subject, &pool, threads, seconds, newcomers)?;
+        outcome.set(&format!("{whose}records/s"), micros.len() as f64 / began.elapsed().as_secs_f64());
+        figures(&mut outcome, whose, micros);
+    }
     outcome.settings = subject.settings();
     subject.close()?;
     std::fs::remove_dir_all(dir)?;
@@ -75,5 +91,7 @@ pub fn fdatasync(task: &Task, bytes: usize, seconds: f64) -> Result<Outcome> {
     }
     std::fs::remove_dir_all(dir)?;
     let settings = format!("write of {bytes} B and fdatasync, one thread, file reserved and written through before");
-    Ok(Outcome { settings, ..figures(micros) })
+    let mut outcome = Outcome { settings, ..Outcome::default() };
+    figures(&mut outcome, "", micros);
+    Ok(outcome)
 }

@@ -5,6 +5,7 @@ mod ingest;
 mod latency;
 mod letting_go;
 pub mod reads;
+mod scale;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,9 +21,11 @@ use crate::subjects::{Making, Name};
 /// What to measure.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Work {
+    /// How much is taken in with each of these numbers of threads.
+    Threads { counts: Vec<usize>, batch: usize, seconds: f64 },
     /// Taking in recombined chats for so long, with a sync for every `batch` records.
     Ingest { threads: usize, batch: usize, seconds: f64 },
-    /// Single durable appends.
+    /// Single durable appends, of known customers and then of new ones.
     Latency { threads: usize, seconds: f64 },
     /// A bare fdatasync after a write of so many bytes into a preallocated file.
     Fdatasync { bytes: usize, seconds: f64 },
@@ -34,6 +37,8 @@ pub enum Work {
     Disk,
     /// Opening, erasing, expiring, at once and ten times the records, in turns.
     LettingGo { customers: u32, each: usize },
+    /// Everything with so many short records of so many customers.
+    Scale { records: u64, customers: u64 },
 }
 
 /// A measurement, as it is given to the process that does it.
@@ -80,6 +85,7 @@ pub fn run(task: &Task) -> Result<Outcome> {
 pub fn child(task: &str) -> Result<()> {
     let task: Task = serde_json::from_str(task)?;
     let outcome = match task.work {
+        Work::Threads { ref counts, batch, seconds } => ingest::threads(&task, counts, batch, seconds)?,
         Work::Ingest { threads, batch, seconds } => ingest::ingest(&task, threads, batch, seconds)?,
         Work::Latency { threads, seconds } => latency::latency(&task, threads, seconds)?,
         Work::Fdatasync { bytes, seconds } => latency::fdatasync(&task, bytes, seconds)?,
@@ -87,6 +93,7 @@ pub fn child(task: &str) -> Result<()> {
         Work::Reads { seconds } => reads::reads(&task, seconds)?,
         Work::Disk => disk::disk(&task)?,
         Work::LettingGo { customers, each } => letting_go::letting_go(&task, customers, each)?,
+        Work::Scale { records, customers } => scale::scale(&task, records, customers)?,
     };
     println!("{}", serde_json::to_string(&outcome)?);
     Ok(())

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Material, Outcome, Task, fresh, quantile};
 use crate::Result;
-use crate::corpus::Numbers;
+use crate::generated::Numbers;
 use crate::meters::{self, Memory};
 use crate::records::{Feed, Pool, Until};
 use crate::subjects::{self, Making, Reader, Seen, Subject};
@@ -61,8 +61,8 @@ impl Crowd {
             let chosen =
                 counts.iter().enumerate().filter(|(_, count)| wanted(**count)).map(|(number, _)| number as u32);
             let mut chosen: Vec<u32> = chosen.collect();
-            let mut n = Numbers::new(3);
-            (1..chosen.len()).rev().for_each(|last| chosen.swap(last, n.below(last + 1)));
+            let mut n = Numbers(3);
+            (1..chosen.len()).rev().for_each(|last| chosen.swap(last, n.below(last as u64 + 1) as usize));
             chosen
         };
         Crowd { typical: with(&|count| count == median), heavy: with(&|count| count >= 30) }

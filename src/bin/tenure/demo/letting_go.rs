@@ -13,6 +13,7 @@ use super::copies::Copies;
 use super::corpus::{Corpus, MONTHS, Person};
 use super::story::Story;
 use super::{Stage, crash, inspection};
+use crate::erase::scrub_now;
 use crate::failure::Failure;
 use crate::line;
 use crate::receipt::stages;
@@ -108,7 +109,7 @@ pub fn erase(stage: &Stage, person: &Person, story: &mut Story<'_>) -> Result<()
     ))?;
     let records = counted(here, "record");
     story.tell(&format!("derive from is destroyed, and with it {records}, in {}. The receipt:", duration(took)))?;
-    store.scrub()?;
+    scrub_now(|| store.scrub())?;
     let receipt = latest(&store, receipt)?;
     tell_receipt(&receipt, story)?;
     let left = history(&store, &person.id)?.len();

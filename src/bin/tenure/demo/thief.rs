@@ -12,6 +12,7 @@ use super::copies::{Copies, beside};
 use super::corpus::Person;
 use super::letting_go::{history, latest, tell_receipt};
 use super::story::Story;
+use crate::erase::scrub_now;
 use crate::failure::Failure;
 use crate::words::{count, counted};
 
@@ -102,7 +103,7 @@ pub fn external_custodian(
     let Some(receipt) = store.erase(&[&person.id])? else {
         return Err(Failure::failed("erase does not know the customer"));
     };
-    store.scrub()?;
+    scrub_now(|| store.scrub())?;
     let receipt = latest(&store, receipt)?;
     let others_read = history(&store, &neighbour)?.len() as u64;
     store.close()?;

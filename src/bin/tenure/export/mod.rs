@@ -1,13 +1,14 @@
 //! `tenure export`: everything that is on record of one customer, handed out as files: a page, JSON Lines, a manifest, and
-//! what is too long for a line beside them. It is written under another name and renamed when it is whole.
+//! what is too long for a line beside them. It is written under another name and renamed when it is whole; what an export
+//! that was interrupted left under such a name is removed by the next one beside it.
 
 mod manifest;
 mod page;
 mod shown;
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -25,6 +26,9 @@ use manifest::Tally;
 /// Bytes of a body that are copied at once.
 const PIECE: usize = 1 << 20;
 const BODIES: &str = "bodies";
+/// How the name ends under which an export is written.
+const DRAFT: &str = ".tenure-export";
+const ATTEMPTS: u32 = 16;
 
 #[derive(Args)]
 pub struct ExportArgs {
@@ -42,7 +46,7 @@ pub fn export(global: &Global, args: &ExportArgs, output: &mut Output) -> Outcom
     if args.recipient.trim().is_empty() {
         return Err(Failure::usage("--recipient names nobody").hint("who is it for: the customer, an authority?"));
     }
-    let draft = Draft::begin(&args.output)?;
+    let draft = Draft::begin(&args.output, output)?;
     let store = global.open_read_only()?;
     let Some(mut export) = store.export(&args.customer, &args.recipient)? else {
         return Err(Failure::failed("nothing is on record of this customer; nothing was written")
@@ -118,14 +122,49 @@ fn beside(draft: &Draft, export: &Export, stored: &Stored) -> Result<Written, Fa
     }
 }
 
-/// A directory under another name, removed unless it is finished.
+/// A directory under another name, locked while it is written, and removed unless it is finished.
 struct Draft {
     temporary: PathBuf,
     wanted: PathBuf,
+    _lock: File,
+}
+
+/// The lock of a directory that nobody holds and that is still there; none where somebody does, or it is not.
+fn locked(dir: &Path) -> io::Result<Option<File>> {
+    let open = File::open(dir)?;
+    match open.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    let (ours, there) = (open.metadata()?, fs::symlink_metadata(dir)?);
+    Ok((ours.dev() == there.dev() && ours.ino() == there.ino()).then_some(open))
+}
+
+/// Removes what exports that were interrupted left in `parent`: directories with the name of a draft that nobody has locked.
+fn sweep(parent: &Path, output: &Output) {
+    let is_draft = |name: &str| name.starts_with('.') && name.ends_with(DRAFT);
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if !is_dir || !entry.file_name().to_str().is_some_and(is_draft) {
+            continue;
+        }
+        let path = entry.path();
+        let Ok(Some(_lock)) = locked(&path) else { continue };
+        match fs::remove_dir_all(&path) {
+            Ok(()) => {
+                output.say(format_args!("{} was left by an export that was interrupted; removed", path.display()))
+            }
+            Err(error) => output.say(format_args!(
+                "{} was left by an export that was interrupted, with data in clear, and cannot be removed: {error}",
+                path.display()
+            )),
+        }
+    }
 }
 
 impl Draft {
-    fn begin(wanted: &Path) -> Result<Self, Failure> {
+    fn begin(wanted: &Path, output: &Output) -> Result<Self, Failure> {
         let exists = || {
             Failure::refused(format!("{} is there already; nothing was written", wanted.display()))
                 .hint("name a directory that does not exist yet")
@@ -134,10 +173,29 @@ impl Draft {
             return Err(exists());
         }
         let name = wanted.file_name().ok_or_else(|| Failure::usage("--output names no directory"))?;
-        let temporary = wanted.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
-        let made = DirBuilder::new().mode(0o700).create(&temporary);
-        made.map_err(|error| Failure::file("make the directory", &temporary, &error))?;
-        Ok(Draft { temporary, wanted: wanted.to_path_buf() })
+        let parent = wanted.parent().filter(|parent| !parent.as_os_str().is_empty());
+        sweep(parent.unwrap_or(Path::new(".")), output);
+        let mut attempt = 0_u32;
+        loop {
+            attempt += 1;
+            let name = format!(".{}.{}-{attempt}{DRAFT}", name.to_string_lossy(), std::process::id());
+            let temporary = wanted.with_file_name(name);
+            let made = DirBuilder::new().mode(0o700).create(&temporary);
+            made.map_err(|error| Failure::file("make the directory", &temporary, &error))?;
+            // Another export may have taken it for a leftover before it was locked: then it is, or will be, gone.
+            match locked(&temporary) {
+                Ok(Some(lock)) => return Ok(Draft { temporary, wanted: wanted.to_path_buf(), _lock: lock }),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Failure::file("lock the directory", &temporary, &error));
+                }
+                _ if attempt < ATTEMPTS => {}
+                _ => {
+                    return Err(Failure::failed(
+                        "others keep taking the directory of this export; nothing was written",
+                    ));
+                }
+            }
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {

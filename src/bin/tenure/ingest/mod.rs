@@ -44,6 +44,8 @@ enum Stop {
     Interrupted,
     /// A line that is no record, and nothing said to skip it.
     Bad(Failure),
+    /// The input could not be read on.
+    Cut(Failure),
 }
 
 pub fn ingest(global: &Global, args: &IngestArgs, output: &mut Output) -> Outcome {
@@ -66,8 +68,10 @@ pub fn ingest(global: &Global, args: &IngestArgs, output: &mut Output) -> Outcom
     let closed = close(store, stop.is_ok());
 
     let stop = stop.map_err(|failure| failure.while_doing(&stored_so_far(&tally)))?;
-    if let Stop::Bad(failure) = stop {
-        return Err(failure.hint(after_a_bad_line(&tally, resumable)));
+    match stop {
+        Stop::Bad(failure) => return Err(failure.hint(after_a_bad_line(&tally, resumable))),
+        Stop::Cut(failure) => return Err(failure.hint(after_a_cut(&tally))),
+        Stop::End | Stop::Interrupted => {}
     }
     closed?;
     let interrupted = matches!(stop, Stop::Interrupted);
@@ -190,8 +194,8 @@ fn take_lines(
             match sort_out(item, feed, label, voice)? {
                 Sorted::Entry(entry) => entries.push(entry),
                 Sorted::Told => {}
-                Sorted::Bad(failure) => {
-                    stop = Some(Stop::Bad(failure));
+                Sorted::Stop(at) => {
+                    stop = Some(at);
                     break;
                 }
             }
@@ -212,7 +216,7 @@ enum Sorted {
     /// Nothing more than a message.
     Told,
     /// It ends the ingest.
-    Bad(Failure),
+    Stop(Stop),
 }
 
 fn sort_out(item: Item, feed: &Feed<'_>, label: &str, voice: &Voice<'_>) -> Result<Sorted, Failure> {
@@ -226,7 +230,7 @@ fn sort_out(item: Item, feed: &Feed<'_>, label: &str, voice: &Voice<'_>) -> Resu
                     aside.bad(line, &bad, voice)?;
                     Sorted::Entry(Entry::Passed(line))
                 }
-                None => Sorted::Bad(Failure::failed(format!("{label}:{line}: {}", bad.fault))),
+                None => Sorted::Stop(Stop::Bad(Failure::failed(format!("{label}:{line}: {}", bad.fault)))),
             }
         }
         Item::Shorter(lines) => {
@@ -237,7 +241,7 @@ fn sort_out(item: Item, feed: &Feed<'_>, label: &str, voice: &Voice<'_>) -> Resu
             Sorted::Told
         }
         Item::Failed(line, error) => {
-            Sorted::Bad(Failure::failed(format!("cannot read {label} after line {line}: {error}")))
+            Sorted::Stop(Stop::Cut(Failure::failed(format!("cannot read {label} after line {line}: {error}"))))
         }
     })
 }
@@ -258,11 +262,20 @@ fn stored_so_far(tally: &Tally) -> String {
 }
 
 fn after_a_bad_line(tally: &Tally, resumable: bool) -> String {
-    let stored = format!("{} before it are stored", counted(tally.records, "record"));
+    let stored = stored_before(tally);
     match resumable {
         true => format!("{stored}; correct the line and run the same command again, or add --skip-bad FILE"),
         false => format!("{stored}; give the rest from this line on, or next time --source NAME or --skip-bad FILE"),
     }
+}
+
+fn after_a_cut(tally: &Tally) -> String {
+    format!("{}; bring a whole copy of it and run the same command again", stored_before(tally))
+}
+
+fn stored_before(tally: &Tally) -> String {
+    let verb = if tally.records == 1 { "is" } else { "are" };
+    format!("{} before it {verb} stored", counted(tally.records, "record"))
 }
 
 fn tell(tally: &Tally, aside: &Aside, taken: Lanes, took: Duration, interrupted: bool, output: &Output) {

@@ -71,7 +71,8 @@ impl Source {
         let metadata = opened.metadata().map_err(failed)?;
         let label = file.display().to_string();
         if metadata.is_dir() {
-            return Err(Failure::failed(format!("{label} is a directory, not a file of JSON Lines")));
+            return Err(Failure::failed(format!("{label} is a directory, not a file of JSON Lines"))
+                .hint("name one of its files, or pipe them in: cat DIR/* | tenure ingest -"));
         }
         if !metadata.is_file() {
             return Ok(Source::live(opened, label, name));
