@@ -6,9 +6,12 @@
 
 #![allow(clippy::disallowed_methods)] // It measures by the clock.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tenure::env::{Env, disk::Disk};
 use tenure::report::Budget;
 use tenure::{ExpireOptions, Record, Store, Timestamp};
 
@@ -20,6 +23,10 @@ const DAY: i64 = 86_400;
 
 const KEEP: &str = "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nwindow = \"day\"\n";
 const EXPIRE: &str = "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nwindow = \"day\"\nkeep_at_most = \"P30D\"\n";
+
+/// Chats for a day from the end of the relationship, everything else for ever.
+const ENDS: &str = "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nwindow = \"day\"\n\
+    [[rule]]\nclass = \"chat\"\njurisdiction = \"*\"\nwindow = \"day\"\nanchor = \"relationship-end\"\nkeep_at_most = \"P1D\"\n";
 
 fn first() -> Timestamp {
     "2025-03-01T00:00:00Z".parse().unwrap()
@@ -100,6 +107,54 @@ fn main() {
     });
     println!("erase 1000 of 100000 customers at once: {:.2?}", median(times.collect()));
     beside(&store, dir.path());
+    drop(store);
+    by_row();
+}
+
+/// What is due by row is found by going through all customers, and states are carried out of windows that go: how long that
+/// takes, and how long an append beside it waits at most.
+fn by_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled(dir.path(), 100_000, 100_000);
+    let alone = longest_append(&store, || std::thread::sleep(Duration::from_secs(2)));
+    println!("an append alone: {:.2?} at the longest", alone.1);
+    let expire = |rows: usize| {
+        let expiry = store.expire(ExpireOptions::default()).unwrap();
+        assert_eq!(expiry.rows.iter().map(|row| &row.subject).collect::<BTreeSet<_>>().len(), rows);
+    };
+    store.set_policy_confirmed(ENDS, "the measurement").unwrap();
+    let (took, wait) = longest_append(&store, || expire(0));
+    println!(
+        "go through 100000 customers of whom nothing is due: {took:.2?}, an append beside it {wait:.2?} at the longest"
+    );
+    for number in 0..2_000 {
+        assert!(store.relationship_ended(&format!("customer-{number}"), first()).unwrap());
+    }
+    let (took, wait) = longest_append(&store, || expire(2_000));
+    println!("let go of 2000 of them: {took:.2?}, an append beside it {wait:.2?} at the longest");
+    store.set_policy_confirmed(&format!("{ENDS}latest = true\n"), "the measurement").unwrap();
+    let (took, wait) = longest_append(&store, || expire(0));
+    println!("carry 98000 states forward: {took:.2?}, an append beside it {wait:.2?} at the longest");
+}
+
+/// Does a step while somebody appends, one record at a time. Answers how long the step took, and the longest append.
+fn longest_append(store: &Store, step: impl FnOnce()) -> (Duration, Duration) {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let appending = scope.spawn(|| {
+            let mut longest = Duration::ZERO;
+            for serial in (0..).take_while(|_| !done.load(Ordering::Relaxed)) {
+                let body = format!("{serial} is appended while something goes on");
+                let at = Timestamp::from_micros(Disk::new().now().as_micros());
+                let one = Record::new("customer-99999", "call", "EU", at, body).unwrap();
+                longest = longest.max(timed(|| store.append(vec![one]).unwrap().wait().unwrap()));
+            }
+            longest
+        });
+        let took = timed(step);
+        done.store(true, Ordering::Relaxed);
+        (took, appending.join().unwrap())
+    })
 }
 
 /// Erasures one at a time, done here, and asked for by another opener and then done here.

@@ -328,8 +328,11 @@ pub struct Expiring {
     pub held: u64,
     /// The numbers of the holds that keep them.
     pub holds: Vec<u64>,
-    /// Whether it does not expire at all for now, because more is held in it than can be kept apart.
+    /// Whether it does not expire at all for now: a hold on everybody keeps it, more is held in it than can be kept apart,
+    /// or there is `damage`.
     pub deferred: bool,
+    /// What could not be read, or not be written: what is held in it was to be found, or states in it carried forward.
+    pub damage: Option<Damage>,
 }
 
 /// What an expiry did, or would do.
@@ -341,6 +344,8 @@ pub struct Expiry {
     pub partitions: Vec<Expiring>,
     /// What was due of single customers.
     pub rows: Vec<Lapsed>,
+    /// What could not be read where something may be due of single customers. They were passed over.
+    pub damage: Vec<Damage>,
     /// The account of it; none where nothing was due, or nothing was to be done yet.
     pub receipt: Option<Receipt>,
     /// Further accounts, where more customers were concerned than one act takes in.

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashSet};
 use super::split::{self, Cut};
 use super::{Engine, Writer, column, explode, housekeeping, lease, scrub};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::ledger::{Act, EVIDENCE_LIMIT, Effect, Fact, KeptRows};
+use crate::format::ledger::{Act, EVIDENCE_LIMIT, Effect, Fact, HeldCells, KeptRows};
 use crate::ident::{CustomerId, PartitionNumber, SubjectNumber};
 use crate::keyring::{Changes, CustomerEntry, CustomerState, NOTE_CELLS_LIMIT, ScrubNote, Secret};
 use crate::window::Timestamp;
@@ -125,7 +125,7 @@ fn erase(engine: &Engine, number: u64, customers: &[CustomerEntry], (at, kept): 
                 split::rest(engine, restricted(engine, customer, &cut, at))?
             }
             Err(_) => {
-                cells.extend(explode::cells_of(engine, customer, &|_| true));
+                cells.extend(Cut::all_but(engine, customer, &[]).dead(engine, customer, &|_| true));
                 subjects.insert(customer.subject);
                 Some(tombstone(customer, at))
             }
@@ -134,7 +134,7 @@ fn erase(engine: &Engine, number: u64, customers: &[CustomerEntry], (at, kept): 
     }
     note(&mut changes, number, &cells);
     // Cells that are held no longer may still be there, where a hold was lifted only just now.
-    let left = column::strike(engine, &mut changes, &held_parts(engine, &subjects), &subjects)?;
+    let left = column::strike(engine, &mut changes, &held_cells(engine, &subjects))?;
     shred(engine, number, &changes)?;
     engine.scrub.add(number, &cells);
     column::show(engine, &left)
@@ -159,8 +159,8 @@ fn restricted(engine: &Engine, customer: &CustomerEntry, cut: &Cut, at: Timestam
     CustomerEntry { secrets, not_before: customer.not_before.max(Some(at)), ..customer.duplicate() }
 }
 
-/// The expired partitions in which cells of these customers are left, by ledger or keyring.
-fn held_parts(engine: &Engine, subjects: &BTreeSet<SubjectNumber>) -> Vec<PartitionNumber> {
+/// The cells of these customers that are left in expired partitions, by ledger or keyring.
+fn held_cells(engine: &Engine, subjects: &BTreeSet<SubjectNumber>) -> HeldCells {
     let mut parts: BTreeSet<PartitionNumber> = BTreeSet::new();
     for remnant in engine.partitions.remnants() {
         if remnant.held.iter().any(|(_, subject)| subjects.contains(subject)) {
@@ -170,7 +170,7 @@ fn held_parts(engine: &Engine, subjects: &BTreeSet<SubjectNumber>) -> Vec<Partit
     let ledger = engine.ledger();
     let held = ledger.state().acts.held.iter().filter(|(_, held)| !held.is_disjoint(subjects));
     parts.extend(held.map(|(partition, _)| *partition));
-    parts.into_iter().collect()
+    parts.into_iter().map(|partition| (partition, subjects.iter().copied().collect())).collect()
 }
 
 /// Adds the notes that let merges drop the frames of dead cells.

@@ -6,7 +6,6 @@ use std::collections::HashSet;
 use super::committer::Pending;
 use super::encode::{Encoder, finish};
 use super::read::Hit;
-use crate::compress;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::{FrameKind, Origin};
 use crate::format::group::GroupBuilder;
@@ -80,11 +79,7 @@ impl Encoder<'_> {
         let row = self.keyring.use_customer((customer, tag), &id.stream, &id.window, self.now, lapsed)?;
         let cell = self.cells.get(&row.entry, &partition);
         let named = self.dictionary(&partition);
-        let (number, dictionary) =
-            named.as_ref().map_or((0, None), |(number, dictionary)| (*number, Some(&**dictionary)));
         let (random, sequence) = (self.random()?, self.sequence.take(1)?);
-        let head = self.head(FrameKind::Amendment, sequence, random, &cell, number);
-        let context = self.opening.context(partition.number);
         let prefix = Prefix {
             at: hit.at,
             raw_length: body.len() as u32,
@@ -97,9 +92,8 @@ impl Encoder<'_> {
             since: hit.since,
         };
         let mut group = GroupBuilder::new(1, 0, body.len() + 256);
-        let place = group.push(&context, &cell.sealer, &head, hit.at, prefix.raw_length, |out| {
-            prefix.encode_with(out, |out| compress::store_into(body, dictionary, out));
-        })?;
+        let place = (&*cell, &*partition, named.as_ref());
+        let place = self.frame(&mut group, place, (FrameKind::Amendment, sequence, random), &prefix, body)?;
         let pending = finish(group, std::iter::once((cell.handle, place)), row.number.max(column), Vec::new())?;
         Ok((pending, RecordId::given(self.opening.number, sequence)))
     }

@@ -40,7 +40,7 @@ pub fn expire(
     // While entries of customers are rewritten nobody else may write them.
     let shut = engine.fences.shut();
     let _shut = (!held.is_empty() || !going.is_empty()).then_some(shut);
-    let parts = Parts::close(engine, going);
+    let parts = Parts::close(engine, going.iter().map(|(subject, _)| *subject));
     acts::flush(engine, writer)?;
     let of_held = held.iter().flat_map(|(_, subjects)| subjects.iter().copied());
     let subjects = of_held.chain(going.iter().map(|(subject, _)| *subject)).collect();
@@ -82,8 +82,8 @@ pub fn expire(
 struct Parts<'a>(&'a Engine, Vec<SubjectNumber>);
 
 impl<'a> Parts<'a> {
-    fn close(engine: &'a Engine, going: &GoingRows) -> Self {
-        let subjects: Vec<_> = going.iter().map(|(subject, _)| *subject).collect();
+    fn close(engine: &'a Engine, subjects: impl Iterator<Item = SubjectNumber>) -> Self {
+        let subjects: Vec<_> = subjects.collect();
         subjects.iter().for_each(|subject| engine.fences.close_part(*subject));
         Parts(engine, subjects)
     }
@@ -183,35 +183,23 @@ fn put(engine: &Engine, changes: &mut Changes, partition: &Partition, left: Opti
 pub fn release(engine: &Engine, writer: &Writer, number: u64, act: &Act, ids: Option<&[CustomerId]>) -> Result<()> {
     let Act::Release { hold, subject, cells, rows: going } = act else { return Ok(()) };
     let _shut = engine.fences.shut();
-    subject.iter().for_each(|subject| engine.fences.close_part(*subject));
-    let outcome = lift(engine, writer, number, (*hold, *subject), (cells, going), ids);
-    subject.iter().for_each(|subject| engine.fences.open_part(*subject));
-    outcome
-}
-
-fn lift(
-    engine: &Engine,
-    writer: &Writer,
-    number: u64,
-    (hold, subject): (u64, Option<SubjectNumber>),
-    (cells, going): (&[PartitionNumber], &GoingRows),
-    ids: Option<&[CustomerId]>,
-) -> Result<()> {
+    let of_cells = cells.iter().flat_map(|(_, subjects)| subjects);
+    let subjects: BTreeSet<SubjectNumber> = of_cells.chain(subject).copied().collect();
+    let _parts = Parts::close(engine, subjects.iter().copied());
     acts::flush(engine, writer)?;
-    let (mut changes, subject) = (Changes::new(), subject.into_iter().collect());
-    let mut dead = Vec::new();
+    let (mut changes, mut dead) = (Changes::new(), Vec::new());
     if !cells.is_empty() || !going.is_empty() {
-        let mut rows = rows(engine, &subject, ids)?;
+        let mut rows = rows(engine, &subjects, ids)?;
         dead = let_go(engine, &mut rows, going);
         for mut row in rows.into_values() {
-            let dies = |secret: &Secret| matches!(&secret.scope, SecretScope::Cell(one, _) if cells.contains(one));
-            row.secrets.retain(|secret| !dies(secret));
+            let of = |one| cells.iter().any(|(partition, held)| *partition == one && held.contains(&row.subject));
+            row.secrets.retain(|secret| !matches!(secret.scope, SecretScope::Cell(one, _) if of(one)));
             let id = row.id.clone();
             acts::put_row(engine, &mut changes, &id, split::rest(engine, row)?.as_ref())?;
         }
     }
-    let left = strike(engine, &mut changes, cells, &subject)?;
-    changes.insert(HoldEntry::key(hold), None);
+    let left = strike(engine, &mut changes, cells)?;
+    changes.insert(HoldEntry::key(*hold), None);
     acts::note(&mut changes, number, &dead);
     acts::shred(engine, number, &changes)?;
     engine.scrub.add(number, &dead);
@@ -220,18 +208,13 @@ fn lift(
     show(engine, &left)
 }
 
-/// Takes the cells of customers off the lists of what is held in `partitions`.
+/// Takes cells off the lists of what is held in partitions.
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`] where a list is too long, which it was not before.
-pub fn strike(
-    engine: &Engine,
-    changes: &mut Changes,
-    partitions: &[PartitionNumber],
-    subjects: &BTreeSet<SubjectNumber>,
-) -> Result<Left> {
+pub fn strike(engine: &Engine, changes: &mut Changes, cells: &HeldCells) -> Result<Left> {
     let mut left = Left::new();
-    for number in partitions {
+    for (number, subjects) in cells {
         let Some(known) = engine.partitions.numbered(*number) else {
             left.insert(*number, None);
             continue;

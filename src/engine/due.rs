@@ -1,12 +1,12 @@
 //! What is due: partitions whose window and maximum are over, and the time that this may be judged by.
 
-use super::schedule::{self, AT_ONCE, DueRow};
-use super::{Engine, Writer, access, acts, carry, hold, latest};
+use super::schedule::{AT_ONCE, DueRow, Search};
+use super::{Engine, Writer, access, acts, carry, hold};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::{Act, HeldCells};
 use crate::ident::{PartitionNumber, Stream};
-use crate::report::Expiring;
-use crate::window::Timestamp;
+use crate::report::{Damage, Expiring};
+use crate::window::{Day, Timestamp};
 
 /// The time that an expiry is judged by: trusted time, or the one that was named instead.
 ///
@@ -29,6 +29,8 @@ pub struct Expired {
     pub partitions: Vec<Expiring>,
     /// What was due by row.
     pub rows: Vec<DueRow>,
+    /// What could not be read of single customers, who were passed over.
+    pub damage: Vec<Damage>,
     /// The acts that did it; none where nothing was to be done.
     pub acts: Vec<u64>,
 }
@@ -40,54 +42,56 @@ pub struct Expired {
 pub fn expire(engine: &Engine, writer: &Writer, now: Timestamp) -> Result<Expired> {
     access::expire(engine, now)?;
     let mut due = due(engine, now);
+    hold::defer(engine, &mut due);
     let states = states(engine, &due);
-    carry::carry(engine, writer, &states, now)?;
-    let rows = schedule::due(engine, now, AT_ONCE)?;
-    let shut = engine.fences.shut();
-    // Nobody writes between the look for held cells and the intent that names them, or into windows whose states were just
-    // carried out; else nobody need wait.
-    let more = rows.len() == AT_ONCE;
-    let must = !hold::standing(engine).standing.is_empty() || rows.iter().any(DueRow::takes_all) || !states.is_empty();
-    let shut = must.then_some(shut);
+    // Nothing comes any more into windows whose states are carried out, whether they go in the end or not.
+    let _barred = engine.fences.bar(&states);
+    if !states.is_empty() {
+        acts::drain(engine, writer)?;
+        carry::carry(engine, writer, &mut due, now)?;
+    }
+    let mut search = Search::new(engine, now);
+    let rows = search.more(engine, AT_ONCE)?;
+    // Nobody writes between the look for held cells, or for a contact, and the intent that names what goes; else nobody need
+    // wait.
+    let must = !hold::standing(engine).standing.is_empty() || rows.iter().any(DueRow::takes_all);
+    let shut = must.then(|| engine.fences.shut());
     if shut.is_some() {
         acts::flush(engine, writer)?;
     }
-    if !states.is_empty() && has_more(engine, &due, now) {
-        carry::carry(engine, writer, &states, now)?;
-    }
     let held = hold::held_back(engine, &mut due)?;
-    let rows = schedule::still_due(engine, rows, now)?;
+    let rows = search.still_due(engine, rows)?;
     let number = intend(engine, &due, (held, &rows), now)?;
     drop(shut);
     let partitions = due.into_iter().map(|(_, expiring)| expiring).collect();
-    let mut expired = Expired { partitions, rows: Vec::new(), acts: Vec::new() };
+    let mut expired = Expired { partitions, ..Expired::default() };
     if let Some(number) = number {
         perform(engine, number, rows, &mut expired)?;
     }
-    if more {
-        expire_rows(engine, now, &mut expired)?;
-    }
+    expire_rows(engine, writer, search, &mut expired)?;
     Ok(expired)
 }
 
-/// Lets go of all that is due by row at `now`. Housekeeping must be held.
+/// Lets go of all that is due by row and `search` has not found yet. Housekeeping must be held.
 ///
 /// # Errors
 /// As [`expire`].
-pub fn expire_rows(engine: &Engine, now: Timestamp, expired: &mut Expired) -> Result<()> {
+pub fn expire_rows(engine: &Engine, writer: &Writer, mut search: Search, expired: &mut Expired) -> Result<()> {
     loop {
-        let rows = schedule::due(engine, now, AT_ONCE)?;
-        let shut = engine.fences.shut();
-        let shut = rows.iter().any(DueRow::takes_all).then_some(shut);
-        if shut.is_some() {
-            acts::flush(engine, engine.writer()?)?;
+        let rows = search.more(engine, AT_ONCE)?;
+        if rows.is_empty() {
+            expired.damage = search.damage;
+            return Ok(());
         }
-        let rows = schedule::still_due(engine, rows, now)?;
-        let intended = intend(engine, &[], (HeldCells::new(), &rows), now)?;
+        let shut = rows.iter().any(DueRow::takes_all).then(|| engine.fences.shut());
+        if shut.is_some() {
+            acts::flush(engine, writer)?;
+        }
+        let rows = search.still_due(engine, rows)?;
+        let intended = intend(engine, &[], (HeldCells::new(), &rows), search.now())?;
         drop(shut);
-        match intended {
-            Some(number) => perform(engine, number, rows, expired)?,
-            None => return Ok(()),
+        if let Some(number) = intended {
+            perform(engine, number, rows, expired)?;
         }
     }
 }
@@ -100,17 +104,12 @@ fn perform(engine: &Engine, number: u64, rows: Vec<DueRow>, expired: &mut Expire
     Ok(())
 }
 
-/// The partitions that are about to die and hold states.
-fn states(engine: &Engine, due: &[(PartitionNumber, Expiring)]) -> Vec<(PartitionNumber, Stream)> {
+/// The windows of states that are about to die, each by its stream and the first day after it.
+fn states(engine: &Engine, due: &[(PartitionNumber, Expiring)]) -> Vec<(Stream, Day)> {
     let policy = engine.policy();
-    let all = due.iter().map(|(number, expiring)| (*number, expiring.partition.stream.clone()));
-    all.filter(|(_, stream)| latest::is_state(&policy, stream)).collect()
-}
-
-/// Whether anything came into partitions since they were found to be due.
-fn has_more(engine: &Engine, before: &[(PartitionNumber, Expiring)], now: Timestamp) -> bool {
-    let records = |due: &[(PartitionNumber, Expiring)]| due.iter().map(|(_, expiring)| expiring.records).sum::<u64>();
-    records(&due(engine, now)) != records(before)
+    let goes = due.iter().filter(|(_, expiring)| !expiring.deferred).map(|(_, expiring)| &expiring.partition);
+    let ids = goes.filter(|id| policy.is_state(&id.stream));
+    ids.map(|id| (id.stream.clone(), id.window.end().day())).collect()
 }
 
 /// Puts the expiry on record and closes off what goes; nothing where all there is has to wait.
@@ -157,6 +156,7 @@ pub fn due(engine: &Engine, now: Timestamp) -> Vec<(PartitionNumber, Expiring)> 
             held: 0,
             holds: Vec::new(),
             deferred: false,
+            damage: None,
         };
         for slot in snapshot.segments(partition.number) {
             expiring.records += slot.fact.records;

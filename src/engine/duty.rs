@@ -2,7 +2,7 @@
 //! a customer, and not of a column, it asks here.
 
 use super::Engine;
-use super::read::CellReader;
+use super::read::{CellReader, Hit};
 use super::row::Row;
 use super::visible::covered;
 use crate::error::Result;
@@ -52,9 +52,8 @@ fn last_contact(engine: &Engine, policy: &Policy, customer: &CustomerEntry) -> R
     let snapshot = engine.catalog.snapshot();
     let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
     let mut row = Row::new(&engine.store, customer);
-    let is_state = |stream: &Stream| policy.terms(stream).is_some_and(|terms| terms.latest());
     let mut partitions = covered(engine, customer);
-    partitions.retain(|partition| !is_state(&partition.id.stream));
+    partitions.retain(|partition| !policy.is_state(&partition.id.stream));
     partitions.sort_by_key(|partition| std::cmp::Reverse(partition.id.window.end()));
     let mut last = reported_contact(&customer.anchors);
     for partition in partitions {
@@ -65,7 +64,7 @@ fn last_contact(engine: &Engine, policy: &Policy, customer: &CustomerEntry) -> R
         for probe in row.probes(&partition) {
             reader.read(&partition, &probe, &|at| last.is_none_or(|last| last < at), &mut hits)?;
         }
-        last = last.max(hits.iter().filter(|hit| !hit.gone).map(|hit| hit.at).max());
+        last = last.max(hits.iter().filter(|hit| !hit.gone).map(Hit::event).max());
     }
     Ok(last)
 }

@@ -16,6 +16,7 @@ use super::fence::Fences;
 use super::partitions::{Partition, Partitions};
 use super::read::Hit;
 use super::spare::Spare;
+use crate::compress;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::{FRAME_OVERHEAD, FrameHead, FrameKind};
@@ -273,6 +274,30 @@ impl Encoder<'_> {
         }
         self.spare.give_back(compressor);
         Ok((group, places))
+    }
+
+    /// Seals a body as it came in, compressed where that gains anything; the manifest of a large one as it is.
+    pub(super) fn frame(
+        &self,
+        group: &mut GroupBuilder,
+        (cell, partition, dictionary): (&Cell, &Partition, Option<&Named>),
+        (kind, sequence, random): (FrameKind, u64, [u8; 6]),
+        prefix: &Prefix,
+        body: &[u8],
+    ) -> Result<FramePlace> {
+        let (id, dictionary) = dictionary.map_or((0, None), |(id, dictionary)| (*id, Some(&**dictionary)));
+        let head = self.head(kind, sequence, random, cell, id);
+        let context = self.opening.context(partition.number);
+        let raw_length = if prefix.large { 0 } else { prefix.raw_length };
+        group.push(&context, &cell.sealer, &head, prefix.at, raw_length, |out| {
+            prefix.encode_with(out, |out| {
+                if prefix.large {
+                    out.extend_from_slice(body);
+                    return false;
+                }
+                compress::store_into(body, dictionary, out)
+            });
+        })
     }
 }
 

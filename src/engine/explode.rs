@@ -7,15 +7,13 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::acts::{find, note, put_row, shred};
-use super::cells::{Cell, probes};
+use super::cells::Cell;
 use super::encode::Pen;
 use super::large;
 use super::partitions::Partition;
 use super::read::{CellReader, Hit};
 use super::row::Row;
-use super::scrub::DeadCell;
 use super::split::{self, Cut};
-use super::visible::covered;
 use super::{Engine, Writer, acts, amend};
 use crate::error::Result;
 use crate::format::frame::Origin;
@@ -241,17 +239,6 @@ fn sorted(mut hits: Vec<Hit>) -> Again {
 fn partitions((kept, gone): &Again) -> Vec<PartitionNumber> {
     let numbers: BTreeSet<PartitionNumber> = kept.iter().chain(gone).map(|hit| hit.partition.number).collect();
     numbers.into_iter().collect()
-}
-
-/// The cells of `customer` in the partitions that `wanted` names.
-pub fn cells_of(engine: &Engine, customer: &CustomerEntry, wanted: &dyn Fn(&Partition) -> bool) -> Vec<DeadCell> {
-    let partitions = covered(engine, customer).into_iter().filter(|partition| wanted(partition));
-    partitions
-        .flat_map(|partition| {
-            let cells = probes(&engine.store, customer, &partition);
-            cells.into_iter().map(move |cell| (partition.number, cell.handle)).collect::<Vec<_>>()
-        })
-        .collect()
 }
 
 /// What an act touches of a customer's row.

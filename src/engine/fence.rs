@@ -25,8 +25,9 @@ pub fn follow_acts(engine: &Engine, ledger: &Ledger) {
                 closed.pending.extend(kept.iter().map(|(subject, _)| (*subject, *number)));
             }
             Act::ErasePart { subject, .. } | Act::Redact { subject, .. } => closed.part(*subject),
-            Act::Release { subject, rows, .. } => {
-                subject.iter().chain(rows.iter().map(|(subject, _)| subject)).for_each(|subject| closed.part(*subject));
+            Act::Release { subject, cells, .. } => {
+                let of_cells = cells.iter().flat_map(|(_, subjects)| subjects);
+                of_cells.chain(subject).for_each(|subject| closed.part(*subject));
             }
             Act::Expire { rows, .. } => rows.iter().for_each(|(subject, _)| closed.part(*subject)),
         }
@@ -51,6 +52,8 @@ pub struct Closed {
     parted: u64,
     partitions: HashSet<PartitionNumber>,
     expired_until: BTreeMap<Stream, Day>,
+    /// The same of windows that are about to expire: nothing comes into them any more.
+    barred: BTreeMap<Stream, Day>,
     lapsed: Option<Timestamp>,
     /// Acts up to this number have been taken over.
     followed: u64,
@@ -90,6 +93,16 @@ pub struct Fences {
     closed: RwLock<Closed>,
     changes: AtomicU64,
     gate: RwLock<()>,
+}
+
+/// Windows into which nothing comes. One expiry at a time has any.
+pub struct Barred<'a>(&'a Fences);
+
+impl Drop for Barred<'_> {
+    fn drop(&mut self) {
+        let mut closed = self.0.closed.write().expect("no holder of this lock panics");
+        closed.barred.clear();
+    }
 }
 
 impl Fences {
@@ -174,6 +187,19 @@ impl Fences {
         }
     }
 
+    /// Lets nothing more into windows, each named by its stream and the first day after it, until what comes back is dropped.
+    /// What passed before may still be on its way.
+    pub fn bar(&self, windows: &[(Stream, Day)]) -> Barred<'_> {
+        if !windows.is_empty() {
+            let mut closed = self.closing();
+            for (stream, end) in windows {
+                let until = closed.barred.entry(stream.clone()).or_insert(*end);
+                *until = (*until).max(*end);
+            }
+        }
+        Barred(self)
+    }
+
     /// The latest erasure whose fence has lapsed.
     pub fn lapsed(&self) -> Option<Timestamp> {
         self.closed().lapsed
@@ -195,10 +221,10 @@ impl Fences {
         self.closed().partitions.contains(&partition)
     }
 
-    /// The time before which the windows of a stream have expired.
+    /// The time before which the windows of a stream have expired, or are about to.
     pub fn expired_until(&self, stream: &Stream) -> Option<Timestamp> {
         let closed = self.closed();
-        closed.expired_until.get(stream).map(|until| until.start())
+        closed.expired_until.get(stream).max(closed.barred.get(stream)).map(|until| until.start())
     }
 
     /// Refuses to go on with what is held where it was closed off meanwhile. That its partition has expired does not.

@@ -3,16 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Engine;
 use super::cells::probes;
 use super::column::{Rows, rows};
 use super::partitions::Partition;
 use super::read::CellReader;
 use super::visible::covers;
+use super::{Engine, trouble};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::{Act, Fact, Going, HeldCells, Hold, Holds};
 use crate::ident::{PartitionId, PartitionNumber, Stream, SubjectNumber};
 use crate::keyring::{CustomerEntry, HoldEntry};
+use crate::policy::Policy;
 use crate::report::Expiring;
 use crate::window::Timestamp;
 
@@ -30,7 +31,7 @@ pub fn standing(engine: &Engine) -> Holds {
 
 /// Whether a hold stands on a customer.
 pub fn is_on(engine: &Engine, subject: &SubjectNumber) -> bool {
-    standing(engine).standing.values().any(|hold| hold.subject.as_ref() == Some(subject))
+    engine.ledger().state().holds.standing.values().any(|hold| hold.subject.as_ref() == Some(subject))
 }
 
 /// Refuses to destroy one record while holds keep it.
@@ -38,8 +39,8 @@ pub fn is_on(engine: &Engine, subject: &SubjectNumber) -> bool {
 /// # Errors
 /// [`ErrorKind::Held`], naming the holds.
 pub fn refuse_record(engine: &Engine, subject: &SubjectNumber, stream: &Stream, at: Timestamp) -> Result<()> {
-    let holds = standing(engine);
-    let against = holds.on(subject).filter(|(_, hold)| hold.scope.contains(stream, at));
+    let (holds, policy) = (standing(engine), engine.policy());
+    let against = holds.on(subject).filter(|(_, hold)| hold.scope.contains(stream, at, &policy));
     let numbers: Vec<String> = against.map(|(number, _)| number.to_string()).collect();
     match numbers.is_empty() {
         true => Ok(()),
@@ -53,27 +54,39 @@ fn held(numbers: &[String]) -> Error {
     Error::new(ErrorKind::Held, message).hint("`tenure hold list` shows why; `tenure hold release NUMBER` lifts one")
 }
 
+/// Defers partitions of which a hold on everybody keeps something: they stay as they are, hidden from everybody who is not
+/// shown what is held.
+pub fn defer(engine: &Engine, due: &mut [(PartitionNumber, Expiring)]) {
+    let (holds, policy) = (standing(engine), engine.policy());
+    for (_, expiring) in due {
+        let on_all = holds.over(&expiring.partition, &policy).filter(|(_, hold)| hold.subject.is_none());
+        expiring.holds = on_all.map(|(number, _)| number).collect();
+        expiring.deferred = !expiring.holds.is_empty();
+    }
+}
+
 /// Finds the held cells of partitions that are due, and notes at each what keeps them. A partition that would have more
-/// of them than can be kept is deferred as a whole.
+/// of them than can be kept is deferred as a whole, and so is one of which it cannot be told.
 ///
 /// # Errors
-/// Damage in what would have to be read.
+/// Damage in the keyring.
 pub fn held_back(engine: &Engine, due: &mut [(PartitionNumber, Expiring)]) -> Result<HeldCells> {
-    let holds = standing(engine);
+    let (holds, policy) = (standing(engine), engine.policy());
     let mut room = Room::of(engine);
     let mut held = HeldCells::new();
-    let concerned = |id: &PartitionId| holds.over(id).filter_map(|(_, hold)| hold.subject).collect::<BTreeSet<_>>();
+    let concerned =
+        |id: &PartitionId| holds.over(id, &policy).filter_map(|(_, hold)| hold.subject).collect::<BTreeSet<_>>();
     let subjects = due.iter().flat_map(|(_, expiring)| concerned(&expiring.partition)).collect();
     let rows = rows(engine, &subjects, None)?;
-    for (number, expiring) in due {
-        let on_all: Vec<u64> = holds.on_all(&expiring.partition).map(|(hold, _)| hold).collect();
-        if !on_all.is_empty() {
-            // The column stays as it is, hidden from everybody who is not shown what is held.
-            (expiring.holds, expiring.deferred) = (on_all, true);
-            continue;
-        }
+    for (number, expiring) in due.iter_mut().filter(|(_, expiring)| !expiring.deferred) {
         let Some(partition) = engine.partitions.numbered(*number) else { continue };
-        let cells = cells(engine, &partition, &holds, &rows)?;
+        let cells = match cells(engine, &partition, (&holds, &policy), &rows) {
+            Err(error) if trouble::is_damage(&error) => {
+                (expiring.damage, expiring.deferred) = (Some(trouble::damage(&error, &engine.root)), true);
+                continue;
+            }
+            cells => cells?,
+        };
         if cells.is_empty() {
             continue;
         }
@@ -101,11 +114,11 @@ struct HeldCell {
 fn cells(
     engine: &Engine,
     partition: &Partition,
-    holds: &Holds,
+    (holds, policy): (&Holds, &Policy),
     rows: &Rows,
 ) -> Result<BTreeMap<SubjectNumber, HeldCell>> {
     let mut cells: BTreeMap<SubjectNumber, HeldCell> = BTreeMap::new();
-    for (number, hold) in holds.over(&partition.id) {
+    for (number, hold) in holds.over(&partition.id, policy) {
         let Some((subject, row)) = hold.subject.and_then(|subject| Some((subject, rows.get(&subject)?))) else {
             continue;
         };
@@ -165,22 +178,23 @@ impl Room {
 /// The lifting of hold `number`, as the ledger will have it: with the held cells that no other hold keeps, and what it alone
 /// has kept of an erasure. None where no such hold stands.
 pub fn lifting(engine: &Engine, number: u64, going: Vec<Going>) -> Option<Act> {
-    let holds = standing(engine);
-    let subject = holds.standing.get(&number)?.subject;
-    let mut cells = Vec::new();
-    let Some(subject) = subject else {
-        return Some(Act::Release { hold: number, subject: None, cells, rows: Vec::new() });
-    };
+    let (holds, policy) = (standing(engine), engine.policy());
+    let lifted = holds.standing.get(&number)?;
+    let mut cells = HeldCells::new();
     for remnant in engine.partitions.remnants() {
-        let is_held = remnant.held.iter().any(|(_, held)| *held == subject);
-        let others = holds.on(&subject).any(|(other, hold)| other != number && hold.scope.meets(&remnant.id));
-        if is_held && !others {
-            cells.push(remnant.number);
+        let is_kept = |subject: &SubjectNumber| {
+            holds.on(subject).any(|(other, hold)| other != number && hold.scope.meets(&remnant.id, &policy))
+        };
+        let subjects: BTreeSet<SubjectNumber> = remnant.held.iter().map(|(_, subject)| *subject).collect();
+        let goes = subjects.into_iter().filter(|subject| lifted.concerns(subject) && !is_kept(subject));
+        let goes: Vec<SubjectNumber> = goes.collect();
+        if !goes.is_empty() {
+            cells.push((remnant.number, goes));
         }
     }
     cells.sort_unstable();
-    let rows = (!going.is_empty()).then_some((subject, going)).into_iter().collect();
-    Some(Act::Release { hold: number, subject: Some(subject), cells, rows })
+    let rows = lifted.subject.filter(|_| !going.is_empty()).map(|subject| (subject, going)).into_iter().collect();
+    Some(Act::Release { hold: number, subject: lifted.subject, cells, rows })
 }
 
 /// Makes the ledger say of holds what the keyring says: a crash came between the two, or the ledger is an older copy.

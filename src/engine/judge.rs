@@ -57,7 +57,7 @@ pub fn judge(engine: &Engine, customer: &CustomerEntry, of: &dyn Fn(&Secret) -> 
             Some(_) => duty::duty(&policy, &id.stream, Happened::Within(id.window), &facts, now),
             None => KeptDuty::None, // Past its maximum, and here because it is held.
         };
-        let on = holds.on(&customer.subject).filter(|(_, hold)| hold.scope.meets(id));
+        let on = holds.on(&customer.subject).filter(|(_, hold)| hold.scope.meets(id, &policy));
         let holds = on.map(|(number, _)| number).collect();
         Judged { partition, is_used: false, duty, holds }
     };

@@ -129,17 +129,13 @@ impl Encoder<'_> {
         };
         let random = self.random()?;
         let sequence = self.sequence.take(1)?;
-        let head = self.head(FrameKind::Record, sequence, random, &cell, 0);
-        let context = self.opening.context(partition.number);
         let mut group = GroupBuilder::new(1, 1, body.len() + 256);
         let mark =
             source.map(|source| SourceMark { tag: self.keyring.source_tag(&source.name), offset: source.offset });
         mark.into_iter().for_each(|mark| group.source(mark));
         let sources = mark.into_iter().map(|mark| (mark.tag, mark.offset)).collect();
-        let place = group.push(&context, &cell.sealer, &head, record.at, 0, |out| {
-            prefix.encode(out);
-            out.extend_from_slice(&body);
-        })?;
+        let which = (FrameKind::Record, sequence, random);
+        let place = self.frame(&mut group, (&cell, &partition, None), which, &prefix, &body)?;
         let pending = finish(group, std::iter::once((cell.handle, place)), needs, sources)?;
         Ok((pending, record.id.unwrap_or(RecordId::given(self.opening.number, sequence))))
     }
@@ -366,21 +362,35 @@ fn locate(
 pub fn again(engine: &Engine, writer: &Writer, customer: &CustomerEntry, pen: &Pen<'_>, hit: Hit) -> Result<Hit> {
     let snapshot = engine.catalog.snapshot();
     let Some(mut chunks) = Chunks::find(engine, &snapshot, customer, &hit)? else { return Ok(hit) };
+    let cell = (pen.cell)(&hit.partition);
+    let manifest = copy(engine, writer, &mut chunks, (&cell, &hit.partition, hit.at, pen.needs))?;
+    Ok(hit.with_manifest(&manifest))
+}
+
+/// Writes chunks again in a cell, durable on return. The manifest that comes back names them there.
+///
+/// # Errors
+/// As [`again`].
+pub fn copy(
+    engine: &Engine,
+    writer: &Writer,
+    chunks: &mut Chunks,
+    (cell, partition, at, needs): (&Cell, &Partition, Timestamp, u64),
+) -> Result<Manifest> {
     let policy = engine.policy();
     let encoder = engine.encoder(writer, &policy, engine.now());
-    let cell = (pen.cell)(&hit.partition);
     let mut manifest = Manifest { length: chunks.length(), parts: Vec::new() };
     let mut index = 0;
     while index < chunks.count() {
         let end = chunks.count().min(index + CHUNKS_AT_ONCE as u64);
         let stored: Vec<Chunk> = (index..end).map(|index| chunks.stored(engine, index)).collect::<Result<_>>()?;
-        let (pending, first) = encoder.pack(&cell, &hit.partition, hit.at, pen.needs, &stored)?;
+        let (pending, first) = encoder.pack(cell, partition, at, needs, &stored)?;
         let ticket = writer.committer.submit(pending)?;
         writer.committer.wait(ticket, &engine.tools(writer))?;
         manifest.push(first, stored.len() as u32);
         index = end;
     }
-    Ok(hit.with_manifest(&manifest))
+    Ok(manifest)
 }
 
 /// Bytes of the body that travel in one commit.

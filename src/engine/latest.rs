@@ -3,38 +3,33 @@
 use super::read::{CellReader, Hit, order};
 use super::row::{Probe, Row};
 use super::visible::{covered, shown};
-use super::{Engine, amend, duty};
-use crate::error::Result;
-use crate::ident::{RecordId, Stream};
+use super::{Engine, amend};
+use crate::error::{Error, Result};
+use crate::ident::{PartitionNumber, RecordId, Stream};
 use crate::keyring::CustomerEntry;
-use crate::policy::Policy;
-
-/// Whether `stream` is state.
-pub fn is_state(policy: &Policy, stream: &Stream) -> bool {
-    policy.terms(stream).is_some_and(|terms| terms.latest())
-}
+use crate::policy::Facts;
 
 /// The newest record of a customer in `stream`, in its last version: by when it happened, and of several at one time the
 /// one written last. With `wanted`, only where it is the record with this id or amends it.
 ///
 /// # Errors
-/// [`crate::ErrorKind::Corrupt`] where a part of the stream cannot be read: what is left out might be the newest.
+/// What `unread` makes of a partition that cannot be read: what is left out might be the newest.
 pub fn newest(
     engine: &Engine,
     reader: &CellReader<'_>,
-    customer: &CustomerEntry,
+    (customer, facts): (&CustomerEntry, &Facts),
     stream: &Stream,
     wanted: Option<RecordId>,
+    unread: &mut dyn FnMut(PartitionNumber, Error) -> Result<()>,
 ) -> Result<Option<Hit>> {
     let (policy, now) = (engine.policy(), engine.now());
-    let facts = duty::facts(engine, &policy, customer)?;
     let mut row = Row::new(&engine.store, customer);
     let mut hits = Vec::new();
     for partition in covered(engine, customer).into_iter().filter(|partition| partition.id.stream == *stream) {
         let probes: Vec<Probe> = row.free(&partition).collect();
-        let shown = shown(&policy, &partition, &facts, now);
+        let shown = shown(&policy, &partition, facts, now);
         for probe in &probes {
-            reader.read(&partition, probe, &shown, &mut hits)?;
+            reader.read(&partition, probe, &shown, &mut hits).or_else(|error| unread(partition.number, error))?;
         }
     }
     order(&mut hits);

@@ -8,7 +8,7 @@
 
 use crate::sync::{Arc, Mutex};
 use std::cell::OnceCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use super::catalog::Snapshot;
 use super::partitions::Partition;
@@ -16,8 +16,8 @@ use super::read::{CellReader, Hit, order};
 use super::row::{Probe, Row};
 use super::visible::{Range, covers, shown};
 use super::{Engine, amend, duty, latest};
-use crate::error::Result;
-use crate::ident::{CustomerId, Handle, PartitionNumber, Stream, SubjectNumber};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ident::{CustomerId, Handle, Stream, SubjectNumber};
 use crate::policy::{Facts, Policy};
 
 /// The most cells of a batch: with 64 bytes each, 64 MB.
@@ -89,15 +89,16 @@ impl Pass {
     pub fn new(engine: &Engine, stream: Option<&Stream>, range: Range, threads: usize) -> Self {
         let (since, passed) = (engine.fences.parted(), engine.fences.changes());
         let policy = engine.policy();
-        let snapshot = engine.catalog.snapshot();
         let wanted = |partition: &Arc<Partition>| {
             let wanted = stream.is_none_or(|stream| partition.id.stream == *stream);
             let open = partition.key.is_some() && !engine.fences.has_partition(partition.number);
             // A state that was carried forward happened before the window it stands in.
-            let meets = range.meets(partition) || latest::is_state(&policy, &partition.id.stream);
+            let meets = range.meets(partition) || policy.is_state(&partition.id.stream);
             open && wanted && meets
         };
         let partitions: Vec<_> = engine.partitions.all().into_iter().filter(wanted).collect();
+        // What was carried out of a partition that had been closed off is in it.
+        let snapshot = engine.catalog.snapshot();
         let customers = engine.keyring.customers().max(1);
         // Few batches mean few walks, many customers mean that a segment is read nearly as it lies.
         let share = if threads > 1 { 8 } else { 1 };
@@ -109,12 +110,6 @@ impl Pass {
             _ => ((threads * PARTS).min(1 << 10), (threads * PARTS).div_ceil(columns).min(256)),
         };
         Pass { snapshot, since, passed, range, partitions, columns, shares, parts: parts as u32, ranges }
-    }
-
-    /// The same pass over these partitions alone.
-    pub fn only(self, partitions: &BTreeSet<PartitionNumber>) -> Self {
-        let partitions = self.partitions.into_iter().filter(|one| partitions.contains(&one.number)).collect();
-        Pass { partitions, ..self }
     }
 
     /// How many batches there are.
@@ -236,6 +231,7 @@ impl Pass {
     ) -> Result<Vec<Hit>> {
         let mut hits = Vec::new();
         if engine.fences.changes() != self.passed {
+            self.check_states(engine, &batch.policy, partition)?;
             if engine.fences.check(subject, partition.number).is_err() {
                 return Ok(hits); // Erased or expired since the walk.
             }
@@ -255,14 +251,31 @@ impl Pass {
         }
         order(&mut hits);
         amend::supersede(&mut hits);
-        // Where the newest record of each customer counts, a period runs from what is known of the customer.
-        if batch.by_row && !hits.is_empty() && latest::is_state(&batch.policy, &partition.id.stream) {
+        if !hits.is_empty() && batch.policy.is_state(&partition.id.stream) {
             let entry = engine.keyring.customer(customer)?.filter(|found| found.entry.subject == *subject);
-            let newest = entry.map(|found| latest::newest(engine, reader, &found.entry, &partition.id.stream, None));
+            let newest = entry.map(|found| {
+                let whose = (&*found.entry, &facts);
+                latest::newest(engine, reader, whose, &partition.id.stream, None, &mut |_, error| Err(error))
+            });
             let newest = newest.transpose()?.flatten().map(|newest| (newest.name(), newest.at));
             hits.retain(|hit| newest.as_ref().is_some_and(|newest| *newest == (hit.name(), hit.at)));
+            self.check_states(engine, &batch.policy, partition)?;
         }
         Ok(hits)
+    }
+
+    /// Refuses to go on with states of a stream of which a window was closed off since: what was carried out of it is in no
+    /// snapshot from before.
+    fn check_states(&self, engine: &Engine, policy: &Policy, of: &Partition) -> Result<()> {
+        let is_closed = |one: &Arc<Partition>| one.id.stream == of.id.stream && engine.fences.has_partition(one.number);
+        match engine.fences.changes() != self.passed
+            && policy.is_state(&of.id.stream)
+            && self.partitions.iter().any(is_closed)
+        {
+            false => Ok(()),
+            true => Err(Error::new(ErrorKind::Erased, "states have been carried forward while they were read")
+                .hint("read again; they are all still there")),
+        }
     }
 }
 

@@ -2,28 +2,38 @@
 //! customer. There is no list of them, so customers are gone through; what comes next is remembered, so that who asks often
 //! does not go through them in vain.
 
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, Mutex, MutexGuard};
 
 use super::hold::standing;
 use super::partitions::Partition;
 use super::row::reaches;
 use super::visible::covered;
-use super::{Engine, duty};
+use super::{Engine, duty, trouble};
 use crate::error::Result;
 use crate::format::ledger::{Act, Going, Holds, Span};
 use crate::ident::{CustomerId, SubjectNumber};
 use crate::keyring::{CustomerEntry, CustomerState, Secret, SecretScope, StreamUse};
 use crate::policy::{Facts, Happened, Policy, Terms};
+use crate::report::Damage;
 use crate::window::{Day, Timestamp};
 
-/// Customers of whom one act lets parts go: so many that it and its rewrite stay short.
-pub const AT_ONCE: usize = 4096;
+/// Customers of whom one act lets parts go. Appends wait for it, since entries are rewritten that they may use.
+pub const AT_ONCE: usize = 128;
+/// About so many are gone through before it is asked whether enough were found.
+const PART: u64 = 2048;
 /// Where periods run from facts about customers, they are gone through no more often than this, in seconds.
 const LOOK_SECONDS: i64 = 86_400;
 
 /// When something falls due next, as far as that is known.
 #[derive(Default)]
-pub struct Schedule(Mutex<Option<Next>>);
+pub struct Schedule(Mutex<Known>);
+
+#[derive(Clone, Copy, Default)]
+struct Known {
+    /// How often something has changed that it depends on.
+    changes: u64,
+    next: Option<Next>,
+}
 
 #[derive(Clone, Copy)]
 struct Next {
@@ -34,18 +44,27 @@ struct Next {
 }
 
 impl Schedule {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().expect("no holder of this lock panics")
+    }
+
     /// Something has changed that it may depend on.
     pub fn forget(&self) {
-        *self.0.lock().expect("no holder of this lock panics") = None;
+        let mut known = self.known();
+        *known = Known { changes: known.changes + 1, next: None };
     }
 
     fn has_nothing(&self, policy: u32, now: Timestamp) -> bool {
-        let next = *self.0.lock().expect("no holder of this lock panics");
+        let next = self.known().next;
         next.is_some_and(|next| next.policy == policy && next.at.is_none_or(|at| now < at))
     }
 
-    fn remember(&self, policy: u32, at: Option<Timestamp>) {
-        *self.0.lock().expect("no holder of this lock panics") = Some(Next { policy, at });
+    /// Notes what a search has found that began after so many changes.
+    fn remember(&self, changes: u64, next: Next) {
+        let mut known = self.known();
+        if known.changes == changes {
+            known.next = Some(next);
+        }
     }
 }
 
@@ -67,53 +86,113 @@ impl DueRow {
     }
 }
 
-/// What of `rows` is due still, now that nobody writes: where all of something goes, something new may have come.
-///
-/// # Errors
-/// Damage in what has to be read.
-pub fn still_due(engine: &Engine, rows: Vec<DueRow>, now: Timestamp) -> Result<Vec<DueRow>> {
-    let (policy, holds) = (engine.policy(), standing(engine));
-    let mut still = Vec::with_capacity(rows.len());
-    for mut row in rows {
-        if row.takes_all() {
-            let found = engine.keyring.customer(&row.customer)?.filter(|found| found.entry.subject == row.subject);
-            let Some(found) = found else { continue };
-            row.going = of_customer(engine, (&policy, &holds), &found.entry, now, &mut None)?;
-        }
-        if !row.going.is_empty() {
-            still.push(row);
-        }
-    }
-    Ok(still)
+/// A search for all that is due by row at some time: through the customers, a few thousand at a time.
+pub struct Search {
+    now: Timestamp,
+    policy: u32,
+    changes: u64,
+    /// The part of the customers that comes next, and how many there are: none where nothing can be due.
+    part: u32,
+    parts: u32,
+    /// The earliest time at which more will be due, as far as was looked.
+    next: Option<Timestamp>,
+    found: bool,
+    /// Those found so far that were not asked for yet.
+    waiting: Vec<DueRow>,
+    /// What could not be read. Its customers were passed over.
+    pub damage: Vec<Damage>,
 }
 
-/// Up to `limit` customers of whom something is due at `now`, by subject number.
-///
-/// # Errors
-/// Damage in the keyring.
-pub fn due(engine: &Engine, now: Timestamp, limit: usize) -> Result<Vec<DueRow>> {
-    let version = engine.ledger().state().policy.0;
-    if !may_be_any(engine) || engine.schedule.has_nothing(version, now) {
-        return Ok(Vec::new());
+impl Search {
+    /// Nothing looked at yet.
+    pub fn new(engine: &Engine, now: Timestamp) -> Self {
+        let (policy, changes) = (engine.ledger().state().policy.0, engine.schedule.known().changes);
+        let parts = match may_be_any(engine) && !engine.schedule.has_nothing(policy, now) {
+            true => u32::try_from(engine.keyring.customers().div_ceil(PART)).unwrap_or(u32::MAX).max(1),
+            false => 0,
+        };
+        let (waiting, damage) = (Vec::new(), Vec::new());
+        Search { now, policy, changes, part: 0, parts, next: None, found: false, waiting, damage }
     }
-    let (policy, holds) = (engine.policy(), standing(engine));
-    let (mut due, mut next) = (Vec::new(), None);
-    engine.keyring.walk_customers(&mut |customer| {
-        if customer.state == CustomerState::Living && due.len() < limit {
-            let going = of_customer(engine, (&policy, &holds), customer, now, &mut next)?;
-            if !going.is_empty() {
-                due.push(DueRow { customer: customer.id.clone(), subject: customer.subject, going });
+
+    /// The time it judges by.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The next customers of whom something is due, by subject number: `limit` of them, fewer only once all have been looked
+    /// at.
+    ///
+    /// # Errors
+    /// Damage in the keyring.
+    pub fn more(&mut self, engine: &Engine, limit: usize) -> Result<Vec<DueRow>> {
+        let (policy, holds) = (engine.policy(), standing(engine));
+        let waiting = &mut self.waiting;
+        while self.part < self.parts && waiting.len() < limit {
+            engine.keyring.walk_customers_part(self.part, self.parts, &mut |customer| {
+                if customer.state == CustomerState::Living {
+                    let going = of_customer(engine, (&policy, &holds), customer, self.now, &mut self.next);
+                    let going = passed_over(engine, going, &mut self.damage)?.unwrap_or_default();
+                    if !going.is_empty() {
+                        waiting.push(DueRow { customer: customer.id.clone(), subject: customer.subject, going });
+                    }
+                }
+                Ok(())
+            })?;
+            self.part += 1;
+            self.found |= !waiting.is_empty();
+        }
+        if self.part == self.parts && self.parts > 0 && !self.found && self.damage.is_empty() {
+            self.remember(engine, &policy);
+        }
+        let mut due: Vec<DueRow> = self.waiting.drain(..limit.min(self.waiting.len())).collect();
+        due.sort_unstable_by_key(|row| row.subject);
+        Ok(due)
+    }
+
+    /// Nothing is due: then nobody need look again for a while.
+    fn remember(&self, engine: &Engine, policy: &Policy) {
+        // What is taken in later may be due before that, or take the place of an older contact: nothing but a look tells.
+        let today = self.now.min(engine.trusted.now(&*engine.env));
+        let tomorrow = policy.ends_by_row().then(|| today.plus_seconds(LOOK_SECONDS));
+        let at = self.next.into_iter().chain(tomorrow).min();
+        engine.schedule.remember(self.changes, Next { policy: self.policy, at });
+    }
+
+    /// What of `rows` is due still, now that nobody writes: where all of something goes, something new may have come.
+    ///
+    /// # Errors
+    /// Damage in the keyring.
+    pub fn still_due(&mut self, engine: &Engine, rows: Vec<DueRow>) -> Result<Vec<DueRow>> {
+        let (policy, holds) = (engine.policy(), standing(engine));
+        let mut still = Vec::with_capacity(rows.len());
+        for mut row in rows {
+            if row.takes_all() {
+                let found = engine.keyring.customer(&row.customer)?.filter(|found| found.entry.subject == row.subject);
+                let Some(found) = found else { continue };
+                let going = of_customer(engine, (&policy, &holds), &found.entry, self.now, &mut None);
+                row.going = passed_over(engine, going, &mut self.damage)?.unwrap_or_default();
+            }
+            if !row.going.is_empty() {
+                still.push(row);
             }
         }
-        Ok(())
-    })?;
-    if due.is_empty() {
-        // What is taken in later may be due before that, or take the place of an older contact: nothing but a look tells.
-        let tomorrow = policy.ends_by_row().then(|| now.plus_seconds(LOOK_SECONDS));
-        engine.schedule.remember(version, next.into_iter().chain(tomorrow).min());
+        Ok(still)
     }
-    due.sort_unstable_by_key(|row| row.subject);
-    Ok(due)
+}
+
+/// Notes damage in what had to be read of a customer, of whom nothing is told then.
+fn passed_over<T>(engine: &Engine, outcome: Result<T>, damage: &mut Vec<Damage>) -> Result<Option<T>> {
+    match outcome {
+        Err(error) if trouble::is_damage(&error) => {
+            let found = trouble::damage(&error, &engine.root);
+            if !damage.contains(&found) {
+                damage.push(found);
+            }
+            Ok(None)
+        }
+        outcome => outcome.map(Some),
+    }
 }
 
 /// Whether there can be anything to look for.
@@ -141,9 +220,10 @@ fn of_customer(
     if !customer.is_restricted() && !customer.streams.iter().any(by_row) {
         return Ok(Vec::new());
     }
-    let Some(facts) = facts(engine, policy, customer, now, next)? else { return Ok(Vec::new()) };
+    let partitions = covered(engine, customer);
+    let Some(facts) = facts(engine, policy, (customer, &partitions), now, next)? else { return Ok(Vec::new()) };
     let mut going: Vec<Going> = Vec::new();
-    for Place { partition, held, restricted } in places(engine, holds, customer) {
+    for Place { partition, held, restricted } in places((policy, holds), customer, partitions) {
         let place = (&partition.id.stream, &partition.id.window);
         if duty::is_due(policy, place, (&facts, held, restricted), now) {
             add(&mut going, Span::of(&partition.id), !restricted);
@@ -161,10 +241,10 @@ struct Place {
     restricted: bool,
 }
 
-fn places(engine: &Engine, holds: &Holds, customer: &CustomerEntry) -> Vec<Place> {
+fn places((policy, holds): (&Policy, &Holds), customer: &CustomerEntry, partitions: Vec<Arc<Partition>>) -> Vec<Place> {
     let mut places = Vec::new();
-    for partition in covered(engine, customer) {
-        let held = holds.on(&customer.subject).any(|(_, hold)| hold.scope.meets(&partition.id));
+    for partition in partitions {
+        let held = holds.on(&customer.subject).any(|(_, hold)| hold.scope.meets(&partition.id, policy));
         let reaching = || customer.secrets.iter().filter(|secret| reaches(secret, &partition));
         for restricted in [false, true] {
             if reaching().any(|secret| secret.restricted == restricted) {
@@ -207,7 +287,7 @@ pub fn outlook(
 ) -> Result<Outlook> {
     let mut facts = None;
     let mut outlook = Outlook::Nothing;
-    for Place { partition, held, restricted } in places(engine, holds, customer) {
+    for Place { partition, held, restricted } in places((policy, holds), customer, covered(engine, customer)) {
         let (stream, window) = (&partition.id.stream, &partition.id.window);
         let terms = policy.terms(stream).filter(Terms::ends_by_row);
         if !restricted && terms.is_none() {
@@ -246,7 +326,7 @@ pub fn outlook(
 fn facts(
     engine: &Engine,
     policy: &Policy,
-    customer: &CustomerEntry,
+    (customer, partitions): (&CustomerEntry, &[Arc<Partition>]),
     now: Timestamp,
     next: &mut Option<Timestamp>,
 ) -> Result<Option<Facts>> {
@@ -254,7 +334,7 @@ fn facts(
     let earliest = duty::reported_contact(&customer.anchors).map_or(of_records, |reported| reported.max(of_records));
     let earliest = Facts { last_contact: Some(earliest), ..duty::reported(&customer.anchors) };
     let may_be_due = customer.is_restricted()
-        || covered(engine, customer).iter().any(|partition| {
+        || partitions.iter().any(|partition| {
             let place = (&partition.id.stream, &partition.id.window);
             let due = duty::is_due(policy, place, (&earliest, false, false), now);
             if !due {
@@ -275,9 +355,8 @@ fn earliest_contact(engine: &Engine, policy: &Policy, customer: &CustomerEntry) 
     }
     let began = |used: &StreamUse| {
         let first = Day::first_of(used.last_year)?.start();
-        let is_state = policy.terms(&used.stream).is_some_and(|terms| terms.latest());
         let is_there = engine.fences.expired_until(&used.stream).is_none_or(|until| until <= first);
-        (is_there && !is_state).then_some(first)
+        (is_there && !policy.is_state(&used.stream)).then_some(first)
     };
     customer.streams.iter().filter_map(began).max().unwrap_or(nothing)
 }

@@ -43,9 +43,9 @@ impl Cut {
         Cut::of(engine, customer, &|partition| !kept.iter().any(|kept| kept.span.meets(&partition.id)))
     }
 
-    /// Everything in `spans`.
+    /// Everything in partitions that lie within one of `spans`.
     pub fn within(engine: &Engine, customer: &CustomerEntry, spans: &[&Span]) -> Self {
-        Cut::of(engine, customer, &|partition| spans.iter().any(|span| span.meets(&partition.id)))
+        Cut::of(engine, customer, &|partition| spans.iter().any(|span| span.covers(&partition.id)))
     }
 
     /// The cells that it cuts off those of a customer's secrets that it is made for.

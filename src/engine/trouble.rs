@@ -61,7 +61,13 @@ impl Trouble {
     }
 }
 
-fn damage(error: &Error, path: &Path) -> Damage {
+/// Whether something that was to be read cannot be.
+pub fn is_damage(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Unsupported | ErrorKind::Io)
+}
+
+/// What a report says of an error, which happened at `path` unless it names another.
+pub fn damage(error: &Error, path: &Path) -> Damage {
     let path = error.path().unwrap_or(path).to_path_buf();
     Damage { path, offset: error.offset(), what: error.without_place() }
 }
@@ -73,9 +79,7 @@ fn damage(error: &Error, path: &Path) -> Damage {
 pub fn noted<T>(engine: &Engine, slots: &[Arc<SegmentSlot>], outcome: Result<T>) -> Result<Result<T, Error>> {
     let Err(error) = outcome else { return Ok(outcome) };
     let slot = slots.iter().find(|slot| error.path() == Some(&*slot.path));
-    let is_theirs =
-        matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Unsupported | ErrorKind::Io);
-    match slot.filter(|_| is_theirs) {
+    match slot.filter(|_| is_damage(&error)) {
         Some(slot) => {
             engine.writer()?.trouble.note(slot, &error);
             Ok(Err(error))

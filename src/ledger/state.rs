@@ -255,9 +255,9 @@ impl State {
         let mut dead = HashSet::new();
         match act {
             Act::Expire { partitions, .. } => dead.extend(partitions.iter().map(|(partition, ..)| *partition)),
-            Act::Release { subject, cells, .. } => {
-                cells.iter().for_each(|partition| self.acts.let_go(*partition, subject));
-                dead.extend(cells);
+            Act::Release { cells, .. } => {
+                cells.iter().for_each(|(partition, subjects)| self.acts.let_go(*partition, subjects));
+                dead.extend(cells.iter().map(|(partition, _)| *partition));
             }
             Act::Erase { subjects, .. } => {
                 dead.extend(self.acts.held.keys());

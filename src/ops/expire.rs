@@ -1,6 +1,6 @@
 //! Expire: partitions whose window and maximum are over lose their keys, together in one rewrite, and then their files.
 
-use crate::engine::schedule::{self, DueRow};
+use crate::engine::schedule::{DueRow, Search};
 use crate::engine::{Engine, access, due, hold};
 use crate::error::Result;
 use crate::ops::receipt::{lapsed_of, receipt};
@@ -27,14 +27,19 @@ pub fn expire(engine: &Engine, options: ExpireOptions) -> Result<Expiry> {
     let now = options.now.unwrap_or_else(|| engine.trusted.now(&*engine.env));
     if options.dry_run {
         let mut due = due::due(engine, now);
+        hold::defer(engine, &mut due);
         hold::held_back(engine, &mut due)?;
-        let rows = schedule::due(engine, now, usize::MAX)?;
+        let mut search = Search::new(engine, now);
+        let rows = lapsed(&search.more(engine, usize::MAX)?);
         let partitions = due.into_iter().map(|(_, expiring)| expiring).collect();
-        return Ok(Expiry { now, partitions, rows: lapsed(&rows), receipt: None, further: Vec::new() });
+        return Ok(Expiry { now, partitions, rows, damage: search.damage, ..Expiry::default() });
     }
     let is_over = access::over(engine, now)?.is_some();
-    if !is_over && due::due(engine, now).is_empty() && schedule::due(engine, now, 1)?.is_empty() {
-        return Ok(Expiry { now, ..Expiry::default() });
+    if !is_over && due::due(engine, now).is_empty() {
+        let mut search = Search::new(engine, now);
+        if search.more(engine, 1)?.is_empty() {
+            return Ok(Expiry { now, damage: search.damage, ..Expiry::default() });
+        }
     }
     let writer = engine.writer()?;
     due::judged_by(engine, Some(now), options.confirmed)?;
@@ -42,7 +47,8 @@ pub fn expire(engine: &Engine, options: ExpireOptions) -> Result<Expiry> {
     let expired = due::expire(engine, writer, now)?;
     let mut receipts = expired.acts.iter().filter_map(|number| receipt(engine, *number));
     let (receipt, further) = (receipts.next(), receipts.collect());
-    Ok(Expiry { now, partitions: expired.partitions, rows: lapsed(&expired.rows), receipt, further })
+    let (partitions, rows, damage) = (expired.partitions, lapsed(&expired.rows), expired.damage);
+    Ok(Expiry { now, partitions, rows, damage, receipt, further })
 }
 
 fn lapsed(rows: &[DueRow]) -> Vec<Lapsed> {

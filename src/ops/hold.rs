@@ -1,6 +1,7 @@
 //! Hold: what is on record of customers is kept for a legal matter, whatever the policy says; until it is released.
 
 use crate::engine::due::Expired;
+use crate::engine::schedule::Search;
 use crate::engine::{Engine, Writer, acts, due, erase, hold, schedule};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::{Act, Fact, Hold as Held};
@@ -88,7 +89,10 @@ fn before(engine: &Engine, subject: Option<&SubjectNumber>, scope: &HoldScope) -
             subjects.iter().any(concerns) || kept.iter().any(|(subject, _)| concerns(subject))
         }
         Act::ErasePart { subject, .. } | Act::Redact { subject, .. } => concerns(subject),
-        Act::Release { rows, .. } => rows.iter().any(|(subject, _)| concerns(subject)),
+        Act::Release { cells, rows, .. } => {
+            let of_cells = cells.iter().flat_map(|(_, subjects)| subjects);
+            of_cells.chain(rows.iter().map(|(subject, _)| subject)).any(concerns)
+        }
         Act::Expire { partitions, rows, .. } => {
             let begins = |end: &Day| scope.from.is_none_or(|from| from < end.start());
             let is_of = |stream: &Stream| scope.stream.as_ref().is_none_or(|one| one == stream);
@@ -123,7 +127,11 @@ fn is_being_let_go(engine: &Engine, subject: &SubjectNumber) -> bool {
     engine.ledger().state().acts.pending().any(|(_, state)| match &state.act {
         Act::Erase { subjects, kept, .. } => subjects.contains(subject) || kept.iter().any(|(one, _)| one == subject),
         Act::ErasePart { subject: one, .. } | Act::Redact { subject: one, .. } => one == subject,
-        Act::Expire { rows, .. } | Act::Release { rows, .. } => rows.iter().any(|(one, _)| one == subject),
+        Act::Expire { rows, .. } => rows.iter().any(|(one, _)| one == subject),
+        Act::Release { cells, rows, .. } => {
+            let of_cells = cells.iter().flat_map(|(_, subjects)| subjects);
+            of_cells.chain(rows.iter().map(|(one, _)| one)).any(|one| one == subject)
+        }
     })
 }
 
@@ -155,7 +163,7 @@ pub fn released(engine: &Engine, number: u64) -> Result<Option<u64>> {
     engine.schedule.forget();
     if on_all {
         // Of whom it has kept something is not known without going through all.
-        due::expire_rows(engine, now, &mut Expired::default())?;
+        due::expire_rows(engine, engine.writer()?, Search::new(engine, now), &mut Expired::default())?;
     }
     Ok(Some(act))
 }
@@ -165,12 +173,13 @@ pub fn released(engine: &Engine, number: u64) -> Result<Option<u64>> {
 /// # Errors
 /// Damage in the keyring.
 pub fn list(engine: &Engine) -> Result<Vec<HoldReport>> {
-    let standing = hold::standing(engine).standing;
+    let (standing, policy) = (hold::standing(engine).standing, engine.policy());
     let remnants = engine.partitions.remnants();
     let holds = engine.keyring.holds()?.into_iter().filter(|hold| standing.contains_key(&hold.number));
     let report = |entry: HoldEntry| {
         let holds = |(_, held): &(_, SubjectNumber)| entry.subject().is_none_or(|subject| subject == *held);
-        let kept = remnants.iter().filter(|remnant| entry.scope.meets(&remnant.id) && remnant.held.iter().any(holds));
+        let kept =
+            remnants.iter().filter(|remnant| entry.scope.meets(&remnant.id, &policy) && remnant.held.iter().any(holds));
         HoldReport {
             number: entry.number,
             subject: entry.subject().map(|subject| subject.to_string()),

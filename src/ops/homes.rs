@@ -1,7 +1,7 @@
 //! Homes: every place in which a customer lives, and what the law says of each. What an erasure is shown by before it is
 //! asked for, by the same verdict.
 
-use crate::engine::judge::{self, judge};
+use crate::engine::judge::judge;
 use crate::engine::read::{CellReader, order};
 use crate::engine::row::Row;
 use crate::engine::{Engine, duty, erase};
@@ -17,7 +17,7 @@ use crate::report::{Duty, Home};
 /// Damage in what has to be read.
 pub fn homes(engine: &Engine, customer: &CustomerId) -> Result<Vec<Home>> {
     let Some(entry) = erase::living(engine, customer)? else { return Ok(Vec::new()) };
-    let (policy, now) = (engine.policy(), judge::time(engine));
+    let policy = engine.policy();
     let facts = duty::facts(engine, &policy, &entry)?;
     let snapshot = engine.catalog.snapshot();
     let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
@@ -36,10 +36,9 @@ pub fn homes(engine: &Engine, customer: &CustomerId) -> Result<Vec<Home>> {
             }
             let happened = Happened::Within(id.window);
             let duty = receipt::duty(place.duty);
-            let kept = duty::duty(&policy, &id.stream, happened, &facts, now);
             let basis = (duty != Duty::None).then(|| duty::basis(&policy, &id.stream, happened, &facts)).flatten();
             let limit = policy.terms(&id.stream).and_then(|terms| terms.limit(happened, &facts)).map(|limit| limit.at);
-            let by_duty = match receipt::duty(kept) {
+            let by_duty = match duty {
                 Duty::Until(until) if restricted => Some(until),
                 _ => None,
             };

@@ -105,7 +105,7 @@ fn change(old: &Policy, new: &Policy, id: &PartitionId, holds: &Holds, now: Time
         (std::cmp::Ordering::Equal, std::cmp::Ordering::Equal) => return None,
         _ => Effect::Protected,
     };
-    let holds = holds.over(id).map(|(number, _)| number).collect();
+    let holds = holds.over(id, new).map(|(number, _)| number).collect();
     let partition = id.clone();
     Some(PartitionChange { partition, effect, limit_before, limit_after, duty_before, duty_after, holds, covered })
 }

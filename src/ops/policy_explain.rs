@@ -93,8 +93,9 @@ fn provision(rule: &Rule) -> Provision {
 }
 
 fn place(engine: &Engine, terms: Option<Terms<'_>>, partition: &Partition, holds: &Holds, whose: &Whose<'_>) -> Place {
+    let policy = engine.policy();
     let concerns = |hold: &Hold| whose.subject().is_none_or(|subject| hold.concerns(&subject));
-    let over = holds.over(&partition.id).filter(|(_, hold)| concerns(hold));
+    let over = holds.over(&partition.id, &policy).filter(|(_, hold)| concerns(hold));
     let now = engine.trusted.now(&*engine.env);
     let holds: Vec<u64> = over.map(|(number, _)| number).collect();
     let (happened, facts) = (Happened::Within(partition.id.window), whose.facts);

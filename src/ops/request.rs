@@ -211,7 +211,7 @@ pub fn deadlines(engine: &Engine) -> HashMap<PartitionNumber, Expiring> {
 
 /// The expiry that `receipt` is of, told with what was `known` of the partitions before.
 pub fn expiry(engine: &Engine, receipt: Receipt, known: &HashMap<PartitionNumber, Expiring>) -> Expiry {
-    let ledger = engine.ledger();
+    let (policy, ledger) = (engine.policy(), engine.ledger());
     let (mut expired, mut at) = (Vec::new(), receipt.intended);
     if let Some(Act::Expire { partitions, now, held, .. }) =
         ledger.state().acts.by_number.get(&receipt.number).map(|state| &state.act)
@@ -224,7 +224,7 @@ pub fn expiry(engine: &Engine, receipt: Receipt, known: &HashMap<PartitionNumber
                 let over = ledger
                     .state()
                     .holds
-                    .over(&one.partition)
+                    .over(&one.partition, &policy)
                     .filter(|(_, hold)| subjects.iter().any(|one| hold.concerns(one)));
                 one.holds = over.map(|(hold, _)| hold).collect();
             }
@@ -233,5 +233,5 @@ pub fn expiry(engine: &Engine, receipt: Receipt, known: &HashMap<PartitionNumber
         at = *now;
     }
     let rows = receipt.lapsed.clone();
-    Expiry { now: at, partitions: expired, rows, receipt: Some(receipt), further: Vec::new() }
+    Expiry { now: at, partitions: expired, rows, receipt: Some(receipt), ..Expiry::default() }
 }

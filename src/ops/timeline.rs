@@ -251,7 +251,7 @@ impl View<'_> {
     /// Whether a partition is looked into.
     fn has_partition(&self, partition: &Partition) -> bool {
         match self.sight {
-            Sight::Held => self.scopes.iter().any(|scope| scope.meets(&partition.id)),
+            Sight::Held => self.scopes.iter().any(|scope| scope.meets(&partition.id, self.policy)),
             _ => partition.key.is_some() && self.range.meets(partition),
         }
     }
@@ -270,7 +270,7 @@ impl View<'_> {
         let is_shown = OnceCell::new();
         let is_shown = move |at| is_shown.get_or_init(|| shown(self.policy, partition, &self.facts, self.now))(at);
         let stream = &partition.id.stream;
-        let is_held = move |at| self.scopes.iter().any(|scope| scope.contains(stream, at));
+        let is_held = move |at| self.scopes.iter().any(|scope| scope.contains(stream, at, self.policy));
         let is_kept = move |at| is_held(at) || duty::keeps(self.policy, stream, at, &self.facts, self.now);
         move |at| match self.sight {
             Sight::Ordinary | Sight::History => self.range.contains(at) && is_shown(at),
@@ -289,7 +289,7 @@ fn hits(engine: &Engine, customer: &CustomerId, sight: Sight, range: Range, want
         Sight::Held | Sight::Restricted => hold::standing(engine),
         Sight::Ordinary | Sight::History => Holds::default(),
     };
-    let since = engine.fences.parted();
+    let (since, before) = (engine.fences.parted(), engine.fences.changes());
     // Before the entry: a column that explodes in between is found as it was, with its key. The other way round the entry
     // might lack a held cell's key, and the column its own.
     let columns = if sight == Sight::Held { engine.partitions.all() } else { Vec::new() };
@@ -320,6 +320,13 @@ fn hits(engine: &Engine, customer: &CustomerId, sight: Sight, range: Range, want
     // What was closed off while it was read is not handed out.
     lease::look(engine)?;
     hits.retain(|hit| check(engine, &subject, hit.partition.number, sight).is_ok());
+    if matches!(sight, Sight::Ordinary | Sight::History)
+        && engine.fences.changes() != before
+        && entry.streams.iter().any(|used| policy.is_state(&used.stream))
+    {
+        // A state may have been carried out of a window that was closed off: where it is now was not looked.
+        return self::hits(engine, customer, sight, range, wanted);
+    }
     Ok(Found { subject, passed, hits })
 }
 
@@ -361,7 +368,8 @@ fn read(
         if wanted.is_some() && !hits.is_empty() {
             break;
         }
-        let newest = latest::newest(engine, &reader, entry, stream, wanted.map(|wanted| wanted.id))?;
+        let (whose, id) = ((entry, &view.facts), wanted.map(|wanted| wanted.id));
+        let newest = latest::newest(engine, &reader, whose, stream, id, &mut |_, error| Err(error))?;
         hits.extend(newest.filter(|hit| view.range.contains(hit.event())));
     }
     Ok(hits)
@@ -370,7 +378,7 @@ fn read(
 /// The streams of a customer of which the newest record counts.
 fn states(policy: &Policy, customer: &CustomerEntry) -> Vec<Stream> {
     let streams = customer.streams.iter().map(|used| &used.stream);
-    streams.filter(|stream| latest::is_state(policy, stream)).cloned().collect()
+    streams.filter(|stream| policy.is_state(stream)).cloned().collect()
 }
 
 /// Whether any of `probes` is one that `asked` says yes to.

@@ -97,6 +97,11 @@ impl Policy {
         self.rules.iter().any(|rule| rule.anchor().is_of_customer() && rule.keep_at_most().is_some())
     }
 
+    /// Whether `stream` is state: of each customer the newest record counts.
+    pub fn is_state(&self, stream: &Stream) -> bool {
+        self.terms(stream).is_some_and(|terms| terms.latest())
+    }
+
     /// Whether `stream` may have dictionaries.
     pub fn dictionary(&self, stream: &Stream) -> bool {
         self.terms(stream).is_some_and(|terms| terms.dictionary())

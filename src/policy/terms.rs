@@ -138,20 +138,6 @@ impl<'a> Terms<'a> {
         Some(Limit { at, rule: rule.index, notice: rule.notice.map(|before| at.minus(before)) })
     }
 
-    /// The first instant at which the duty to keep a record of `at` is over, whoever its customer is; none while it runs
-    /// from a fact about the customer.
-    #[cfg_attr(not(test), expect(dead_code, reason = "asked of single records by what erases under a duty"))]
-    pub fn duty_until(&self, at: Timestamp) -> Option<Timestamp> {
-        self.duty(Happened::At(at), &Facts::NONE).map_or(Some(at), |duty| duty.until)
-    }
-
-    /// The instant from which a record of `at` is hidden from readers, whoever its customer is: exactly its anchor plus
-    /// the maximum. None is never, or not by column.
-    #[cfg(test)]
-    pub fn deadline_of(&self, at: Timestamp) -> Option<Timestamp> {
-        self.limit(Happened::At(at), &Facts::NONE).map(|limit| limit.at)
-    }
-
     /// The instant from which a partition may die, whoever its customers are: never before the last of its records is
     /// hidden, or, where the newest record of each customer counts, carried forward. None is never, or not by column.
     pub fn partition_deadline(&self, window: &Window) -> Option<Timestamp> {

@@ -338,3 +338,17 @@ keep_at_most = \"P1Y\"
     let due = store.expire(ExpireOptions { dry_run: true, ..by("2027-02-05T00:00:00Z") }).unwrap().rows;
     assert_eq!(due.len(), 2);
 }
+
+/// A look ahead finds nothing, since there is nothing; what is taken in afterwards goes in time all the same.
+#[test]
+fn a_look_ahead_puts_nothing_off() {
+    const LAW: &str =
+        "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nanchor = \"last-contact\"\nkeep_at_most = \"P3M\"\n";
+    let place = Place::new(5, Some(Vault::default()));
+    let store = place.options().policy(LAW).create().unwrap();
+    let ahead = ExpireOptions { dry_run: true, ..by("2030-01-01T00:00:00Z") };
+    assert!(store.expire(ahead).unwrap().rows.is_empty());
+    append(&store, vec![note("ana", "chat", "2025-09-01T00:00:00Z")]);
+    place.sim.advance(std::time::Duration::from_secs(2 * 86_400));
+    assert_eq!(store.expire(ExpireOptions::default()).unwrap().rows.len(), 1);
+}

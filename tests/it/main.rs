@@ -55,6 +55,8 @@ mod scans;
 #[cfg(feature = "simulation")]
 mod scene;
 #[cfg(feature = "simulation")]
+mod states;
+#[cfg(feature = "simulation")]
 mod telling;
 #[cfg(feature = "simulation")]
 mod threads;

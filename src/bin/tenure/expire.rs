@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use tenure::env::{Env, disk::Disk};
-use tenure::report::{Expiring, Expiry};
+use tenure::report::{Damage, Expiring, Expiry};
 use tenure::{ExpireOptions, Timestamp};
 
 use crate::cli::{ExpireArgs, Format, Global};
@@ -13,6 +13,7 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::opening::doubt;
 use crate::output::{Output, Sheet};
 use crate::receipt;
+use crate::verify::{damage_as_json, print_damage};
 use crate::words::{bytes, count, counted};
 
 const COLUMNS: [&str; 8] =
@@ -44,7 +45,13 @@ pub fn expire(global: &Global, args: &ExpireArgs, output: &mut Output) -> Outcom
         output.say(format_args!("{}; judged by {}; --trust-clock vouches for it", doubt(clock), expiry.now));
     }
     print(&expiry, args.dry_run, output)?;
-    Ok(Exit::Done)
+    Ok(if damage(&expiry).is_empty() { Exit::Done } else { Exit::Findings })
+}
+
+/// What stood against letting something go because it could not be read.
+fn damage(expiry: &Expiry) -> Vec<Damage> {
+    let of_partitions = expiry.partitions.iter().filter_map(|due| due.damage.clone());
+    of_partitions.chain(expiry.damage.iter().cloned()).collect()
 }
 
 fn print(expiry: &Expiry, dry_run: bool, output: &mut Output) -> Result<(), Failure> {
@@ -56,6 +63,7 @@ fn print(expiry: &Expiry, dry_run: bool, output: &mut Output) -> Result<(), Fail
             "dry_run": dry_run,
             "now": expiry.now.to_string(),
             "partitions": partitions,
+            "damage": damage_as_json(&damage(expiry)),
             "rows": expiry.rows.iter().map(receipt::lapsed_as_json).collect::<Vec<_>>(),
             "receipt": expiry.receipt.as_ref().map(receipt::to_json),
         })),
@@ -78,7 +86,8 @@ fn expiring_as_json(due: &Expiring) -> Value {
 
 fn print_table(expiry: &Expiry, dry_run: bool, output: &mut Output) -> Result<(), Failure> {
     if expiry.partitions.is_empty() && expiry.rows.is_empty() {
-        return output.line(format_args!("nothing is due on {}", whole_seconds(expiry.now)));
+        output.line(format_args!("nothing is due on {}", whole_seconds(expiry.now)))?;
+        return print_damage(&damage(expiry), output);
     }
     let mut sheet = Sheet::new(&["partition", "records#", "stored#", "due since", "held back"]);
     for due in &expiry.partitions {
@@ -98,6 +107,7 @@ fn print_table(expiry: &Expiry, dry_run: bool, output: &mut Output) -> Result<()
             counted(customers.len() as u64, "customer")
         ))?;
     }
+    print_damage(&damage(expiry), output)?;
     match &expiry.receipt {
         Some(receipt) => receipt::print(receipt, output),
         None if dry_run => output.line("a dry run: nothing was changed"),
@@ -107,6 +117,9 @@ fn print_table(expiry: &Expiry, dry_run: bool, output: &mut Output) -> Result<()
 
 /// What stays of a partition, and why.
 fn held_back(due: &Expiring) -> String {
+    if due.damage.is_some() {
+        return "all of it: see the damage below".into();
+    }
     let holds: Vec<String> = due.holds.iter().map(u64::to_string).collect();
     let by = format!("by {} {}", if holds.len() == 1 { "hold" } else { "holds" }, holds.join(", "));
     match (due.held, due.deferred) {

@@ -66,8 +66,8 @@ pub enum Act {
         hold: u64,
         /// On whom it was; none where it was on everybody.
         subject: Option<SubjectNumber>,
-        /// The partitions of those cells, ascending.
-        cells: Vec<PartitionNumber>,
+        /// Those cells.
+        cells: HeldCells,
         /// What the hold alone has kept of an erasure.
         rows: GoingRows,
     },
@@ -270,7 +270,7 @@ impl Act {
                 out.put_u8(5);
                 out.put_u64(*hold);
                 put_maybe_subject(out, subject.as_ref());
-                put_many(out, cells, |out, partition| out.put_u64(partition.0));
+                put_held(out, cells);
                 put_going(out, rows);
             }
         }
@@ -310,7 +310,7 @@ impl Act {
             5 => Act::Release {
                 hold: from.u64()?,
                 subject: take_maybe_subject(from)?,
-                cells: take_many(from, |from| from.u64().map(PartitionNumber))?,
+                cells: take_held(from)?,
                 rows: take_going(from)?,
             },
             _ => return Err(Malformed("an act of unknown kind")),

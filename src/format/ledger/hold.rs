@@ -7,7 +7,7 @@ use super::super::bytes::{Malformed, Reader, Writer};
 use super::act::{put_maybe_subject, put_stream, put_time, take_maybe_subject, take_stream, take_time};
 use super::fact::{put_many, take_many};
 use crate::ident::{PartitionId, SubjectNumber};
-use crate::policy::HoldScope;
+use crate::policy::{HoldScope, Policy};
 
 /// A hold on one customer, or on everybody.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,14 +37,9 @@ impl Holds {
     }
 
     /// The holds that keep something of a partition.
-    pub fn over<'a>(&'a self, partition: &'a PartitionId) -> impl Iterator<Item = (u64, &'a Hold)> {
+    pub fn over<'a>(&'a self, partition: &'a PartitionId, policy: &'a Policy) -> impl Iterator<Item = (u64, &'a Hold)> {
         let holds = self.standing.iter().map(|(number, hold)| (*number, hold));
-        holds.filter(move |(_, hold)| hold.scope.meets(partition))
-    }
-
-    /// The holds on everybody that keep something of a partition.
-    pub fn on_all<'a>(&'a self, partition: &'a PartitionId) -> impl Iterator<Item = (u64, &'a Hold)> {
-        self.over(partition).filter(|(_, hold)| hold.subject.is_none())
+        holds.filter(move |(_, hold)| hold.scope.meets(partition, policy))
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {

@@ -30,6 +30,13 @@ impl Span {
         self.stream == partition.stream && self.from < window.end().day() && window.first_day() < self.until
     }
 
+    /// Whether all days of a partition's window belong to it. Windows of another length, from before or after a change of the
+    /// policy, may overlap.
+    pub fn covers(&self, partition: &PartitionId) -> bool {
+        let window = &partition.window;
+        self.stream == partition.stream && self.from <= window.first_day() && window.end().day() <= self.until
+    }
+
     fn encode(&self, out: &mut Vec<u8>) {
         put_stream(out, &self.stream);
         out.put_i32(self.from.number());

@@ -136,8 +136,8 @@ fn what_an_act_keeps_and_takes_reads_back_in_order_alone() {
         },
         Act::Redact { subject: subject(1), partition: PartitionNumber(3), opening: 1, sequence: 2, despite: true },
         Act::Expire { partitions: Vec::new(), now: Timestamp::from_micros(1), held: Vec::new(), rows: rows.clone() },
-        Act::Release { hold: 3, subject: Some(subject(1)), cells: vec![PartitionNumber(3)], rows },
-        Act::Release { hold: 3, subject: None, cells: Vec::new(), rows: Vec::new() },
+        Act::Release { hold: 3, subject: Some(subject(1)), cells: vec![(PartitionNumber(3), vec![subject(1)])], rows },
+        Act::Release { hold: 3, subject: None, cells: vec![(PartitionNumber(3), vec![subject(1)])], rows: Vec::new() },
     ] {
         assert!(again(&act), "{act:?}");
     }

@@ -83,7 +83,12 @@ fn acts(sim: &Sim) -> Ledger {
         vec![Fact::Done { number: 3 }, Fact::Done { number: 4 }],
         vec![intended(
             5,
-            Act::Release { hold: 3, subject: Some(subject(1)), cells: vec![two], rows: rows[..1].to_vec() },
+            Act::Release {
+                hold: 3,
+                subject: Some(subject(1)),
+                cells: vec![(two, vec![subject(1)])],
+                rows: rows[..1].to_vec(),
+            },
         )],
         vec![Fact::Effected { number: 5, effect: Effect::Scrubbed }],
     ];

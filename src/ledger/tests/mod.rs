@@ -434,7 +434,7 @@ fn segments_of_an_expired_partition_stay_until_its_last_held_cell_is_let_go() {
     let left = |ledger: &Ledger| ledger.state().segments.keys().map(|(partition, _)| partition.0).collect::<Vec<_>>();
     assert_eq!(left(&ledger), [1]);
     let release = |hold, byte| {
-        let (subject, cells) = (Some(subject(byte)), vec![PartitionNumber(1)]);
+        let (subject, cells) = (Some(subject(byte)), vec![(PartitionNumber(1), vec![subject(byte)])]);
         Act::Release { hold, subject, cells, rows: Vec::new() }
     };
     ledger.append(at(5), &[Fact::Intended { number: 2, act: release(1, 1) }]).unwrap();

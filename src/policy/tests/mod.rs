@@ -17,6 +17,18 @@ fn stream(class: &str, jurisdiction: &str) -> Stream {
     Stream::new(class, jurisdiction).unwrap()
 }
 
+impl Terms<'_> {
+    /// When the duty to keep a record of `at` is over, whoever its customer is; none while it runs from a fact.
+    fn duty_until(&self, at: Timestamp) -> Option<Timestamp> {
+        self.duty(Happened::At(at), &Facts::NONE).map_or(Some(at), |duty| duty.until)
+    }
+
+    /// When a record of `at` is hidden, whoever its customer is; none is never, or not by column.
+    fn deadline_of(&self, at: Timestamp) -> Option<Timestamp> {
+        self.limit(Happened::At(at), &Facts::NONE).map(|limit| limit.at)
+    }
+}
+
 const FOUR: &str = r#"
 [[rule]]
 class = "*"

@@ -12,7 +12,7 @@ use tenure::env::sim::{Sim, Snapshot};
 use tenure::report::{Budget, VerifyOptions};
 use tenure::{ErrorKind, ExpireOptions, Options, Record, RecordId, RefusalReason, Result, Store, Timeline, Timestamp};
 
-use super::fate::{Answer, Hold, Oracle, Seen};
+use super::fate::{Answer, Fate, Hold, Oracle, Place, Seen};
 use super::law::{Law, Stream};
 use super::steps::{Ago, CLASSES, Coming, Fact, History, JURISDICTIONS, Step, Where, policy};
 use crate::vault::Vault;
@@ -82,6 +82,8 @@ pub struct Drive {
     /// The disk before things were let go, and the time.
     disks: Vec<(Snapshot, jiff::Timestamp)>,
     serial: u64,
+    /// How often the power went.
+    revived: usize,
     /// When expiry was last asked for.
     expired: jiff::Timestamp,
 }
@@ -108,6 +110,7 @@ impl Drive {
             erasures,
             disks,
             serial: 0,
+            revived: 0,
             expired: jiff::Timestamp::MIN,
         })
     }
@@ -145,6 +148,7 @@ impl Drive {
             Step::Erase(customers) => self.erase(customers)?,
             Step::ErasePart(customer, stream, until) => self.erase_part(*customer, *stream, *until)?,
             Step::Redact(index, despite) => self.redact(*index, *despite)?,
+            Step::Rectify(index) => self.rectify(*index)?,
             Step::Hold { customer, stream, from, until } => self.hold(*customer, *stream, *from, *until)?,
             Step::Release(index) => self.release(*index)?,
             Step::Fact(customer, fact) => self.fact(*customer, *fact)?,
@@ -156,7 +160,7 @@ impl Drive {
                 self.store.take().expect("it is open").close()?;
                 self.store = Some(open(&self.sim, &self.vault).open()?);
             }
-            Step::Cut(change, step) => self.cut(*change, step)?,
+            Step::Cut(change, step) => drop(self.cut(*change, step)?),
         }
         Ok(())
     }
@@ -245,6 +249,10 @@ impl Drive {
         let outcome = self.store().expire(ExpireOptions::default()).map(drop);
         if self.is_done(outcome, before)? {
             self.oracle.expire(now);
+        } else if self.oracle.law.has_states() {
+            // What had been carried forward by then stands where it was carried to: it is gone on with at once.
+            self.store().expire(ExpireOptions::default())?;
+            self.oracle.expire(now);
         }
         Ok(())
     }
@@ -292,7 +300,7 @@ impl Drive {
         let (id, name) = (self.oracle.fates[index].id, CUSTOMERS[self.oracle.fates[index].customer]);
         let (now, before) = (self.now(), self.receipts());
         let mut done = self.oracle.clone();
-        let expected = done.redact(index, now, despite);
+        let expected = done.redact(id, now, despite);
         let outcome = match despite {
             true => self.store().redact_despite_duty(name, id),
             false => self.store().redact(name, id),
@@ -310,6 +318,35 @@ impl Drive {
         if self.is_done(outcome, before)? {
             self.oracle = done;
         }
+        Ok(())
+    }
+
+    /// Puts a record right: as shown, that is in its last version.
+    fn rectify(&mut self, index: usize) -> Result<()> {
+        if self.oracle.fates.is_empty() {
+            return Ok(());
+        }
+        let fate = self.oracle.fates[index % self.oracle.fates.len()].clone();
+        let (name, versions) = (CUSTOMERS[fate.customer], self.oracle.versions(fate.id));
+        let shown = self.oracle.seen(self.now()).free.into_iter().find(|id| versions.contains(id));
+        let is_free = |one: &Fate| one.id == fate.id && one.place == Place::Free;
+        let shown = shown.filter(|_| self.oracle.fates.iter().any(is_free));
+        let amended = match self.store().rectify(name, fate.id, b"put right") {
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(_) if self.sim.crashed() => {
+                self.revive();
+                // Whether it came in shows by an id that nobody knows.
+                let known = |id: &RecordId| self.oracle.fates.iter().any(|fate| fate.id == *id);
+                let mut history = self.store().history(name)?.map(|stored| stored.unwrap().id);
+                match history.find(|id| !known(id)) {
+                    None => return Ok(()),
+                    new => new,
+                }
+            }
+            outcome => Some(outcome?),
+        };
+        assert_eq!(amended.is_some(), shown.is_some(), "whether there is a record to be put right");
+        shown.zip(amended).into_iter().for_each(|(shown, id)| self.oracle.amend(shown, id));
         Ok(())
     }
 
@@ -439,15 +476,19 @@ impl Drive {
         }
     }
 
-    fn cut(&mut self, change: u64, step: &Step) -> Result<()> {
+    /// Does a step, and has the power go at one of its changes, or after the last. Answers whether it went in between.
+    pub fn cut(&mut self, change: u64, step: &Step) -> Result<bool> {
+        let before = self.revived;
         self.sim.crash_at_change(self.sim.changes() + change);
         self.step(step)?;
+        let went = self.revived > before;
         self.sim.crash();
         self.revive();
-        Ok(())
+        Ok(went)
     }
 
     fn revive(&mut self) {
+        self.revived += 1;
         self.store = None;
         self.sim.restart();
         self.store = Some(open(&self.sim, &self.vault).open().expect("it opens after a power cut"));
@@ -471,12 +512,16 @@ impl Drive {
         assert_eq!(self.seen(store), expected, "what is seen (left) and what the oracle says, {}", self.now());
         for fate in self.oracle.fates.iter().rev().take(2) {
             let got = store.get(CUSTOMERS[fate.customer], fate.id).unwrap().is_some();
-            assert_eq!(got, expected.free.contains(&fate.id), "get of {:?}", fate.id);
+            let versions = self.oracle.versions(fate.id);
+            let is_free = |one: &Fate| one.id == fate.id && one.place == Place::Free;
+            let shown = expected.free.iter().any(|id| versions.contains(id));
+            let shown = shown && self.oracle.fates.iter().any(is_free);
+            assert_eq!(got, shown, "get of {:?}", fate.id);
         }
         let deep = store.verify(VerifyOptions { deep: true, ..VerifyOptions::default() }, &mut |_| {}).unwrap();
         assert!(deep.damage.is_empty(), "{:?}", deep.damage);
         let alive = self.oracle.alive();
-        let most = alive.len() + alive.intersection(&self.twice).count();
+        let most = self.oracle.places() + alive.intersection(&self.twice).count();
         let opened = deep.records as usize;
         assert!((alive.len()..=most).contains(&opened), "keys open {opened} records, not {}", alive.len());
     }
@@ -510,13 +555,14 @@ impl Drive {
     }
 }
 
-/// Lives a history. Answers how many comparisons there were; none where its law is refused.
-pub fn live(seed: u64, history: &History) -> usize {
-    let Some(mut drive) = Drive::new(seed, history.customers, streams(), &policy(&history.law)) else { return 0 };
+/// Lives a history. Answers how many comparisons there were and how many states were carried forward; none where its law is
+/// refused.
+pub fn live(seed: u64, history: &History) -> (usize, usize) {
+    let Some(mut drive) = Drive::new(seed, history.customers, streams(), &policy(&history.law)) else { return (0, 0) };
     for (number, step) in history.steps.iter().enumerate() {
         drive.step(step).unwrap_or_else(|error| panic!("step {number}, {step:?}: {error}"));
         drive.compare();
     }
     drive.seize();
-    history.steps.len()
+    (history.steps.len(), drive.oracle.carried)
 }

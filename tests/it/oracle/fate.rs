@@ -27,7 +27,13 @@ pub struct Fate {
     pub customer: usize,
     pub stream: Stream,
     pub at: Timestamp,
+    /// When it came to stand in its window: when it happened or, a state, was carried forward.
+    pub since: Timestamp,
     pub window: What,
+    /// The version that it stands in the place of.
+    pub amends: Option<RecordId>,
+    /// Its place in the order of writing.
+    pub serial: usize,
     pub place: Place,
 }
 
@@ -45,20 +51,20 @@ impl Hold {
         self.customer.is_none_or(|one| one == customer) && self.stream.as_ref().is_none_or(|one| one == stream)
     }
 
-    /// Whether it names the record: those who serve it see it.
-    fn covers(&self, fate: &Fate) -> bool {
+    /// Whether it names the record: those who serve it see it. Of states it names all, whatever their time.
+    fn covers(&self, fate: &Fate, law: &Law) -> bool {
         let within = self.from.is_none_or(|from| from <= fate.at) && self.until.is_none_or(|until| fate.at < until);
-        self.is_on(fate.customer, &fate.stream) && within
+        self.is_on(fate.customer, &fate.stream) && (within || law.latest(&fate.stream))
     }
 
     /// Whether it keeps the record: windows are kept as a whole.
-    fn keeps(&self, fate: &Fate) -> bool {
-        self.is_on(fate.customer, &fate.stream) && self.meets(fate.window)
+    fn keeps(&self, fate: &Fate, law: &Law) -> bool {
+        self.is_on(fate.customer, &fate.stream) && self.meets(&fate.stream, fate.window, law)
     }
 
-    fn meets(&self, window: What) -> bool {
+    fn meets(&self, stream: &Stream, window: What, law: &Law) -> bool {
         let What::Window(start, end) = window else { return false };
-        self.from.is_none_or(|from| from < end) && self.until.is_none_or(|until| start < until)
+        law.latest(stream) || self.from.is_none_or(|from| from < end) && self.until.is_none_or(|until| start < until)
     }
 }
 
@@ -79,6 +85,12 @@ pub enum Answer {
     Refused,
 }
 
+/// Whether of the states of a customer that are `free` none is newer, by its time and then by when it was written.
+fn newest(fate: &Fate, free: &[Fate]) -> bool {
+    let mut others = free.iter().filter(|one| (one.customer, &one.stream) == (fate.customer, &fate.stream));
+    !others.any(|one| (fate.at, fate.serial) < (one.at, one.serial))
+}
+
 #[derive(Clone, Debug)]
 pub struct Oracle {
     pub law: Law,
@@ -86,6 +98,8 @@ pub struct Oracle {
     pub holds: BTreeMap<u64, Hold>,
     /// End of the relationship and of a request, by customer.
     pub facts: BTreeMap<usize, (Option<Timestamp>, Option<Timestamp>)>,
+    /// How many states were carried forward.
+    pub carried: usize,
     /// Windows that have not expired.
     windows: BTreeSet<(Stream, What)>,
     /// By stream, the end of the last window that has.
@@ -95,7 +109,7 @@ pub struct Oracle {
 impl Oracle {
     pub fn new(law: Law) -> Self {
         let (fates, holds, facts) = Default::default();
-        Oracle { law, fates, holds, facts, windows: BTreeSet::new(), expired: BTreeMap::new() }
+        Oracle { law, fates, holds, facts, carried: 0, windows: BTreeSet::new(), expired: BTreeMap::new() }
     }
 
     /// What is known of a customer. The last contact is the newest record that is no state; without any, the record in
@@ -113,7 +127,7 @@ impl Oracle {
     }
 
     fn is_kept(&self, fate: &Fate) -> bool {
-        self.holds.values().any(|hold| hold.keeps(fate))
+        self.holds.values().any(|hold| hold.keeps(fate, &self.law))
     }
 
     /// Whether a record must be refused because of its window.
@@ -126,7 +140,30 @@ impl Oracle {
     pub fn append(&mut self, id: RecordId, customer: usize, stream: &Stream, at: Timestamp) {
         let window = self.law.window(stream, at).unwrap();
         self.windows.insert((stream.clone(), window));
-        self.fates.push(Fate { id, customer, stream: stream.clone(), at, window, place: Place::Free });
+        let (amends, serial, stream) = (None, self.fates.len(), stream.clone());
+        self.fates.push(Fate { id, customer, stream, at, since: at, window, amends, serial, place: Place::Free });
+    }
+
+    /// Puts the record `amended` right, which is the last version of it.
+    pub fn amend(&mut self, amended: RecordId, id: RecordId) {
+        let is_one = |fate: &&Fate| fate.id == amended && fate.place == Place::Free;
+        let fate = self.fates.iter().find(is_one).expect("it is shown").clone();
+        self.fates.push(Fate { id, amends: Some(amended), serial: self.fates.len(), ..fate });
+    }
+
+    /// All versions of a record.
+    pub fn versions(&self, id: RecordId) -> BTreeSet<RecordId> {
+        let mut versions = BTreeSet::from([id]);
+        let mut before = 0;
+        while before != versions.len() {
+            before = versions.len();
+            for (id, amended) in self.fates.iter().filter_map(|fate| Some((fate.id, fate.amends?))) {
+                if versions.contains(&id) || versions.contains(&amended) {
+                    versions.extend([id, amended]);
+                }
+            }
+        }
+        versions
     }
 
     /// What is asked for of a customer dies, but for windows under a duty and held ones.
@@ -155,21 +192,25 @@ impl Oracle {
         self.erased(customer, now, |fate| {
             fate.place == Place::Free
                 && stream.is_none_or(|stream| *stream == fate.stream)
-                && until.is_none_or(|until| fate.at < until)
+                && until.is_none_or(|until| fate.since < until)
         });
     }
 
-    pub fn redact(&mut self, index: usize, now: Timestamp, despite_duty: bool) -> Answer {
+    pub fn redact(&mut self, id: RecordId, now: Timestamp, despite_duty: bool) -> Answer {
+        let is_one = |fate: &Fate| fate.id == id && matches!(fate.place, Place::Free | Place::Restricted);
+        let Some(index) = self.fates.iter().position(is_one) else { return Answer::NotThere };
         let fate = self.fates[index].clone();
         let facts = self.known(fate.customer);
-        if !matches!(fate.place, Place::Free | Place::Restricted) {
-            Answer::NotThere
-        } else if self.holds.values().any(|hold| hold.covers(&fate)) {
+        if self.holds.values().any(|hold| hold.covers(&fate, &self.law)) {
             Answer::Held
         } else if self.law.duty(&fate.stream, What::Event(fate.at), &facts, now) && !despite_duty {
             Answer::Refused
         } else {
-            self.fates[index].place = Place::Gone;
+            // In all its versions: who asks for one of them means what they are about.
+            let versions = self.versions(id);
+            let goes = |fate: &&mut Fate| matches!(fate.place, Place::Free | Place::Restricted);
+            let goes = self.fates.iter_mut().filter(|fate| versions.contains(&fate.id)).filter(goes);
+            goes.for_each(|fate| fate.place = Place::Gone);
             Answer::Done
         }
     }
@@ -189,15 +230,43 @@ impl Oracle {
         due.into_iter().for_each(|index| self.fates[index].place = Place::Gone);
     }
 
+    /// The newest records of states that stand in windows which are about to go come to stand in the window of today, unless
+    /// their own maximum is over. Of what is held there the old place stays as well.
+    fn carry(&mut self, due: &[(Stream, What)], now: Timestamp) {
+        let free: Vec<Fate> = self.fates.iter().filter(|fate| self.is_shown(fate, now)).cloned().collect();
+        let goes = |fate: &Fate| due.iter().any(|(stream, window)| (stream, *window) == (&fate.stream, fate.window));
+        let is_newest = |fate: &Fate| self.law.latest(&fate.stream) && newest(fate, &free);
+        let carried: Vec<RecordId> =
+            free.iter().filter(|fate| goes(fate) && is_newest(fate)).map(|fate| fate.id).collect();
+        let mut fates = std::mem::take(&mut self.fates);
+        let mut copies = Vec::new();
+        for fate in fates.iter_mut().filter(|fate| carried.contains(&fate.id) && fate.place == Place::Free) {
+            let window = self.law.window(&fate.stream, now).expect("a rule covers it");
+            self.windows.insert((fate.stream.clone(), window));
+            self.carried += 1;
+            let copy = Fate { since: now, window, ..fate.clone() };
+            match self.is_kept(fate) {
+                true => copies.push(copy),
+                false => *fate = copy,
+            }
+        }
+        fates.extend(copies);
+        self.fates = fates;
+    }
+
     pub fn expire(&mut self, now: Timestamp) {
         let law = &self.law;
-        let is_due = |(stream, window): &&(Stream, What)| law.over(stream, *window, &Facts::default(), now);
+        let is_due = |(stream, window): &&(Stream, What)| {
+            law.over(stream, *window, &Facts::default(), now) || law.states_over(stream, *window, now)
+        };
         let deferred = |(stream, window): &(Stream, What)| {
             self.holds.values().any(|hold| {
-                hold.customer.is_none() && hold.stream.as_ref().is_none_or(|one| one == stream) && hold.meets(*window)
+                let is_on = hold.customer.is_none() && hold.stream.as_ref().is_none_or(|one| one == stream);
+                is_on && hold.meets(stream, *window, law)
             })
         };
         let due: Vec<_> = self.windows.iter().filter(is_due).filter(|one| !deferred(one)).cloned().collect();
+        self.carry(&due, now);
         self.expire_rows(None, now);
         for (stream, window) in due {
             let mut fates = std::mem::take(&mut self.fates);
@@ -218,38 +287,48 @@ impl Oracle {
     pub fn release(&mut self, number: u64, now: Timestamp) {
         let Some(hold) = self.holds.remove(&number) else { return };
         let mut fates = std::mem::take(&mut self.fates);
-        for fate in fates.iter_mut().filter(|fate| fate.place == Place::Remnant && !self.is_kept(fate)) {
-            fate.place = Place::Gone;
+        let concerns = |fate: &Fate| hold.customer.is_none_or(|one| one == fate.customer);
+        for fate in fates.iter_mut().filter(|fate| fate.place == Place::Remnant && concerns(fate)) {
+            if !self.is_kept(fate) {
+                fate.place = Place::Gone;
+            }
         }
         self.fates = fates;
         self.expire_rows(hold.customer, now);
+    }
+
+    /// Whether anybody is shown it, as far as its own maximum is concerned.
+    fn is_shown(&self, fate: &Fate, now: Timestamp) -> bool {
+        let facts = self.known(fate.customer);
+        fate.place == Place::Free && !self.law.over(&fate.stream, What::Event(fate.at), &facts, now)
     }
 
     pub fn seen(&self, now: Timestamp) -> Seen {
         let mut seen = Seen::default();
         for fate in self.fates.iter().filter(|fate| fate.place != Place::Gone) {
             let (facts, event) = (self.known(fate.customer), What::Event(fate.at));
-            let held = self.holds.values().any(|hold| hold.covers(fate));
+            let held = self.holds.values().any(|hold| hold.covers(fate, &self.law));
             let duty = self.law.duty(&fate.stream, event, &facts, now);
-            if fate.place == Place::Free && !self.law.over(&fate.stream, event, &facts, now) {
-                seen.free.insert(fate.id);
-            }
-            if held {
+            // What was carried while it was a state, and is none any more, is held where it stands.
+            if held && self.is_kept(fate) {
                 seen.held.insert(fate.id);
             }
             if fate.place == Place::Restricted && (held || duty) {
                 seen.restricted.insert(fate.id);
             }
         }
-        // Of state the newest counts.
-        let newest = |id: &RecordId| {
-            let fate = self.fates.iter().find(|fate| fate.id == *id).expect("it was seen");
-            let whose = |one: &&Fate| one.customer == fate.customer && one.stream == fate.stream;
-            let newer = |one: &Fate| seen.free.contains(&one.id) && (fate.at, fate.id) < (one.at, one.id);
-            !self.law.latest(&fate.stream) || !self.fates.iter().filter(whose).any(newer)
+        // Of state the newest counts, and of what was put right the last version.
+        let free: Vec<Fate> = self.fates.iter().filter(|fate| self.is_shown(fate, now)).cloned().collect();
+        let counts = |fate: &&Fate| {
+            let is_last = !free.iter().any(|one| one.amends == Some(fate.id));
+            is_last && (!self.law.latest(&fate.stream) || newest(fate, &free))
         };
-        let free: BTreeSet<RecordId> = seen.free.iter().copied().filter(newest).collect();
-        Seen { free, ..seen }
+        Seen { free: free.iter().filter(counts).map(|fate| fate.id).collect(), ..seen }
+    }
+
+    /// In how many places anything stands: what was carried forward is also there where it is held.
+    pub fn places(&self) -> usize {
+        self.fates.iter().filter(|fate| fate.place != Place::Gone).count()
     }
 
     pub fn alive(&self) -> BTreeSet<RecordId> {

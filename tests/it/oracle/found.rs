@@ -3,7 +3,7 @@
 use super::drive::live;
 use super::steps::{Ago, Coming, Fact, History, Rule, Step, Where};
 
-const REST: Rule = Rule {
+pub const REST: Rule = Rule {
     class: None,
     jurisdiction: None,
     window: "month",
@@ -14,14 +14,23 @@ const REST: Rule = Rule {
     latest: false,
 };
 
-fn come(customer: usize, stream: usize, days: i64) -> Step {
+pub fn come(customer: usize, stream: usize, days: i64) -> Step {
     Step::Append(vec![Coming { customer, stream, ago: Ago(days, Where::Within(0)) }])
 }
 
 fn lived(rules: &[Rule], steps: Vec<Step>) {
     let law = [rules, &[REST]].concat();
-    let compared = live(1, &History { customers: 2, law, steps: steps.clone() });
+    let (compared, _) = live(1, &History { customers: 2, law, steps: steps.clone() });
     assert_eq!(compared, steps.len(), "its law is refused");
+}
+
+#[test]
+fn what_two_holds_keep_goes_with_the_second_also_where_that_is_on_everybody() {
+    let short = Rule { class: Some(0), most: Some("P30D"), ..REST };
+    let hold = |customer| Step::Hold { customer, stream: None, from: None, until: None };
+    let (held, all) = (hold(Some(0)), hold(None));
+    let steps = vec![come(0, 0, 20), held, Step::Pass(60), Step::Expire, all, Step::Release(0), Step::Release(0)];
+    lived(&[short], steps);
 }
 
 fn on_letters(customer: usize) -> Step {
@@ -73,4 +82,34 @@ fn what_comes_in_after_a_look_and_is_due_sooner_goes_in_time() {
     let sooner = Rule { jurisdiction: Some(0), least: None, most: Some("P30D"), ..closed.clone() };
     let told = Step::Fact(0, Fact::Closed(Ago(0, Where::Within(0))));
     lived(&[closed, sooner], vec![come(0, 1, 0), told, Step::Expire, come(0, 0, 0), Step::Pass(31), Step::Expire]);
+}
+
+#[test]
+fn of_states_the_newest_is_carried_forward_and_the_others_go() {
+    let state = Rule {
+        class: Some(0),
+        jurisdiction: Some(1),
+        window: "day",
+        anchor: "relationship-end",
+        most: Some("P0D"),
+        latest: true,
+        ..REST
+    };
+    let steps = vec![come(0, 1, 0), come(0, 1, 16), Step::Expire, Step::Pass(3), Step::Expire, come(0, 1, 9)];
+    lived(&[state], steps);
+}
+
+/// A month goes that lies in a quarter which does not: windows of before and after a new law.
+#[test]
+fn what_is_due_takes_nothing_along_from_a_longer_window() {
+    let longer = Rule {
+        class: Some(1),
+        window: "quarter",
+        anchor: "last-contact",
+        least: Some("P3M"),
+        most: Some("P3M"),
+        ..REST
+    };
+    let law = Step::Law(vec![longer, REST]);
+    lived(&[], vec![come(0, 3, 0), Step::Pass(44), Step::Pass(61), law, come(0, 3, 91), Step::Expire]);
 }

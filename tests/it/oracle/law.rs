@@ -43,6 +43,11 @@ fn utc(at: Timestamp, period: Span) -> Timestamp {
     at.to_zoned(TimeZone::UTC).checked_add(period).unwrap().timestamp()
 }
 
+/// The end of a window plus a period: where the calendar shortens a date, a day later still.
+fn after(end: Timestamp, period: Span) -> Timestamp {
+    utc(end, period).max(utc(end - 24.hours(), period) + 24.hours())
+}
+
 impl Rule {
     fn of_customer(&self) -> bool {
         !matches!(&*self.anchor, "event" | "year-end")
@@ -56,10 +61,7 @@ impl Rule {
         };
         let from = match (&*self.anchor, what) {
             ("event", What::Event(at)) => at,
-            // Where the calendar shortens a date, a day later still.
-            ("event", What::Window(_, end)) => {
-                return Some(utc(end, period).max(utc(end - 24.hours(), period) + 24.hours()));
-            }
+            ("event", What::Window(_, end)) => return Some(after(end, period)),
             ("year-end", _) => {
                 let zone = self.zone.clone().unwrap();
                 let year = last.to_zoned(zone.clone()).year();
@@ -123,8 +125,22 @@ impl Law {
         self.rules(stream).iter().any(|rule| rule.most.is_some() && rule.of_customer())
     }
 
+    pub fn has_states(&self) -> bool {
+        self.0.iter().any(|rule| rule.latest)
+    }
+
     pub fn latest(&self, stream: &Stream) -> bool {
         self.rules(stream).iter().any(|rule| rule.latest)
+    }
+
+    /// Whether a window of states goes, those that count having been carried out of it: at its end plus the shortest maximum,
+    /// though that runs from facts about customers. A duty that waits for such a fact is to keep every state there was.
+    pub fn states_over(&self, stream: &Stream, what: What, now: Timestamp) -> bool {
+        let What::Window(_, end) = what else { return false };
+        let mut most = self.rules(stream).into_iter().filter_map(|rule| rule.most);
+        self.latest(stream)
+            && most.any(|most| after(end, most) <= now)
+            && !self.duty(stream, what, &Facts::default(), now)
     }
 
     /// The window of an event: of two rules the shorter. None where no rule covers the stream.

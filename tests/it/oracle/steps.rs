@@ -35,7 +35,7 @@ impl Rule {
         for (key, value) in [zone, least, most].into_iter().flatten() {
             text += &format!("{key} = {value:?}\n");
         }
-        if self.latest && !["event", "year-end"].contains(&self.anchor) {
+        if self.latest {
             text += "latest = true\n";
         }
         text
@@ -94,6 +94,7 @@ pub enum Step {
     Erase(Vec<usize>),
     ErasePart(usize, Option<usize>, Option<Ago>),
     Redact(usize, bool),
+    Rectify(usize),
     Hold {
         customer: Option<usize>,
         stream: Option<usize>,
@@ -147,20 +148,17 @@ fn rule() -> impl Strategy<Value = Rule> {
         Just((None, Some("P0D"))),
         Just((None, None)),
     ];
-    // State, whose windows go by column after a carrying forward that the oracle does not know, is left to the worked year.
-    let latest = Just(false);
-    (labels, window, anchor, zone, periods, latest).prop_map(
-        |((class, jurisdiction), window, anchor, zone, (least, most), latest)| Rule {
-            class,
-            jurisdiction,
-            window,
-            anchor,
-            zone,
-            least,
-            most,
-            latest,
-        },
-    )
+    // States, whose periods run from facts about the customer. Where there is a duty no window of them goes: mostly there is none.
+    let of_states = prop_oneof![6 => Just("relationship-end"), 2 => Just("last-contact"), 1 => Just("request-closed")];
+    let endings = [Some("P0D"), Some("P0D"), Some("P30D"), Some("P2M"), None].map(|most| (None, most));
+    let periods_of_states = prop_oneof![6 => prop::sample::select(endings.to_vec()), 1 => periods.clone()];
+    let kinds = prop_oneof![
+        2 => (anchor, periods, Just(false)).boxed(),
+        1 => (of_states, periods_of_states, Just(true)).boxed(),
+    ];
+    (labels, window, zone, kinds).prop_map(|((class, jurisdiction), window, zone, (anchor, (least, most), latest))| {
+        Rule { class, jurisdiction, window, anchor, zone, least, most, latest }
+    })
 }
 
 fn law() -> impl Strategy<Value = Vec<Rule>> {
@@ -206,6 +204,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (customer.clone(), maybe_stream(), maybe_ago())
             .prop_map(|(customer, stream, until)| Step::ErasePart(customer, stream, until)),
         3 => (0..64usize, any::<bool>()).prop_map(|(index, despite)| Step::Redact(index, despite)),
+        2 => (0..64usize).prop_map(Step::Rectify),
         5 => (prop::option::weighted(0.75, customer.clone()), maybe_stream(), maybe_ago(), maybe_ago())
             .prop_map(|(customer, stream, from, until)| Step::Hold { customer, stream, from, until }),
         4 => (0..8usize).prop_map(Step::Release),
