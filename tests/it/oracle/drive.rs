@@ -138,8 +138,18 @@ impl Drive {
         (index % self.customers, CUSTOMERS[index % self.customers])
     }
 
+    /// Lets pass what is about to end: the clock goes on while the store is asked, and what it is asked takes far less than
+    /// this.
+    fn wait_for_what_ends(&self) {
+        let short = 100.milliseconds();
+        while self.oracle.turns(self.now(), self.now() + short) {
+            self.sim.advance(Duration::from_millis(100));
+        }
+    }
+
     /// Does a step, and has the oracle do it.
     pub fn step(&mut self, step: &Step) -> Result<()> {
+        self.wait_for_what_ends();
         match step {
             Step::Append(coming) => self.append(coming)?,
             Step::Pass(days) => self.sim.advance(Duration::from_secs(86_400 * *days as u64)),
@@ -508,6 +518,7 @@ impl Drive {
 
     /// Compares everything that can be compared while the store lives on.
     pub fn compare(&self) {
+        self.wait_for_what_ends();
         let (store, expected) = (self.store(), self.oracle.seen(self.now()));
         assert_eq!(self.seen(store), expected, "what is seen (left) and what the oracle says, {}", self.now());
         for fate in self.oracle.fates.iter().rev().take(2) {

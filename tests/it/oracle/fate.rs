@@ -297,6 +297,17 @@ impl Oracle {
         self.expire_rows(hold.customer, now);
     }
 
+    /// Whether a duty or a maximum of anything there ends in between.
+    pub fn turns(&self, from: Timestamp, until: Timestamp) -> bool {
+        self.fates.iter().any(|fate| {
+            let facts = self.known(fate.customer);
+            let says = |what, now| {
+                (self.law.over(&fate.stream, what, &facts, now), self.law.duty(&fate.stream, what, &facts, now))
+            };
+            [What::Event(fate.at), fate.window].into_iter().any(|what| says(what, from) != says(what, until))
+        })
+    }
+
     /// Whether anybody is shown it, as far as its own maximum is concerned.
     fn is_shown(&self, fate: &Fate, now: Timestamp) -> bool {
         let facts = self.known(fate.customer);
