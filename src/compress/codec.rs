@@ -131,13 +131,13 @@ impl Compressor {
     }
 }
 
-/// [`Compressor::compress_into`] with a compressor of this thread.
+/// As `Compressor::compress_into`, with a compressor of this thread.
 #[cfg(any(test, feature = "simulation"))]
 pub fn compress_into(body: &[u8], dictionary: Option<&Dictionary>, out: &mut Vec<u8>) -> bool {
     COMPRESSOR.with_borrow_mut(|compressor| compressor.compress_into(body, dictionary, out))
 }
 
-/// [`Compressor::store_into`] with a compressor of this thread.
+/// As `Compressor::store_into`, with a compressor of this thread.
 pub fn store_into(body: &[u8], dictionary: Option<&Dictionary>, out: &mut Vec<u8>) -> bool {
     COMPRESSOR.with_borrow_mut(|compressor| compressor.store_into(body, dictionary, out))
 }
