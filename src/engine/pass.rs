@@ -18,6 +18,7 @@ use super::visible::{Range, covers, shown};
 use super::{Engine, amend, duty, latest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ident::{CustomerId, Handle, Stream, SubjectNumber};
+use crate::keyring::CustomerEntry;
 use crate::policy::{Facts, Policy};
 
 /// The most cells of a batch: with 64 bytes each, 64 MB.
@@ -87,18 +88,16 @@ impl Pass {
     /// A pass over `stream` (or all) and `range`, by so many threads. One thread meets a partition's customers in the
     /// order of their handles, where there are not too many of them to be in memory at once.
     pub fn new(engine: &Engine, stream: Option<&Stream>, range: Range, threads: usize) -> Self {
-        let (since, passed) = (engine.fences.parted(), engine.fences.changes());
-        let policy = engine.policy();
-        let wanted = |partition: &Arc<Partition>| {
-            let wanted = stream.is_none_or(|stream| partition.id.stream == *stream);
-            let open = partition.key.is_some() && !engine.fences.has_partition(partition.number);
-            // A state that was carried forward happened before the window it stands in.
-            let meets = range.meets(partition) || policy.is_state(&partition.id.stream);
-            open && wanted && meets
+        let (since, passed, snapshot, partitions) = loop {
+            let (since, passed) = (engine.fences.parted(), engine.fences.changes());
+            // The snapshot first: what is in it has its partition in the list.
+            let snapshot = engine.catalog.snapshot();
+            let partitions = partitions(engine, stream, &range);
+            if engine.fences.changes() == passed {
+                break (since, passed, snapshot, partitions);
+            }
+            // What was carried out of a partition that has been closed off meanwhile may not be in it.
         };
-        let partitions: Vec<_> = engine.partitions.all().into_iter().filter(wanted).collect();
-        // What was carried out of a partition that had been closed off is in it.
-        let snapshot = engine.catalog.snapshot();
         let customers = engine.keyring.customers().max(1);
         // Few batches mean few walks, many customers mean that a segment is read nearly as it lies.
         let share = if threads > 1 { 8 } else { 1 };
@@ -231,11 +230,9 @@ impl Pass {
     ) -> Result<Vec<Hit>> {
         let mut hits = Vec::new();
         if engine.fences.changes() != self.passed {
-            self.check_states(engine, &batch.policy, partition)?;
-            if engine.fences.check(subject, partition.number).is_err() {
-                return Ok(hits); // Erased or expired since the walk.
+            if !self.passes(engine, subject, partition)? {
+                return Ok(hits);
             }
-            engine.fences.check_part(subject, self.since)?;
         }
         let facts = match batch.by_row {
             true => facts(engine, &batch.policy, partition, (customer, subject))?,
@@ -252,20 +249,60 @@ impl Pass {
         order(&mut hits);
         amend::supersede(&mut hits);
         if !hits.is_empty() && batch.policy.is_state(&partition.id.stream) {
-            let entry = engine.keyring.customer(customer)?.filter(|found| found.entry.subject == *subject);
-            let newest = entry.map(|found| {
-                let whose = (&*found.entry, &facts);
-                latest::newest(engine, reader, whose, &partition.id.stream, None, &mut |_, error| Err(error))
-            });
-            let newest = newest.transpose()?.flatten().map(|newest| (newest.name(), newest.at));
-            hits.retain(|hit| newest.as_ref().is_some_and(|newest| *newest == (hit.name(), hit.at)));
+            if let Some(found) = engine.keyring.customer(customer)?.filter(|found| found.entry.subject == *subject) {
+                self.keep_newest(engine, reader, (&found.entry, &facts), partition, &mut hits)?;
+            } else {
+                hits.clear(); // Erased since the walk.
+            }
             self.check_states(engine, &batch.policy, partition)?;
         }
         Ok(hits)
     }
 
-    /// Refuses to go on with states of a stream of which a window was closed off since: what was carried out of it is in no
-    /// snapshot from before.
+    /// Keeps the newest state of a customer where it is one of `hits`; otherwise it is met in another partition.
+    fn keep_newest(
+        &self,
+        engine: &Engine,
+        reader: &CellReader<'_>,
+        whose: (&CustomerEntry, &Facts),
+        partition: &Partition,
+        hits: &mut Vec<Hit>,
+    ) -> Result<()> {
+        let newest = latest::newest(engine, reader, whose, &partition.id.stream, None, &mut |_, error| Err(error))?;
+        let Some(newest) = newest else {
+            hits.clear();
+            return Ok(());
+        };
+        let (name, at) = (newest.name(), newest.at);
+        hits.retain(|hit| (hit.name(), hit.at) == (name.clone(), at));
+        if !hits.is_empty() || reader.sees(&self.snapshot) {
+            return Ok(());
+        }
+        // It is looked for in what was not there when the pass began: it may stand where that has been already.
+        let place = |number| self.partitions.iter().position(|one| one.number == number);
+        match self.parts == 1 && place(newest.partition.number) > place(partition.number) {
+            true => Ok(()),
+            false => Err(moved("a state has been replaced while its stream was read")),
+        }
+    }
+
+    /// Whether what a customer has in a partition may be handed out: not where either was closed off since the pass began.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Erased`] where a part of the customer was let go of since, and where the partition is of a stream
+    /// of states of which a window was: what was carried out of that may be in no snapshot from before.
+    pub fn passes(&self, engine: &Engine, subject: &SubjectNumber, partition: &Partition) -> Result<bool> {
+        if engine.fences.changes() == self.passed {
+            return Ok(true);
+        }
+        engine.fences.check_part(subject, self.since)?;
+        let is_open = engine.fences.check(subject, partition.number).is_ok();
+        // Afterwards: a window that is closed off between the two would be passed over in silence.
+        self.check_states(engine, &engine.policy(), partition)?;
+        Ok(is_open)
+    }
+
+    /// Refuses to go on with states of a stream of which a window was closed off since.
     fn check_states(&self, engine: &Engine, policy: &Policy, of: &Partition) -> Result<()> {
         let is_closed = |one: &Arc<Partition>| one.id.stream == of.id.stream && engine.fences.has_partition(one.number);
         match engine.fences.changes() != self.passed
@@ -273,10 +310,26 @@ impl Pass {
             && self.partitions.iter().any(is_closed)
         {
             false => Ok(()),
-            true => Err(Error::new(ErrorKind::Erased, "states have been carried forward while they were read")
-                .hint("read again; they are all still there")),
+            true => Err(moved("states have been carried forward while they were read")),
         }
     }
+}
+
+fn moved(what: &'static str) -> Error {
+    Error::new(ErrorKind::Erased, what).hint("read again; they are all still there")
+}
+
+/// The partitions that a pass over `stream` (or all) and `range` goes through.
+fn partitions(engine: &Engine, stream: Option<&Stream>, range: &Range) -> Vec<Arc<Partition>> {
+    let policy = engine.policy();
+    let wanted = |partition: &Arc<Partition>| {
+        let wanted = stream.is_none_or(|stream| partition.id.stream == *stream);
+        let open = partition.key.is_some() && !engine.fences.has_partition(partition.number);
+        // A state that was carried forward happened before the window it stands in.
+        let meets = range.meets(partition) || policy.is_state(&partition.id.stream);
+        open && wanted && meets
+    };
+    engine.partitions.all().into_iter().filter(wanted).collect()
 }
 
 /// What is known of a customer, where the period of a partition's stream runs from that.

@@ -264,6 +264,11 @@ impl<'a> CellReader<'a> {
         Ok(false)
     }
 
+    /// Whether this reads what is in `snapshot`, and nothing newer.
+    pub fn sees(&self, snapshot: &Snapshot) -> bool {
+        Arc::ptr_eq(&self.snapshot.view, &snapshot.view)
+    }
+
     /// Whether the frame `origin` may stand under `handle` in `partition`. Nothing is opened; every frame there is checked.
     ///
     /// # Errors

@@ -6,12 +6,13 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use crate::engine::catalog::Snapshot;
+use crate::engine::partitions::Partition;
 use crate::engine::pass::{Batch, Drawer, Filled, Pass, Unit};
 use crate::engine::read::{Buffers, CellReader, Hit};
 use crate::engine::visible::Range;
 use crate::engine::{Engine, lease, tasks};
 use crate::error::Result;
-use crate::ident::{CustomerId, PartitionNumber, Stream, SubjectNumber};
+use crate::ident::{CustomerId, Stream, SubjectNumber};
 use crate::ops::refresh::has_moved;
 use crate::record::Stored;
 
@@ -38,22 +39,17 @@ pub fn scan(engine: Arc<Engine>, stream: Option<&Stream>, range: Range) -> Scan 
     Scan { pass, batches, batch, units, unit, customer, hits, buffers: Buffers::default(), failed: false, engine }
 }
 
-/// Whether a record of a cell may be handed out: not where the cell was closed off since it was read, and an error where
-/// a part of its customer was.
-fn passes(engine: &Engine, pass: &Pass, subject: &SubjectNumber, partition: PartitionNumber) -> Result<bool> {
+/// Whether a record may be handed out, as [`Pass::passes`] says, and by this opening.
+fn passes(engine: &Engine, pass: &Pass, subject: &SubjectNumber, partition: &Partition) -> Result<bool> {
     lease::look(engine)?;
-    if engine.fences.changes() == pass.passed {
-        return Ok(true);
-    }
-    engine.fences.check_part(subject, pass.since)?;
-    Ok(engine.fences.check(subject, partition).is_ok())
+    pass.passes(engine, subject, partition)
 }
 
 impl Scan {
     fn advance(&mut self) -> Result<Option<Stored>> {
         loop {
             if let (Some(hit), Some((customer, subject))) = (self.hits.pop_front(), &self.customer) {
-                match passes(&self.engine, &self.pass, subject, hit.partition.number)? {
+                match passes(&self.engine, &self.pass, subject, &hit.partition)? {
                     true => return hit.into_record(customer).map(Some),
                     false => self.hits.clear(), // Erased or expired since it was read.
                 }
@@ -196,7 +192,7 @@ fn visit_cells<B>(
             if is_over() {
                 return Ok(ControlFlow::Continue(()));
             }
-            if !passes(engine, pass, &filled.subject, hit.partition.number)? {
+            if !passes(engine, pass, &filled.subject, &hit.partition)? {
                 break; // Erased or expired since it was read.
             }
             if let broken @ ControlFlow::Break(_) = visit((&filled.customer, &filled.subject), hit)? {

@@ -14,3 +14,4 @@ mod expire;
 mod hold;
 mod keys;
 mod scene;
+mod states;
