@@ -18,7 +18,7 @@ use crate::format::keyring_column::{AgendaItem, Column, NOTE_CELLS_LIMIT, ScrubN
 use crate::format::keyring_entry::CustomerEntry;
 use crate::format::keyring_hold::HoldEntry;
 use crate::format::keyring_root::{OpeningIntent, RootRecord, RootSlot};
-use crate::format::keyring_tree::{Crown, decode_inner, decode_leaf, encode_inner, encode_leaf};
+use crate::format::keyring_tree::{Crown, Inner, decode_leaf, encode_inner, encode_leaf};
 use crate::format::lease::Lease;
 use crate::format::ledger::{Commit, Fact, Header, Snapshot};
 use crate::format::manifest::{CHUNK_BYTES, Manifest};
@@ -256,8 +256,10 @@ fn summary(bytes: &mut [u8], mend: bool) {
 /// A frame of the keyring's log, its head, and the plaintexts of nodes.
 pub fn keyring_node(data: &[u8]) {
     let Some((bytes, mend)) = choose(data) else { return };
-    if let Ok(children) = decode_inner(&bytes) {
-        assert_eq!(*encode_inner(&children), bytes);
+    if let Ok(node) = Inner::decode(Zeroizing::new(bytes.clone())) {
+        assert_eq!(*encode_inner(&node.children().collect::<Vec<_>>()), bytes);
+        let found = (0..node.count()).map(|index| node.index_of(&node.first(index)));
+        assert!(found.eq(0..node.count()));
     }
     if let Ok(items) = decode_leaf(Zeroizing::new(bytes.clone())) {
         assert_eq!(*encode_leaf(&items), bytes);

@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::SegmentFact;
 use crate::format::position::Position;
 use crate::ident::{Handle, PartitionNumber, Salt, StoreId};
+use crate::journal::{FRAMES_FULL, JOURNAL_FULL};
 use crate::mixer::Mixed;
 use crate::segment::{self, Segment};
 use crate::window::Day;
@@ -179,6 +180,12 @@ impl JournalFile {
     /// How far sources were taken in by groups of this file.
     pub fn sources(&self) -> BTreeMap<[u8; 16], u64> {
         self.contents.read().expect("no holder of this lock panics").sources.clone()
+    }
+
+    /// Whether it is time for another file.
+    pub fn is_full(&self) -> bool {
+        let contents = self.contents.read().expect("no holder of this lock panics");
+        contents.end >= JOURNAL_FULL || contents.frames.len() >= FRAMES_FULL
     }
 
     /// Where the groups taken in so far end, in bytes from the start of the file.

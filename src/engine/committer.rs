@@ -349,7 +349,7 @@ impl Committer {
             start = end;
         }
         let durable = writer.position();
-        if writer.is_full() {
+        if file.is_full() {
             self.growing.store(0, Ordering::Release);
         }
         writing.durable = durable;
@@ -366,7 +366,7 @@ impl Committer {
 
     /// Makes sure that there is a journal file with room.
     fn ensure_file(&self, writing: &mut Writing, tools: &Tools<'_>) -> Result<()> {
-        if writing.current.as_ref().is_some_and(|(writer, _)| !writer.is_full()) {
+        if writing.current.as_ref().is_some_and(|(_, file)| !file.is_full()) {
             return Ok(());
         }
         let number = writing.next_file;

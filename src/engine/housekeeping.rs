@@ -14,6 +14,9 @@ use crate::report::Maintenance;
 const WAITING_FILES: usize = 2;
 /// The same where the store has a thread of its own for it.
 const WAITING_FILES_WITH_WORKER: usize = 4;
+/// Of so many customers one entry may wait for a fold, up to a limit: an opening after a crash takes all of them in again.
+const CUSTOMERS_PER_ENTRY: u64 = 128;
+const UNFOLDED_LIMIT: u64 = 1 << 16;
 
 /// Journal files of which nothing more will be written, oldest first.
 pub fn waiting(engine: &Engine) -> Vec<Arc<JournalFile>> {
@@ -75,9 +78,11 @@ fn relieve(engine: &Engine, limit: usize) -> Result<()> {
     Ok(())
 }
 
-/// Whether enough keyring entries wait to be folded.
+/// Whether enough keyring entries wait to be folded. A fold writes every inner node anew that an entry falls below: with
+/// many customers those are all there are, so that it waits for more entries.
 pub fn fold_is_due(engine: &Engine, writer: &Writer) -> bool {
-    engine.keyring.unfolded() >= writer.tuning.fold_at
+    let many = (engine.keyring.customers() / CUSTOMERS_PER_ENTRY).min(UNFOLDED_LIMIT);
+    engine.keyring.unfolded() >= many.max(writer.tuning.fold_at)
 }
 
 /// Settles everything, the growing journal file included.

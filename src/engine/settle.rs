@@ -12,7 +12,7 @@ use super::catalog::{JournalFile, SegmentSlot, Totals};
 use super::merge::{fact, share};
 use super::{Engine, partition_name};
 use crate::error::{Error, Result};
-use crate::format::frame::FrameView;
+use crate::format::frame::{FrameKey, FrameView};
 use crate::format::group::GroupView;
 use crate::format::ledger::{Fact, SegmentFact};
 use crate::format::position::{Known, Position};
@@ -38,8 +38,8 @@ pub fn settle(engine: &Engine, file: &Arc<JournalFile>, done: &mut Maintenance) 
     let mut facts = Vec::new();
     let mut written = Vec::new();
     let source = Source { file, is_bulk: is_bulk(engine, file), totals: file.totals() };
-    for (partition, frames) in collect(engine, file, &bytes, end)? {
-        let (segment, fact) = write_segment(engine, &source, partition, frames)?;
+    for (partition, frames) in collect(engine, &source, &bytes, end)? {
+        let (segment, fact) = write_segment(engine, &source, partition, (&bytes, frames))?;
         done.segments_written += 1;
         done.bytes_written += fact.bytes;
         facts.push(fact);
@@ -66,18 +66,24 @@ struct Source<'a> {
 /// take the page cache from others, nor the time of copying them there.
 fn is_bulk(engine: &Engine, file: &JournalFile) -> bool {
     let age = file.begun.map(|begun| engine.env.monotonic().saturating_sub(begun));
-    file.end() >= journal::JOURNAL_FULL && age.is_some_and(|age| age < BULK)
+    file.is_full() && age.is_some_and(|age| age < BULK)
 }
 
-/// Writes one partition's frames as a segment.
+/// Where a frame of a journal file is, by what segments are sorted by. Of short records a file holds hundreds of thousands.
+struct Placed {
+    key: FrameKey,
+    offset: u64,
+}
+
+/// Writes one partition's frames, of a file that holds `bytes`, as a segment.
 fn write_segment(
     engine: &Engine,
     source: &Source<'_>,
     partition: PartitionNumber,
-    mut frames: Vec<FrameView<'_>>,
+    (bytes, mut frames): (&[u8], Vec<Placed>),
 ) -> Result<(Written, SegmentFact)> {
-    frames.sort_unstable_by_key(FrameView::key);
-    frames.dedup_by_key(|frame| (frame.head().opening, frame.head().sequence));
+    frames.sort_unstable_by_key(|frame| frame.key);
+    frames.dedup_by_key(|frame| (frame.key.opening, frame.key.sequence));
     let id = partition_name(engine, partition)?;
     let number = engine.writer()?.next_segment.fetch_add(1, Ordering::Relaxed);
     let path = segment::path(&engine.root, &id, number);
@@ -88,8 +94,9 @@ fn write_segment(
         true => SegmentWriter::create_direct(env, &path, head),
         false => SegmentWriter::create(env, &path, head),
     }?;
-    for frame in &frames {
-        writer.push(frame)?;
+    for Placed { offset, .. } in &frames {
+        let frame = FrameView::again(bytes.get(*offset as usize..).unwrap_or_default());
+        writer.push(&frame.map_err(|malformed| Error::corrupt(&source.file.path, *offset, malformed.0))?)?;
     }
     let totals = source.totals.get(&partition).copied().unwrap_or_default();
     let span = totals.span.ok_or_else(|| cut_short(source.file, source.file.end()))?;
@@ -105,32 +112,36 @@ fn cut_short(file: &JournalFile, offset: u64) -> Error {
 }
 
 /// The frames by partition of a file that holds `bytes`, every checksum checked.
-fn collect<'b>(
+fn collect(
     engine: &Engine,
-    file: &JournalFile,
-    bytes: &'b [u8],
+    source: &Source<'_>,
+    bytes: &[u8],
     end: u64,
-) -> Result<BTreeMap<PartitionNumber, Vec<FrameView<'b>>>> {
-    let mut runs: BTreeMap<PartitionNumber, Vec<FrameView<'b>>> = BTreeMap::new();
+) -> Result<BTreeMap<PartitionNumber, Vec<Placed>>> {
+    let mut runs: BTreeMap<PartitionNumber, Vec<Placed>> = BTreeMap::new();
     // An expired partition with held cells keeps those; before its key is gone, all.
     let held: HashSet<PartitionNumber> = engine.ledger().state().acts.held.keys().copied().collect();
     let lives = |partition: PartitionNumber| {
         !engine.fences.has_partition(partition)
             || held.contains(&partition) && engine.partitions.numbered(partition).is_some()
     };
-    journal::groups(&file.path, bytes, end, &mut |group: GroupView<'b>| {
+    journal::groups(&source.file.path, bytes, end, &mut |group: GroupView<'_>| {
+        let start = group.head().offset;
         for run in group.runs().filter(|run| lives(run.head.partition)) {
-            let frames = runs.entry(run.head.partition).or_default();
-            frames.extend(run.frames().map(|(_, frame)| frame));
+            let frames = runs.entry(run.head.partition).or_insert_with(|| {
+                let expected = source.totals.get(&run.head.partition).map_or(0, |totals| totals.records);
+                Vec::with_capacity(expected as usize)
+            });
+            frames.extend(run.frames().map(|(at, frame)| Placed { key: frame.key(), offset: start + at }));
         }
     })?;
     for (partition, frames) in &mut runs {
         let known = engine.partitions.numbered(*partition);
         if let Some(known) = known.filter(|known| known.remnant.is_some()) {
-            frames.retain(|frame| known.keeps(&frame.head().handle));
+            frames.retain(|frame| known.keeps(&frame.key.handle));
         }
         if engine.scrub.has_partition(*partition) {
-            frames.retain(|frame| !engine.scrub.is_dead(*partition, &frame.head().handle));
+            frames.retain(|frame| !engine.scrub.is_dead(*partition, &frame.key.handle));
         }
     }
     runs.retain(|_, frames| !frames.is_empty());

@@ -313,8 +313,17 @@ impl<'a> FrameView<'a> {
     }
 
     /// The frame that `bytes` are, exactly, its checksum having been checked before.
-    pub(super) fn parse_checked(bytes: &'a [u8]) -> Result<Self, Malformed> {
+    fn parse_checked(bytes: &'a [u8]) -> Result<Self, Malformed> {
         Ok(FrameView { bytes, head: FrameHead::decode(bytes)?, header: FRAME_HEADER_BYTES })
+    }
+
+    /// The frame at the front of `bytes`, whose checksum has been checked before; what follows it is left alone.
+    ///
+    /// # Errors
+    /// [`Malformed`] where there is none.
+    pub fn again(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let length = Self::peek_length(bytes)?;
+        Self::parse_checked(bytes.get(..length).ok_or(Malformed("a frame ends too early"))?)
     }
 
     /// Appends its header as it stands in a segment behind the frame `before` of the same cell, or as the first one of its

@@ -413,10 +413,9 @@ impl<'a> RunView<'a> {
         let (group, mut offset, end) = (self.group, self.offset, self.offset + self.head.frame_bytes as usize);
         std::iter::from_fn(move || {
             let rest = group.get(offset..end).filter(|rest| !rest.is_empty())?;
-            let length = FrameView::peek_length(rest).ok()?;
-            let frame = FrameView::parse_checked(rest.get(..length)?).ok()?;
+            let frame = FrameView::again(rest).ok()?;
             let at = offset as u64;
-            offset += length;
+            offset += frame.length();
             Some((at, frame))
         })
     }

@@ -147,7 +147,7 @@ pub(super) fn take_list<T>(
     mut one: impl FnMut(&mut Reader<'_>) -> Result<T, Malformed>,
 ) -> Result<Vec<T>, Malformed> {
     let count = from.short_u32()?;
-    let mut list = Vec::new(); // It grows with what is really there: a count alone reserves nothing.
+    let mut list = Vec::with_capacity(count.min(8) as usize); // A count alone reserves no more.
     for _ in 0..count {
         list.push(one(from)?);
     }
@@ -245,11 +245,11 @@ impl CustomerEntry {
                 used.first_day = used.first_day.min(window.first_day());
                 used.last_year = used.last_year.max(window.year());
             }
-            None => streams.push(StreamUse {
-                stream: stream.clone(),
-                first_day: window.first_day(),
-                last_year: window.year(),
-            }),
+            None => {
+                streams.reserve_exact(1);
+                let (first_day, last_year) = (window.first_day(), window.year());
+                streams.push(StreamUse { stream: stream.clone(), first_day, last_year });
+            }
         }
         CustomerEntry { streams, ..self.duplicate() }
     }

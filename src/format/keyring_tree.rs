@@ -29,9 +29,10 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// A payload by itself.
+    /// A payload by itself. It takes no more memory than it is long: what is encoded gets more room than it needs, since a
+    /// vector that grows leaves copies behind, and many payloads wait for a fold.
     pub fn own(bytes: Zeroizing<Vec<u8>>) -> Self {
-        Payload { from: 0, length: bytes.len(), whole: Arc::new(bytes) }
+        Payload { from: 0, length: bytes.len(), whole: Arc::new(Zeroizing::new(bytes.to_vec())) }
     }
 
     /// The last `length` bytes of a decrypted body.
@@ -100,16 +101,25 @@ impl Child {
     }
 
     fn decode(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let bytes = from.take(CHILD_BYTES)?;
+        let (place, chain) = Child::check(bytes)?;
+        let mut from = Reader::new(bytes);
         let first = TreeKey(from.array()?);
-        let place = Place::decode(from)?;
-        let id = from.u64()?;
-        let key = Key::take(&mut from.array()?);
-        let items = from.u32()?;
-        let chain = Chain { head: Place::decode(from)?, count: from.u32()?, bytes: from.u32()? };
-        if !place.is_some() || chain.head.is_some() != (chain.count > 0) {
-            return Err(Malformed("a node without a place, or a chain without a head"));
+        Place::decode(&mut from)?;
+        Ok(Child { first, place, id: from.u64()?, key: Key::take(&mut from.array()?), items: from.u32()?, chain })
+    }
+
+    /// What of a child's bytes may be wrong: where it is, and its chain.
+    fn check(bytes: &[u8]) -> Result<(Place, Chain), Malformed> {
+        let mut from = Reader::new(bytes);
+        from.take(TREE_KEY_BYTES)?;
+        let place = Place::decode(&mut from)?;
+        from.take(8 + 32 + 4)?;
+        let chain = Chain { head: Place::decode(&mut from)?, count: from.u32()?, bytes: from.u32()? };
+        match place.is_some() && chain.head.is_some() == (chain.count > 0) {
+            true => Ok((place, chain)),
+            false => Err(Malformed("a node without a place, or a chain without a head")),
         }
-        Ok(Child { first, place, id, key, items, chain })
     }
 }
 
@@ -171,18 +181,74 @@ pub fn encode_inner(children: &[Child]) -> Zeroizing<Vec<u8>> {
     out
 }
 
-/// Reads an inner node: 1 to 256 children in order.
-pub fn decode_inner(plain: &[u8]) -> Result<Vec<Child>, Malformed> {
-    let mut from = Reader::new(plain);
-    let count = from.u32()? as usize;
-    if !(1..=CHILDREN_LIMIT).contains(&count) {
-        return Err(Malformed("a node with too few or too many children"));
+/// An inner node as it was decrypted: 1 to 256 children in order. They are decoded one at a time, when they are asked for:
+/// a search goes through one of them, and their keys are as many allocations. Wiped when dropped.
+pub struct Inner(Zeroizing<Vec<u8>>);
+
+impl Inner {
+    /// A node of these bytes, every child of it checked.
+    pub fn decode(plain: Zeroizing<Vec<u8>>) -> Result<Self, Malformed> {
+        let count = Reader::new(&plain).u32()? as usize;
+        if !(1..=CHILDREN_LIMIT).contains(&count) {
+            return Err(Malformed("a node with too few or too many children"));
+        }
+        if plain.len() != 4 + count * CHILD_BYTES {
+            return Err(Malformed("a node that is longer or shorter than its children"));
+        }
+        let inner = Inner(plain);
+        if !(0..count).is_sorted_by(|a, b| inner.first(*a) < inner.first(*b)) {
+            return Err(Malformed("children out of order"));
+        }
+        (0..count).try_for_each(|index| Child::check(inner.at(index)).map(drop))?;
+        Ok(inner)
     }
-    let children = (0..count).map(|_| Child::decode(&mut from)).collect::<Result<Vec<_>, _>>()?;
-    from.finish()?;
-    match children.is_sorted_by(|a, b| a.first < b.first) {
-        true => Ok(children),
-        false => Err(Malformed("children out of order")),
+
+    fn at(&self, index: usize) -> &[u8] {
+        &self.0[4 + index * CHILD_BYTES..][..CHILD_BYTES]
+    }
+
+    /// How many children it has.
+    pub fn count(&self) -> usize {
+        self.0.len() / CHILD_BYTES
+    }
+
+    /// Bytes in memory.
+    pub fn weight(&self) -> usize {
+        self.0.len() + 64
+    }
+
+    /// The lowest key that may be in a child.
+    pub fn first(&self, index: usize) -> TreeKey {
+        TreeKey(std::array::from_fn(|byte| self.at(index)[byte]))
+    }
+
+    /// Which child holds `key`.
+    pub fn index_of(&self, key: &TreeKey) -> usize {
+        let (mut low, mut high) = (0, self.count());
+        while low < high {
+            let middle = (low + high) / 2;
+            match self.at(middle)[..TREE_KEY_BYTES] <= key.0[..] {
+                true => low = middle + 1,
+                false => high = middle,
+            }
+        }
+        low.saturating_sub(1)
+    }
+
+    /// A child, its key included.
+    pub fn child(&self, index: usize) -> Child {
+        Child::decode(&mut Reader::new(self.at(index))).expect("every child was checked")
+    }
+
+    /// All of them.
+    pub fn children(&self) -> impl Iterator<Item = Child> {
+        (0..self.count()).map(|index| self.child(index))
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Inner({} children)", self.count())
     }
 }
 

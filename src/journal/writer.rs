@@ -4,7 +4,6 @@ use crate::sync::Arc;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use std::path::{Path, PathBuf};
 
-use super::JOURNAL_FULL;
 use crate::env::{self, Env, File, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::journal::{JOURNAL_HEAD_BYTES, JournalHead};
@@ -140,10 +139,5 @@ impl JournalWriter {
     /// Where the next group goes.
     pub fn position(&self) -> Position {
         Position { file: self.head.file, offset: self.end }
-    }
-
-    /// Whether it is time for another file.
-    pub fn is_full(&self) -> bool {
-        self.end >= JOURNAL_FULL
     }
 }

@@ -1,9 +1,9 @@
 //! A new root: entries folded into the tree, the whole of it rewritten into a new log file, or entries removed for good.
 //! What arrives meanwhile is sealed anew under the new tree; only a removal destroys older roots.
 
-use crate::sync::Arc;
 use crate::sync::atomic::Ordering;
-use std::collections::BTreeMap;
+use crate::sync::{Arc, MutexGuard};
+use std::collections::HashMap;
 
 use zeroize::Zeroizing;
 
@@ -14,7 +14,7 @@ use super::roots::{Slot, read_roots, write_roots};
 use super::state::{State, Unfolded};
 use super::tree::Tree;
 use super::{Access, Keyring};
-use crate::crypto::{Digest, Key, NONCE_BYTES, sha256};
+use crate::crypto::{Digest, Key, NONCE_BYTES, Nonce, sha256};
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::bytes::Malformed;
@@ -41,6 +41,12 @@ pub(super) fn random_key(env: &dyn env::Env) -> Result<Key> {
 pub(super) fn no_randomness(error: std::io::Error) -> Error {
     Error::new(ErrorKind::Io, "cannot draw random bytes").caused_by(error)
 }
+
+/// So many entries are sealed anew while everybody waits. Tests have few.
+const FEW: usize = if cfg!(test) { 2 } else { 1024 };
+
+/// Leaves of a tree to be, by keys that belong to them.
+type Leaves = HashMap<TreeKey, Child>;
 
 /// Everything under the crown of a tree to be, and what the crown and the root must say about it.
 struct Draft {
@@ -118,29 +124,33 @@ impl Keyring {
         self.rewrite_with(ledger, whole, &Changes::new())
     }
 
-    /// What is to be taken into a new tree, in order: the unfolded entries, and on top of them the changes.
-    fn incoming(state: &State, changes: &Changes) -> Vec<Item> {
-        let mut items: BTreeMap<TreeKey, Item> = state
-            .by_key
-            .values()
-            .map(|entry| (entry.key, Item { key: entry.key, number: entry.number, payload: entry.payload.clone() }))
-            .collect();
-        for (key, change) in changes {
+    /// What is to be taken into a new tree, in order: the unfolded entries, of several under one key the last, and on top of
+    /// them the changes.
+    fn incoming(unfolded: &[Arc<Unfolded>], folded: u64, changes: &Changes) -> Vec<Item> {
+        let item =
+            |entry: &Arc<Unfolded>| Item { key: entry.key, number: entry.number, payload: entry.payload.clone() };
+        let changed = |(key, change): (&TreeKey, &Option<Payload>)| {
             let payload = change.clone().unwrap_or_else(|| Payload::own(Zeroizing::default()));
-            items.insert(*key, Item { key: *key, number: state.next_number - 1, payload });
-        }
-        items.into_values().collect()
+            Item { key: *key, number: folded, payload }
+        };
+        let mut items: Vec<Item> = unfolded.iter().rev().map(item).collect();
+        items.splice(0..0, changes.iter().map(changed));
+        // In the order of keys, and under each what counts first.
+        items.sort_by_key(|item| item.key);
+        items.dedup_by_key(|item| item.key);
+        items
     }
 
     fn rewrite_with(&self, ledger: (u64, Digest), whole: bool, changes: &Changes) -> Result<Folded> {
         if self.access == Access::Read {
             return Err(Error::new(ErrorKind::Invalid, "the keyring is open for reading only"));
         }
-        let (tree, chains, items, folded) = {
+        let (tree, chains, unfolded, folded) = {
             let state = locked(&self.state);
-            let items = Keyring::incoming(&state, changes);
-            (state.tree.clone(), state.chains.clone(), items, state.next_number - 1)
+            (state.tree.clone(), state.chains.clone(), state.since(0), state.next_number - 1)
         };
+        let items = Keyring::incoming(&unfolded, folded, changes);
+        drop(unfolded);
         tree.log.check()?;
         let gone = self.gone(changes)?;
         let epoch = self.custodian.next_epoch()?;
@@ -191,9 +201,8 @@ impl Keyring {
 
     /// Writes the crown, seals what arrived meanwhile anew under the new tree, makes all of it durable, then the root.
     fn install(&self, old: &Tree, draft: Draft) -> Result<()> {
-        let _syncing = locked(&self.syncing);
         let (epoch, ledger) = (draft.epoch, draft.ledger);
-        let (tree, last) = self.switch(old, draft)?;
+        let (tree, last, _syncing) = self.switch(old, draft)?;
         tree.log.sync()?;
         let sealed = self.custodian.seal(epoch, &tree.root.encode())?;
         write_roots(&*self.env, &self.dirs, &RootSlot { store: self.store, epoch, sealed })?;
@@ -201,30 +210,69 @@ impl Keyring {
         self.custodian.advance(ledger.0, &ledger.1)
     }
 
-    fn switch(&self, old: &Tree, draft: Draft) -> Result<(Arc<Tree>, u64)> {
+    /// Puts the new tree in the place of the old one. Whoever appends waits no longer than it takes to seal what came since
+    /// a moment ago: in another file than the old tree's most of it is done before; in the same one, where every entry has
+    /// to follow the crown, the leaves are looked up before.
+    fn switch(&self, old: &Tree, draft: Draft) -> Result<(Arc<Tree>, u64, MutexGuard<'_, ()>)> {
+        let (is_other, mut done) = (!Arc::ptr_eq(&old.log, &draft.log), draft.folded);
+        let mut ready = match is_other {
+            true => Leaves::new(),
+            false => self.leaves_to_be(old, &draft)?,
+        };
+        let (key, route) = (random_key(&*self.env)?, random_key(&*self.env)?);
+        let nonce = env::random::<NONCE_BYTES>(&*self.env).map_err(no_randomness)?;
+        if is_other {
+            let mut new = State::over(self.crowned(&locked(&self.state), old, draft, (key, route, nonce)));
+            loop {
+                let late = locked(&self.state).since(done);
+                if late.len() <= FEW {
+                    break;
+                }
+                done = self.take_over(&mut new, &late, &mut ready)?.max(done);
+            }
+            new.tree.log.sync()?;
+            let syncing = locked(&self.syncing);
+            let mut state = locked(&self.state);
+            let (tree, last) = self.replace(&mut state, new, done, &mut ready)?;
+            return Ok((tree, last, syncing));
+        }
+        let syncing = locked(&self.syncing);
+        let mut state = locked(&self.state);
+        let new = State::over(self.crowned(&state, old, draft, (key, route, nonce)));
+        let (tree, last) = self.replace(&mut state, new, done, &mut ready)?;
+        Ok((tree, last, syncing))
+    }
+
+    /// The leaves that what arrived meanwhile belongs to, under a tree that will stand in the same file as `old`.
+    fn leaves_to_be(&self, old: &Tree, draft: &Draft) -> Result<Leaves> {
+        let late = locked(&self.state).since(draft.folded);
+        let leaf = |entry: &Arc<Unfolded>| {
+            let leaf = old.leaf_below(&self.nodes, draft.top.duplicate(), draft.level, &entry.key)?;
+            Ok((entry.key, leaf))
+        };
+        late.iter().map(leaf).collect()
+    }
+
+    /// Writes the crown. The tree under it counts what was folded.
+    fn crowned(&self, state: &State, old: &Tree, draft: Draft, (key, route, nonce): (Key, Key, Nonce)) -> Arc<Tree> {
         let crown = Crown {
             lookup: old.crown.lookup.duplicate(),
-            route: random_key(&*self.env)?,
+            route,
             level: draft.level,
             top: draft.top,
             next_node: draft.next_node + 1,
             live_bytes: draft.live_bytes,
             folded: draft.folded,
         };
-        let key = random_key(&*self.env)?;
-        let nonce = env::random::<NONCE_BYTES>(&*self.env).map_err(no_randomness)?;
         let head = NodeHead { id: draft.next_node, level: CROWN_LEVEL, epoch: draft.epoch };
         let mut hash = Digest::default();
-        let mut state = locked(&self.state);
         let place = draft.log.append(|out| {
             let start = out.len();
             seal_node(out, &self.store, &head, &key, &nonce, &crown.encode());
             hash = sha256(&out[start..]);
         });
-        let late: Vec<Arc<Unfolded>> =
-            state.entries.iter().filter(|entry| entry.number > draft.folded).cloned().collect();
-        let firsts =
-            late.iter().filter(|entry| entry.first && entry.key.kind() == EntryKind::Customer as u8).count() as u64;
+        let is_first = |entry: &&Arc<Unfolded>| entry.first && entry.key.kind() == EntryKind::Customer as u8;
+        let firsts = state.since(draft.folded).iter().filter(is_first).count() as u64;
         let root = RootRecord {
             store: self.store,
             epoch: draft.epoch,
@@ -240,17 +288,30 @@ impl Keyring {
             ledger_length: draft.ledger.0,
             ledger_head: draft.ledger.1,
         };
-        let tree = Arc::new(Tree::under(self.store, draft.log, root, crown));
-        let mut new = State::over(tree.clone());
-        new.next_partition = state.next_partition;
+        Arc::new(Tree::under(self.store, draft.log, root, crown))
+    }
+
+    /// Seals entries of an older state anew; returns the number of the last one.
+    fn take_over(&self, new: &mut State, late: &[Arc<Unfolded>], ready: &mut Leaves) -> Result<u64> {
+        let tree = new.tree.clone();
         for entry in late {
-            let leaf = tree.leaf_of(&self.nodes, &entry.key)?;
+            let leaf = match ready.remove(&entry.key) {
+                Some(leaf) => leaf,
+                None => tree.leaf_of(&self.nodes, &entry.key)?,
+            };
             let nonces = self.nonces()?;
             let copy =
                 Unfolded { key: entry.key, number: entry.number, first: entry.first, payload: entry.payload.clone() };
-            new.push(leaf.child(), copy, nonces, self.durable());
+            new.push(&leaf, copy, nonces, self.durable());
         }
-        let last = new.next_number - 1;
+        Ok(late.last().map_or(0, |entry| entry.number))
+    }
+
+    /// Takes over what is not `done` yet, and then the place of the state that was in force.
+    fn replace(&self, state: &mut State, mut new: State, done: u64, ready: &mut Leaves) -> Result<(Arc<Tree>, u64)> {
+        self.take_over(&mut new, &state.since(done), ready)?;
+        new.next_partition = state.next_partition;
+        let (tree, last) = (new.tree.clone(), new.next_number - 1);
         *state = new;
         Ok((tree, last))
     }

@@ -3,11 +3,11 @@
 use crate::sync::atomic::Ordering;
 use std::io;
 
-use super::cache::Cache;
 use super::log::locked;
 use super::open::{Site, TAIL_LIMIT, load_for_reading, take_in};
 use super::roots::read_roots;
 use super::scan::{Scan, scan};
+use super::tree::Nodes;
 use super::{Access, Keyring};
 use crate::env::File;
 use crate::error::{Error, Result};
@@ -60,7 +60,7 @@ impl Keyring {
             custodian: self.custodian.clone(),
             store: self.store,
         };
-        let fresh = Cache::new(CACHE_BYTES);
+        let fresh = Nodes::new(CACHE_BYTES);
         let (loaded, changed) = match self.more()? {
             Some(changed) => return Ok(changed),
             None => load_for_reading(&site, &fresh, self.floor).map(|loaded| {

@@ -63,7 +63,7 @@ const COMPACTION_BYTES: u64 = 4 << 20;
 const SHORT_LOG: (u64, u64) = (64 << 10, 8 << 20);
 const STRIPES: usize = 64;
 /// What a customer weighs in the cache besides the payload of the entry, about.
-const CUSTOMER_BYTES: usize = 256;
+const CUSTOMER_BYTES: usize = 512;
 
 /// Where a keyring lies and how much of it may stay in memory.
 #[derive(Clone, Debug)]
@@ -166,7 +166,7 @@ impl Keyring {
             syncing: Mutex::default(),
             folding: Mutex::default(),
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
-            nodes: Cache::new(cache_bytes / 2),
+            nodes: Nodes::new(cache_bytes / 2),
             customers: Cache::new(cache_bytes / 2),
             partitions: Partitions::default(),
         }
@@ -212,7 +212,7 @@ impl Keyring {
             // A fold may have put another tree in its place meanwhile.
             if Arc::ptr_eq(&state.tree, &tree) {
                 let number = state.next_number;
-                state.push(leaf.child(), Unfolded { key, number, first, payload }, nonces, self.durable());
+                state.push(&leaf, Unfolded { key, number, first, payload }, nonces, self.durable());
                 return Ok(number);
             }
         }

@@ -5,7 +5,6 @@ use crate::sync::Arc;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::cache::Cache;
 use super::custodian::Custodian;
 use super::log::{Log, Mirror, log_path};
 use super::mend::{mend_copies, mend_tails, sweep};
@@ -216,9 +215,9 @@ pub(super) fn take_in(state: &mut State, nodes: &Nodes, bytes: &[u8], base: u64,
     };
     let key = frame.open_route(&tree.store, &tree.route).map_err(wrong)?;
     let leaf = tree.leaf_of(nodes, &key)?;
-    let plain = frame.open_body(&tree.store, &leaf.child().key).map_err(wrong)?;
+    let plain = frame.open_body(&tree.store, &leaf.key).map_err(wrong)?;
     let body = EntryBody::decode(&plain).map_err(wrong)?;
-    if body.key != key || body.previous != state.chain(leaf.child()).head {
+    if body.key != key || body.previous != state.chain(&leaf).head {
         return Err(wrong(Malformed("an entry is not where its route and chain say")));
     }
     if key.kind() == EntryKind::Partition as u8 {
@@ -231,7 +230,7 @@ pub(super) fn take_in(state: &mut State, nodes: &Nodes, bytes: &[u8], base: u64,
     let (first, length) = (body.first, body.payload.len());
     let payload = Payload::end_of(plain, length);
     let entry = Unfolded { key, number: frame.head.number, first, payload };
-    state.note(leaf.child(), entry, place);
+    state.note(&leaf, entry, place);
     Ok(())
 }
 
@@ -275,7 +274,7 @@ impl Keyring {
         floor: Floor,
     ) -> Result<(Keyring, KeyringReport)> {
         let site = Site { env, dirs: options.dirs, custodian, store: *store };
-        let nodes = Cache::new(options.cache_bytes / 2);
+        let nodes = Nodes::new(options.cache_bytes / 2);
         if access == Access::Read {
             let loaded = load_for_reading(&site, &nodes, floor)?;
             let cut = loaded.copies[loaded.best].as_ref().map_or(0, |copy| copy.scan.beyond);

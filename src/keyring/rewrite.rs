@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, HashMap};
 use super::Keyring;
 use super::fold::{no_randomness, random_key};
 use super::log::Log;
-use super::tree::{ITEM_BYTES, Node, Tree, child_for, put_item};
+use super::tree::{Tree, put_item};
 use crate::crypto::{Key, NONCE_BYTES};
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::keyring::{NodeHead, Place, TreeKey, seal_node};
 use crate::format::keyring_tree::{
-    CHILDREN_LIMIT, Chain, Child, ITEMS_LIMIT, Item, LEVEL_LIMIT, Payload, decode_leaf, encode_inner, encode_leaf,
+    CHILDREN_LIMIT, Chain, Child, ITEMS_LIMIT, Inner, Item, LEVEL_LIMIT, Payload, decode_leaf, encode_inner,
+    encode_leaf,
 };
 
 /// A leaf whose chain is longer than this is rewritten.
@@ -84,11 +85,7 @@ impl Rewriter<'_> {
             self.live_bytes += u64::from(chain.bytes - child.chain.bytes);
             return Ok(vec![Child { chain, ..child.duplicate() }]);
         }
-        let leaf = self.tree.leaf(&self.keyring.nodes, child, false)?;
-        let Node::Leaf(items) = &*leaf else {
-            return Err(Error::new(ErrorKind::Invalid, "an inner node stands in the place of a leaf"));
-        };
-        let mut items = items.clone();
+        let mut items = Vec::clone(&*self.tree.leaf(&self.keyring.nodes, child, false)?);
         items.retain(|item| !self.changes.contains_key(&item.key));
         let kept = entries.iter().filter(|item| !matches!(self.changes.get(&item.key), Some(None)));
         kept.for_each(|item| put_item(&mut items, item.clone()));
@@ -117,9 +114,8 @@ impl Rewriter<'_> {
             children.push(Child { first, place, id, key, items: part.len() as u32, chain: Chain::default() });
             if !self.whole {
                 // Decoded anew, so that it keeps nothing of the leaf before it in memory.
-                let weight = plain.len() + part.len() * ITEM_BYTES;
                 if let Ok(items) = decode_leaf(plain) {
-                    self.keyring.nodes.insert((id, 0), Arc::new(Node::Leaf(items)), weight);
+                    self.keyring.nodes.insert_leaf(id, 0, Arc::new(items));
                 }
             }
             rest = others;
@@ -138,15 +134,15 @@ impl Rewriter<'_> {
             return self.leaf(child, entries);
         }
         let node = self.tree.inner(&self.keyring.nodes, child, level)?;
-        let Node::Inner(children) = &*node else {
-            return Err(Error::new(ErrorKind::Invalid, "a leaf stands in the place of an inner node"));
-        };
-        let mut new = Vec::with_capacity(children.len() + 1);
+        let mut new = Vec::with_capacity(node.count() + 1);
         let mut rest = entries;
-        for (index, below) in children.iter().enumerate() {
-            let count = rest.partition_point(|item| child_for(children, &item.key) <= index);
+        for (index, below) in node.children().enumerate() {
+            let count = rest.partition_point(|item| node.index_of(&item.key) <= index);
             let (mine, others) = rest.split_at(count);
-            new.extend(self.child(below, level - 1, mine)?);
+            match mine.is_empty() && !self.whole {
+                true => new.push(below),
+                false => new.extend(self.child(&below, level - 1, mine)?),
+            }
             rest = others;
         }
         self.forget(child);
@@ -165,7 +161,9 @@ impl Rewriter<'_> {
             let (id, place, key) = self.write(level, &plain)?;
             let first = if inners.is_empty() { first } else { children[0].first };
             inners.push(Child { first, place, id, key, items: children.len() as u32, chain: Chain::default() });
-            self.keyring.nodes.insert((id, 0), Arc::new(Node::Inner(children)), plain.len() * 2 + 128);
+            if let Ok(node) = Inner::decode(plain) {
+                self.keyring.nodes.insert_inner(id, Arc::new(node));
+            }
             children = others;
         }
         Ok(inners)

@@ -66,6 +66,12 @@ impl State {
         self.chains.get(&leaf.id).copied().unwrap_or(leaf.chain)
     }
 
+    /// The entries after `number`, in order.
+    pub fn since(&self, number: u64) -> Vec<Arc<Unfolded>> {
+        let from = self.entries.partition_point(|entry| entry.number <= number);
+        self.entries.range(from..).cloned().collect()
+    }
+
     /// Takes in an entry that stands at `place`.
     pub fn note(&mut self, leaf: &Child, entry: Unfolded, place: Place) {
         let chain = self.chain(leaf);

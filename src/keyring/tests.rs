@@ -9,6 +9,7 @@ mod attack;
 mod crash;
 mod custodian;
 mod damage;
+mod meanwhile;
 mod shred;
 
 /// Half-lives of a keyring in tests: where it lies and who holds its keys.

@@ -12,23 +12,51 @@ use crate::error::{Error, Result};
 use crate::format::bytes::Malformed;
 use crate::format::keyring::{CROWN_LEVEL, EntryBody, LogFrame, Place, TreeKey};
 use crate::format::keyring_root::RootRecord;
-use crate::format::keyring_tree::{Chain, Child, Crown, Item, Payload, decode_inner, decode_leaf};
+use crate::format::keyring_tree::{Chain, Child, Crown, Inner, Item, Payload, decode_leaf};
 use crate::ident::StoreId;
 
 /// What an item of a cached leaf weighs besides its payload, about.
 pub const ITEM_BYTES: usize = 96;
 
-/// A decoded node.
+/// Nodes that were read lately, in two caches: a walk from customer to customer never meets a leaf again, and would have
+/// every inner node, which it does meet again, go for one.
 #[derive(Debug)]
-pub enum Node {
-    /// Children in order.
-    Inner(Vec<Child>),
-    /// Items in order, those of the chain merged in.
-    Leaf(Vec<Item>),
+pub struct Nodes {
+    /// By name.
+    inners: Cache<u64, Arc<Inner>>,
+    /// By name and the newest entry of their chain; what was appended is merged in.
+    leaves: Cache<(u64, u64), Arc<Vec<Item>>>,
 }
 
-/// Decoded nodes by name and, for leaves, the newest entry of their chain.
-pub type Nodes = Cache<(u64, u64), Arc<Node>>;
+impl Nodes {
+    /// Room for about `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Nodes { inners: Cache::new(limit / 8 * 7), leaves: Cache::new(limit / 8) }
+    }
+
+    /// Keeps an inner node.
+    pub fn insert_inner(&self, id: u64, node: Arc<Inner>) {
+        let weight = node.weight();
+        self.inners.insert(id, node, weight);
+    }
+
+    /// Keeps a leaf whose chain ends at `chain`.
+    pub fn insert_leaf(&self, id: u64, chain: u64, items: Arc<Vec<Item>>) {
+        let weight = items.iter().map(|item| item.payload.len() + ITEM_BYTES).sum::<usize>() + ITEM_BYTES;
+        self.leaves.insert((id, chain), items, weight);
+    }
+
+    /// Drops everything.
+    pub fn clear(&self) {
+        self.inners.clear();
+        self.leaves.clear();
+    }
+
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        self.inners.bytes() + self.leaves.bytes()
+    }
+}
 
 /// The tree under one root.
 #[derive(Debug)]
@@ -43,25 +71,6 @@ pub struct Tree {
     pub crown: Crown,
     /// The route key, made ready.
     pub route: Sealer,
-}
-
-/// Where a key belongs: the record of its leaf, inside its parent or the crown.
-pub struct LeafPlace {
-    tree: Arc<Tree>,
-    parent: Option<(Arc<Node>, usize)>,
-}
-
-impl LeafPlace {
-    /// The record of the leaf.
-    pub fn child(&self) -> &Child {
-        match &self.parent {
-            Some((node, index)) => match &**node {
-                Node::Inner(children) => &children[*index],
-                Node::Leaf(_) => &self.tree.crown.top,
-            },
-            None => &self.tree.crown.top,
-        }
-    }
 }
 
 /// Damage at `place` of `log`.
@@ -89,11 +98,6 @@ pub fn open_node(
     Ok((plain.map_err(|what| damaged(log, place, what))?, bytes))
 }
 
-/// Which of `children` holds `key`.
-pub fn child_for(children: &[Child], key: &TreeKey) -> usize {
-    children.partition_point(|child| child.first <= *key).saturating_sub(1)
-}
-
 impl Tree {
     /// Reads the crown that `root` names.
     pub fn open(store: StoreId, log: Arc<Log>, root: RootRecord) -> Result<Self> {
@@ -112,34 +116,32 @@ impl Tree {
     }
 
     /// An inner node, from the cache or the log.
-    pub fn inner(&self, nodes: &Nodes, child: &Child, level: u8) -> Result<Arc<Node>> {
-        if let Some(node) = nodes.get(&(child.id, 0)) {
+    pub fn inner(&self, nodes: &Nodes, child: &Child, level: u8) -> Result<Arc<Inner>> {
+        if let Some(node) = nodes.inners.get(&child.id) {
             return Ok(node);
         }
         let (plain, _) = open_node(&self.log, &self.store, child.place, child.id, level, &child.key)?;
-        let children = decode_inner(&plain).map_err(|what| damaged(&self.log, child.place, what))?;
-        let node = Arc::new(Node::Inner(children));
-        nodes.insert((child.id, 0), node.clone(), plain.len() * 2 + 128);
+        let node = Arc::new(Inner::decode(plain).map_err(|what| damaged(&self.log, child.place, what))?);
+        nodes.insert_inner(child.id, node.clone());
         Ok(node)
     }
 
     /// A leaf with what was appended to it, from the cache or the log; kept in the cache where `keep`.
-    pub fn leaf(&self, nodes: &Nodes, child: &Child, keep: bool) -> Result<Arc<Node>> {
-        let name = (child.id, child.chain.head.offset);
-        if let Some(node) = nodes.get(&name) {
-            return Ok(node);
+    pub fn leaf(&self, nodes: &Nodes, child: &Child, keep: bool) -> Result<Arc<Vec<Item>>> {
+        let chain = child.chain.head.offset;
+        if let Some(items) = nodes.leaves.get(&(child.id, chain)) {
+            return Ok(items);
         }
         let (plain, _) = open_node(&self.log, &self.store, child.place, child.id, 0, &child.key)?;
         let mut items = decode_leaf(plain).map_err(|what| damaged(&self.log, child.place, what))?;
         for item in self.chain(child, &child.chain)? {
             put_item(&mut items, item);
         }
-        let weight = items.iter().map(|item| item.payload.len() + ITEM_BYTES).sum::<usize>() + ITEM_BYTES;
-        let node = Arc::new(Node::Leaf(items));
+        let items = Arc::new(items);
         if keep {
-            nodes.insert(name, node.clone(), weight);
+            nodes.insert_leaf(child.id, chain, items.clone());
         }
-        Ok(node)
+        Ok(items)
     }
 
     /// What was appended to a leaf, newest first.
@@ -164,30 +166,25 @@ impl Tree {
         Ok(items)
     }
 
-    /// Where `key` belongs.
-    pub fn leaf_of(self: &Arc<Self>, nodes: &Nodes, key: &TreeKey) -> Result<LeafPlace> {
-        let mut place = LeafPlace { tree: self.clone(), parent: None };
-        for level in (1..=self.crown.level).rev() {
-            let node = self.inner(nodes, place.child(), level)?;
-            let index = match &*node {
-                Node::Inner(children) => child_for(children, key),
-                Node::Leaf(_) => 0,
-            };
-            place.parent = Some((node, index));
+    /// The record of the leaf that `key` belongs to, from its parent or the crown.
+    pub fn leaf_of(&self, nodes: &Nodes, key: &TreeKey) -> Result<Child> {
+        self.leaf_below(nodes, self.crown.top.duplicate(), self.crown.level, key)
+    }
+
+    /// The same below another top, of a tree that stands in the same log.
+    pub fn leaf_below(&self, nodes: &Nodes, top: Child, level: u8, key: &TreeKey) -> Result<Child> {
+        let mut child = top;
+        for level in (1..=level).rev() {
+            let node = self.inner(nodes, &child, level)?;
+            child = node.child(node.index_of(key));
         }
-        Ok(place)
+        Ok(child)
     }
 
     /// What the tree holds under `key`.
-    pub fn get(self: &Arc<Self>, nodes: &Nodes, key: &TreeKey) -> Result<Option<Item>> {
-        let place = self.leaf_of(nodes, key)?;
-        let leaf = self.leaf(nodes, place.child(), true)?;
-        Ok(match &*leaf {
-            Node::Leaf(items) => {
-                items.binary_search_by_key(key, |item| item.key).ok().map(|index| items[index].clone())
-            }
-            Node::Inner(_) => None,
-        })
+    pub fn get(&self, nodes: &Nodes, key: &TreeKey) -> Result<Option<Item>> {
+        let leaf = self.leaf(nodes, &self.leaf_of(nodes, key)?, true)?;
+        Ok(leaf.binary_search_by_key(key, |item| item.key).ok().map(|index| leaf[index].clone()))
     }
 
     /// Visits every item from `from` on and below `to` (to the end, where none), in order. Leaves are not kept in the
@@ -213,19 +210,17 @@ impl Tree {
         let (from, to) = range;
         let below = |key: &TreeKey| to.is_none_or(|to| key < to);
         if level == 0 {
-            let leaf = self.leaf(nodes, child, false)?;
-            let Node::Leaf(items) = &*leaf else { return Ok(()) };
+            let items = self.leaf(nodes, child, false)?;
             let start = items.partition_point(|item| item.key < *from);
             return items[start..].iter().take_while(|item| below(&item.key)).try_for_each(visit);
         }
         let node = self.inner(nodes, child, level)?;
-        let Node::Inner(children) = &*node else { return Ok(()) };
-        let start = child_for(children, from);
-        for (index, child) in children.iter().enumerate().skip(start) {
-            if index > start && !below(&child.first) {
+        let start = node.index_of(from);
+        for index in start..node.count() {
+            if index > start && !below(&node.first(index)) {
                 break;
             }
-            self.walk_child(nodes, child, level - 1, range, visit)?;
+            self.walk_child(nodes, &node.child(index), level - 1, range, visit)?;
         }
         Ok(())
     }

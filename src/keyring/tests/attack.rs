@@ -8,7 +8,7 @@ use super::shred::{CUSTOMERS, DOOMED, lived_in, removal};
 use super::*;
 use crate::format::keyring::{CROWN_LEVEL, LOG_HEAD_BYTES, LogFrame};
 use crate::format::keyring_root::{RootRecord, RootSlot};
-use crate::format::keyring_tree::{Crown, decode_inner};
+use crate::format::keyring_tree::{Crown, Inner};
 use crate::keyring::rewrite::planted;
 
 /// Everything that ever stood on the disk.
@@ -53,7 +53,7 @@ impl Loot {
                         match node.head.level {
                             CROWN_LEVEL => keys.push(Crown::decode(&plain).unwrap().top.key.duplicate()),
                             0 => {}
-                            _ => keys.extend(decode_inner(&plain).unwrap().iter().map(|child| child.key.duplicate())),
+                            _ => keys.extend(Inner::decode(plain.clone()).unwrap().children().map(|child| child.key)),
                         }
                         plains.push(plain.to_vec());
                     }
