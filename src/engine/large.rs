@@ -242,7 +242,7 @@ impl Chunks {
         for probe in probes(&engine.store, customer, &hit.partition) {
             match locate(engine, snapshot, hit, &probe.handle, &manifest)? {
                 Ok(places) => {
-                    let (partition, key) = (hit.partition.clone(), probe.key(&hit.partition));
+                    let (partition, key) = ((*hit.partition).clone(), probe.key(&hit.partition));
                     let (sealer, scratch) = (None, Vec::new());
                     return Ok(Some(Chunks { partition, key, manifest, places, sealer, scratch }));
                 }

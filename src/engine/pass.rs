@@ -23,8 +23,10 @@ use crate::policy::{Facts, Policy};
 
 /// The most cells of a batch: with 64 bytes each, 64 MB.
 const CELLS: u64 = 1_000_000;
-/// Threads get about so many parts each of either step, so that none waits long for another.
+/// Threads get about so many parts each of the first step, so that none waits long for another.
 const PARTS: usize = 4;
+/// And so many units of the second, which takes ten times as long.
+const UNITS: usize = 16;
 
 /// A cell that may exist, and whose it is, by part of the batch and place in that.
 struct Cell {
@@ -106,7 +108,7 @@ impl Pass {
         let columns = columns as usize;
         let (parts, ranges) = match threads {
             0 | 1 => (1, 1),
-            _ => ((threads * PARTS).min(1 << 10), (threads * PARTS).div_ceil(columns).min(256)),
+            _ => ((threads * PARTS).min(1 << 10), (threads * UNITS).div_ceil(columns).min(256)),
         };
         Pass { snapshot, since, passed, range, partitions, columns, shares, parts: parts as u32, ranges }
     }

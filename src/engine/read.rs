@@ -41,7 +41,7 @@ pub struct Hit {
     /// Its id.
     pub id: RecordId,
     /// Its partition.
-    pub partition: Arc<Partition>,
+    pub partition: Own<Partition>,
     /// Whether it is no record, but refuses one that was redacted.
     pub gone: bool,
     /// The id of the record that it amends.
@@ -55,8 +55,12 @@ pub struct Hit {
     large: bool,
     body: Bytes,
     /// The id in the frame, and what it names where the body is compressed.
-    dictionary: (u32, Option<Arc<Dictionary>>),
+    dictionary: (u32, Option<Own<Dictionary>>),
 }
+
+/// A share in what many threads read, by way of a count of the reader's own: were there one count for all of them, they
+/// would take it from each other with every record.
+pub type Own<T> = Arc<Arc<T>>;
 
 impl Hit {
     /// When it happened, as its customer knows it. `at` is where it stands: for what was carried forward, the time of that.
@@ -136,7 +140,11 @@ impl Hit {
             // By itself: what was read with it is not to be kept for as long.
             false => Bytes::copy_from_slice(&self.body),
             true => {
-                let body = compress::decompress(&self.body, self.raw_length as usize, self.dictionary.1.as_deref());
+                let body = compress::decompress(
+                    &self.body,
+                    self.raw_length as usize,
+                    self.dictionary.1.as_deref().map(|own| &**own),
+                );
                 body.map(Bytes::from).map_err(|_| {
                     let what = format!("a body in partition {} does not decompress", self.partition.id);
                     Error::new(ErrorKind::Corrupt, what).hint("run `tenure verify --deep` and report this")
@@ -174,8 +182,36 @@ pub struct Buffers {
     frame: Vec<u8>,
     /// Plaintexts: the bodies of hits are parts of it, and its memory is used again once they are gone.
     plain: BytesMut,
+    shares: Shares,
+}
+
+/// What the hits of a reader have in common with the ones before.
+#[derive(Default)]
+struct Shares {
+    partition: Option<Own<Partition>>,
     /// The dictionary that was named last.
-    dictionary: Option<(PartitionNumber, u32, Arc<Dictionary>)>,
+    dictionary: Option<(PartitionNumber, u32, Own<Dictionary>)>,
+}
+
+impl Shares {
+    fn partition(&mut self, partition: &Arc<Partition>) -> Own<Partition> {
+        let known = self.partition.take().filter(|known| Arc::ptr_eq(&**known, partition));
+        self.partition.insert(known.unwrap_or_else(|| Arc::new(partition.clone()))).clone()
+    }
+
+    /// The dictionary that a frame names; cells that are read one after the other seldom name more than one.
+    fn dictionary(&mut self, catalog: &Catalog, partition: &Partition, id: u32) -> Result<Option<Own<Dictionary>>> {
+        if id == 0 {
+            return Ok(None);
+        }
+        let is = |(number, known, _): &(PartitionNumber, u32, _)| (*number, *known) == (partition.number, id);
+        let known = match self.dictionary.take().filter(is) {
+            Some((.., known)) => known,
+            None => Arc::new(catalog.dictionary(partition, id)?),
+        };
+        let (.., dictionary) = self.dictionary.insert((partition.number, id, known));
+        Ok(Some(dictionary.clone()))
+    }
 }
 
 /// Room for plaintexts is made in pieces of this many bytes at least.
@@ -331,28 +367,6 @@ impl<'a> CellReader<'a> {
         Ok(())
     }
 
-    /// The dictionary that a frame names; cells that are read one after the other seldom name more than one.
-    fn named(
-        &self,
-        partition: &Partition,
-        id: u32,
-        last: &mut Option<(PartitionNumber, u32, Arc<Dictionary>)>,
-    ) -> Result<Option<Arc<Dictionary>>> {
-        if id == 0 {
-            return Ok(None);
-        }
-        match last {
-            Some((number, known, dictionary)) if (*number, *known) == (partition.number, id) => {
-                Ok(Some(dictionary.clone()))
-            }
-            _ => {
-                let dictionary = self.catalog.dictionary(partition, id)?;
-                *last = Some((partition.number, id, dictionary.clone()));
-                Ok(Some(dictionary))
-            }
-        }
-    }
-
     /// The segment of `slot` and where the frames of `handle` lie in it, if it has any.
     fn find(&self, slot: &Arc<SegmentSlot>, handle: &Handle) -> Result<Option<(Arc<Segment>, Run)>> {
         let segment = self.catalog.open(slot)?;
@@ -369,9 +383,9 @@ impl<'a> CellReader<'a> {
         hits: &mut Vec<Hit>,
     ) -> Result<()> {
         let Some((segment, run)) = self.find(slot, &cell.probe.handle)? else { return Ok(()) };
-        let Buffers { windows, frame, plain, dictionary } = &mut *self.buffers.borrow_mut();
+        let Buffers { windows, frame, plain, shares } = &mut *self.buffers.borrow_mut();
         if run.bytes > LONG_RUN_BYTES {
-            return read_long((&segment, &run), cell, (frame, (plain, dictionary)), wanted, hits);
+            return read_long((&segment, &run), cell, (frame, (plain, shares)), wanted, hits);
         }
         let bytes = windows.get(&segment, &run, self.ahead)?;
         if plain.capacity() < bytes.len() {
@@ -382,7 +396,7 @@ impl<'a> CellReader<'a> {
             let frame = frame?;
             let salt = segment.salt(frame.head().opening);
             let salt = *salt.ok_or_else(|| Error::corrupt(&slot.path, offset, "a frame names an unknown opening"))?;
-            cell.open(&frame, &salt, (&slot.path, offset), (plain, dictionary), wanted, hits)?;
+            cell.open(&frame, &salt, (&slot.path, offset), (plain, shares), wanted, hits)?;
             offset += frame.length() as u64;
         }
         Ok(())
@@ -399,10 +413,10 @@ impl<'a> CellReader<'a> {
             if large::is_chunk(journal, place)? {
                 continue;
             }
-            let Buffers { frame: bytes, plain, dictionary, .. } = &mut *self.buffers.borrow_mut();
+            let Buffers { frame: bytes, plain, shares, .. } = &mut *self.buffers.borrow_mut();
             let frame = journal::read_frame(&*journal.file, &journal.path, (place.offset, place.length), bytes)?;
             let place = (&*journal.path, place.offset);
-            cell.open(&frame, &journal.salt, place, (plain, dictionary), wanted, hits)?;
+            cell.open(&frame, &journal.salt, place, (plain, shares), wanted, hits)?;
         }
         Ok(())
     }
@@ -412,7 +426,7 @@ impl<'a> CellReader<'a> {
 fn read_long(
     (segment, run): (&Segment, &Run),
     cell: &mut Cell<'_>,
-    (bytes, (plain, dictionary)): (&mut Vec<u8>, Scratch<'_>),
+    (bytes, (plain, shares)): (&mut Vec<u8>, Scratch<'_>),
     wanted: &dyn Fn(Timestamp) -> bool,
     hits: &mut Vec<Hit>,
 ) -> Result<()> {
@@ -423,12 +437,12 @@ fn read_long(
         let frame = segment.read_frame(head, (offset, length), bytes)?;
         let salt = segment.salt(head.opening);
         let salt = *salt.ok_or_else(|| Error::corrupt(segment.path(), offset, "a frame names an unknown opening"))?;
-        cell.open(&frame, &salt, (segment.path(), offset), (plain, dictionary), wanted, hits)
+        cell.open(&frame, &salt, (segment.path(), offset), (plain, shares), wanted, hits)
     })
 }
 
-/// What opening a frame takes of a reader's buffers: room for the plaintext, and the dictionary that was named last.
-type Scratch<'a> = (&'a mut BytesMut, &'a mut Option<(PartitionNumber, u32, Arc<Dictionary>)>);
+/// What opening a frame takes of a reader's buffers: room for the plaintext, and what it shares with the one before.
+type Scratch<'a> = (&'a mut BytesMut, &'a mut Shares);
 
 /// A cell while it is read: its key once it was found, and the data key of the opening that wrote the frame before.
 struct Cell<'a> {
@@ -445,7 +459,7 @@ impl Cell<'_> {
         frame: &FrameView<'_>,
         salt: &Salt,
         (path, offset): (&Path, u64),
-        (buffer, last): Scratch<'_>,
+        (buffer, shares): Scratch<'_>,
         wanted: &dyn Fn(Timestamp) -> bool,
         hits: &mut Vec<Hit>,
     ) -> Result<()> {
@@ -476,14 +490,14 @@ impl Cell<'_> {
             return Ok(());
         }
         let dictionary = match plain.compressed {
-            true => self.reader.named(self.partition, head.dictionary, last)?,
+            true => shares.dictionary(self.reader.catalog, self.partition, head.dictionary)?,
             false => None,
         };
         hits.push(Hit {
             at: plain.at,
             origin: plain.origin(&head),
             id: plain.record_id(&head),
-            partition: self.partition.clone(),
+            partition: shares.partition(self.partition),
             gone: head.kind == FrameKind::Tombstone,
             amends: plain.amends,
             kind: plain.kind,
