@@ -43,8 +43,9 @@ pub fn open(
     let mut tries = 0;
     loop {
         tries += 1;
+        let lived = writer_lives(&**env, &root); // What it changed last, it may have changed by closing.
         match try_open(env, root.clone(), keyring.clone(), custodian.clone()) {
-            Err(error) if tries < TRIES && may_pass(&error) && writer_lives(&**env, &root) => {}
+            Err(error) if tries < TRIES && may_pass(&error) && (lived || writer_lives(&**env, &root)) => {}
             outcome => return outcome,
         }
     }
@@ -145,13 +146,20 @@ pub fn settled<T>(engine: &Engine, read: impl Fn() -> Result<T>) -> Result<T> {
     }
 }
 
+/// Brings the catalog up to date, for one caller at a time.
+///
+/// In this order, so that nothing durable is ever missed: the position that the writer has published, which all that is read
+/// after it reaches; the journal files, which can be read from now on though they be settled and unlinked; the ledger,
+/// which names the segments of what was settled before that; and the keyring, without which groups could not be indexed.
 fn follow(engine: &Engine) -> Result<()> {
-    // The position comes first: what is read after it holds at least what was durable then.
+    let mut followed = engine.followed.lock().expect("no holder of this lock panics");
     let published = hint::read(&*engine.env, &engine.root).map(|hint| hint.position);
     let limit = match writer_lives(&*engine.env, &engine.root) {
-        true => Some(published.unwrap_or_default()),
+        // What could be read before can be read now, should the hint be damaged.
+        true => Some(published.unwrap_or_default().max(engine.catalog.snapshot().published)),
         false => None,
     };
+    let opened = open_journals(engine, std::mem::take(&mut *followed), limit)?;
     lease::follow(engine)?;
     let ledger = engine.ledger();
     let settled_through = ledger.state().settled_through;
@@ -160,7 +168,12 @@ fn follow(engine: &Engine) -> Result<()> {
     drop(ledger);
     engine.keyring.refresh()?;
     engine.partitions.reload(&engine.keyring)?;
-    let journals = journals(engine, settled_through, limit)?;
+    *followed = opened;
+    followed.retain(|(_, file)| file.number > settled_through);
+    for (follower, file) in &mut *followed {
+        index(engine, follower, file, limit)?;
+    }
+    let journals: Vec<_> = followed.iter().map(|(_, file)| file.clone()).collect();
     let end = journals.last().map(|file| Position { file: file.number, offset: file.end() });
     let known = engine.catalog.snapshot();
     engine.catalog.change(|view| {
@@ -176,44 +189,48 @@ fn follow(engine: &Engine) -> Result<()> {
     Ok(())
 }
 
-/// The journal files that are not settled, indexed as far as they may be read.
-fn journals(engine: &Engine, settled_through: u64, limit: Option<Position>) -> Result<Vec<Arc<JournalFile>>> {
-    let mut followed = engine.followed.lock().expect("no holder of this lock panics");
-    let (mut files, mut still) = (Vec::new(), Vec::new());
+/// The journal files up to `limit` that are not known to be settled, open: those of before and those that came since.
+fn open_journals(
+    engine: &Engine,
+    mut before: Vec<(Follower, Arc<JournalFile>)>,
+    limit: Option<Position>,
+) -> Result<Vec<(Follower, Arc<JournalFile>)>> {
+    let settled_through = engine.ledger().state().settled_through;
+    let mut files = Vec::new();
     for (number, path) in journal::list(&*engine.env, &engine.root.join("journal"))? {
-        let end = match limit {
-            Some(limit) if number > limit.file => break,
-            Some(limit) if number == limit.file => Some(limit.offset),
-            _ => None,
-        };
+        if limit.is_some_and(|limit| number > limit.file) {
+            break;
+        }
         if number <= settled_through {
             continue;
         }
-        let known = followed.iter().position(|(_, file)| file.number == number);
-        let (mut follower, file) = match known {
-            Some(index) => followed.swap_remove(index),
-            None => {
-                let follower = Follower::open(&*engine.env, &path)?;
-                let head = *follower.head();
-                let file = JournalFile::new(number, path, follower.handle(), head.opening, head.salt);
-                (follower, Arc::new(file))
-            }
-        };
-        let mut visit = |group: GroupView<'_>, start| {
-            if group.head().needs <= engine.keyring.durable() {
-                file.index(start, start + group.head().total_length as u64, &replay::index(&group));
-            }
-            Ok(())
-        };
-        match end {
-            Some(end) => follower.advance_to(end, &mut visit)?,
-            None => follower.advance_to_end(&mut visit)?,
+        if let Some(known) = before.iter().position(|(_, file)| file.number == number) {
+            files.push(before.swap_remove(known));
+            continue;
         }
-        still.push((follower, file.clone()));
-        files.push(file);
+        let follower = match Follower::open(&*engine.env, &path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue, // Settled since, as the ledger is about to tell.
+            opened => opened?,
+        };
+        let head = *follower.head();
+        let file = JournalFile::new(number, path, follower.handle(), head.opening, head.salt);
+        files.push((follower, Arc::new(file)));
     }
-    *followed = still;
     Ok(files)
+}
+
+/// Indexes a journal file as far as it may be read.
+fn index(engine: &Engine, follower: &mut Follower, file: &JournalFile, limit: Option<Position>) -> Result<()> {
+    let mut visit = |group: GroupView<'_>, start| {
+        if group.head().needs <= engine.keyring.durable() {
+            file.index(start, start + group.head().total_length as u64, &replay::index(&group));
+        }
+        Ok(())
+    };
+    match limit {
+        Some(limit) if limit.file == file.number => follower.advance_to(limit.offset, &mut visit),
+        _ => follower.advance_to_end(&mut visit),
+    }
 }
 
 /// Whether a writer holds the store. Asked by trying its lock for a moment.

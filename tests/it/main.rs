@@ -13,6 +13,8 @@ mod asking;
 mod attacker;
 mod beside;
 #[cfg(feature = "simulation")]
+mod between;
+#[cfg(feature = "simulation")]
 mod canary;
 #[cfg(feature = "cli")]
 mod cli;
