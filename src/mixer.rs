@@ -29,3 +29,17 @@ impl Hasher for Mixer {
         self.0 ^ self.0 >> 32
     }
 }
+
+/// The places of what goes to each of `SHARDS` shards, in their order: who looks many things up goes to each shard once.
+pub fn apart<const SHARDS: usize>(shards: impl ExactSizeIterator<Item = usize>) -> [Vec<u32>; SHARDS] {
+    let expected = shards.len() / SHARDS;
+    let mut places = [const { Vec::new() }; SHARDS];
+    for (place, shard) in shards.enumerate() {
+        let places: &mut Vec<u32> = &mut places[shard];
+        if places.is_empty() {
+            places.reserve(expected + expected / 2 + 1);
+        }
+        places.push(place as u32);
+    }
+    places
+}

@@ -17,7 +17,8 @@ pub type Nonce = [u8; NONCE_BYTES];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sealed;
 
-/// A key made ready to seal and open. The key schedule is wiped on drop.
+/// A key made ready to seal and open. The key schedule is wiped on drop, of every copy.
+#[derive(Clone)]
 pub struct Sealer {
     cipher: ChaCha20Poly1305,
     #[cfg(feature = "simulation")]

@@ -88,24 +88,21 @@ impl Encoder<'_> {
     /// # Errors
     /// [`ErrorKind::Refused`] with every refused record; what the keyring answers.
     pub fn admit(&self, batch: &Batch) -> Result<Admitted> {
-        let (mut rows, mut columns, mut refusals) = (Vec::new(), Columns::default(), Vec::new());
+        let (mut columns, mut refusals) = (Columns::default(), Vec::new());
         let mut cells = Vec::with_capacity(batch.records.len());
+        let mut tags = Vec::with_capacity(batch.records.len());
         let mut known: HashMap<&CustomerId, u32> = HashMap::with_capacity(batch.records.len());
         let ahead = self.now.plus_seconds(AHEAD_SECONDS);
         for record in &batch.records {
-            let row = match known.get(&record.customer) {
-                Some(row) => *row,
-                None => {
-                    let row = rows.len() as u32;
-                    let tag = self.keyring.tag_of(&record.customer);
-                    let found = self.keyring.customer_under(&tag)?;
-                    rows.push(AdmittedRow { tag, found, fence: None });
-                    known.insert(&record.customer, row);
-                    row
-                }
-            };
+            let row = *known.entry(&record.customer).or_insert_with(|| {
+                tags.push(self.keyring.tag_of(&record.customer));
+                tags.len() as u32 - 1
+            });
             cells.push((row, 0));
         }
+        let found = self.keyring.customers_under(&tags)?;
+        let rows = tags.into_iter().zip(found).map(|(tag, found)| AdmittedRow { tag, found, fence: None });
+        let mut rows: Vec<AdmittedRow> = rows.collect();
         self.close_off(&mut rows, batch.backfill);
         for (index, (record, cell)) in batch.records.iter().zip(&mut cells).enumerate() {
             match self.column(&mut columns, record, &rows[cell.0 as usize], ahead) {

@@ -92,7 +92,7 @@ impl Encoder<'_> {
             since: hit.since,
         };
         let mut group = GroupBuilder::new(1, 0, body.len() + 256);
-        let place = (&*cell, &*partition, named.as_ref());
+        let place = (&cell, &*partition, named.as_ref());
         let place = self.frame(&mut group, place, (FrameKind::Amendment, sequence, random), &prefix, body)?;
         let pending = finish(group, std::iter::once((cell.handle, place)), row.number.max(column), Vec::new())?;
         Ok((pending, RecordId::given(self.opening.number, sequence)))

@@ -165,7 +165,7 @@ impl Carrier<'_> {
             None => (hit.clone().into_record(&customer.id)?.body, false),
             Some(mut chunks) => {
                 let (cell, partition, needs) = self.cell(&customer.id)?;
-                let place = (&*cell, &*partition, self.now, needs);
+                let place = (&cell, &*partition, self.now, needs);
                 (large::copy(engine, self.writer, &mut chunks, place)?.encode().into(), true)
             }
         };
@@ -174,7 +174,7 @@ impl Carrier<'_> {
     }
 
     /// Where a customer's record comes to, and the keyring entry that this depends on.
-    fn cell(&self, customer: &CustomerId) -> Result<(Arc<Cell>, Arc<Partition>, u64)> {
+    fn cell(&self, customer: &CustomerId) -> Result<(Cell, Arc<Partition>, u64)> {
         let Encoder { keyring, partitions, fences, cells, now, .. } = &self.encoder;
         let (partition, column) = partitions.use_partition(keyring, &self.target)?;
         let (tag, lapsed) = (keyring.tag_of(customer), fences.lapsed());
@@ -199,7 +199,7 @@ impl Carrier<'_> {
             let kind = if hit.amends.is_some() { FrameKind::Amendment } else { FrameKind::Record };
             let (raw_length, since) = (body.len() as u32, Some(hit.event()));
             let prefix = Prefix { at: self.now, raw_length, since, large: *large, ..hit.prefix(true) };
-            let place = (&*cell, &*partition, dictionary.as_ref());
+            let place = (&cell, &*partition, dictionary.as_ref());
             frames.push((cell.handle, encoder.frame(&mut group, place, (kind, sequence, random), &prefix, body)?));
         }
         let ticket = self.writer.committer.submit(finish(group, frames.into_iter(), needs, Vec::new())?)?;

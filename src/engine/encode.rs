@@ -80,38 +80,39 @@ pub enum Encoded {
 }
 
 /// One record, ready to be framed.
-pub(super) struct Ready<'a> {
+struct Ready<'a> {
     record: &'a Record,
-    /// Its partition, among those of the batch.
+    /// Its customer and its partition, among those of the batch.
+    row: u32,
     column: u32,
-    pub(super) cell: Arc<Cell>,
     sequence: u64,
 }
 
-/// The records of a batch with their keys.
+/// The records of a batch with their keys: one run per partition; within it, records stay in the order of the batch.
 pub(super) struct Keyed<'a> {
     pub(super) partitions: Vec<Arc<Partition>>,
-    pub(super) ready: Vec<Ready<'a>>,
+    ready: Vec<Ready<'a>>,
+    /// The cell of each of them.
+    pub(super) cells: Vec<Cell>,
     /// The highest keyring entry that any of them depends on.
     pub(super) needs: u64,
 }
 
 impl<'a> Keyed<'a> {
-    /// One run per partition; within it, records stay in the order of the batch.
-    fn sort(&mut self) {
-        self.ready.sort_by_key(|ready| self.partitions[ready.column as usize].number);
-    }
-
-    fn runs(&self) -> impl Iterator<Item = (&Arc<Partition>, &[Ready<'a>])> {
-        let runs = self.ready.chunk_by(|a, b| a.column == b.column);
-        runs.map(|run| (&self.partitions[run[0].column as usize], run))
+    fn runs(&self) -> impl Iterator<Item = (&Arc<Partition>, &[Ready<'a>], &[Cell])> {
+        let mut cells = &self.cells[..];
+        self.ready.chunk_by(|a, b| a.column == b.column).map(move |run| {
+            let (these, others) = cells.split_at(run.len());
+            cells = others;
+            (&self.partitions[run[0].column as usize], run, these)
+        })
     }
 }
 
 /// What records of a customer are written again with.
 pub struct Pen<'a> {
     /// The cell in a partition that they come to.
-    pub cell: &'a dyn Fn(&Partition) -> Arc<Cell>,
+    pub cell: &'a dyn Fn(&Partition) -> Cell,
     /// The keyring entry that this depends on.
     pub needs: u64,
 }
@@ -124,11 +125,10 @@ impl Encoder<'_> {
     /// batch is longer than one commit may be; what the keyring answers.
     pub fn encode(&self, batch: &Batch, patient: bool) -> Result<Encoded> {
         let admitted = self.admit(batch)?;
-        let mut keyed = self.key(&batch.records, admitted)?;
+        let keyed = self.key(&batch.records, admitted)?;
         if patient && let lacking @ [_, ..] = &*self.lacking(&keyed.partitions) {
             return Ok(Encoded::Lacking(lacking.to_vec()));
         }
-        keyed.sort();
         let mut group = self.seal(&keyed)?;
         let mut sources = Vec::new();
         if let Some(source) = &batch.source {
@@ -137,7 +137,7 @@ impl Encoder<'_> {
             sources.push((tag, source.offset));
         }
         let (builder, places) = group;
-        let handles = keyed.ready.iter().map(|ready| ready.cell.handle);
+        let handles = keyed.cells.iter().map(|cell| cell.handle);
         finish(builder, handles.zip(places), keyed.needs, sources).map(Encoded::Group)
     }
 
@@ -207,13 +207,18 @@ impl Encoder<'_> {
         let mut ready = Vec::with_capacity(records.len());
         let first = self.sequence.take(records.len())?;
         for ((record, (row, column)), sequence) in records.iter().zip(cells).zip(first..) {
-            let partition = &partitions[column as usize];
-            let customer = self.customer(record, &mut rows[row as usize], &partition.id)?;
+            let customer = self.customer(record, &mut rows[row as usize], &partitions[column as usize].id)?;
             needs = needs.max(customer.number);
-            let cell = self.cells.get(&customer.entry, partition);
-            ready.push(Ready { record, column, cell, sequence });
+            ready.push(Ready { record, row, column, sequence });
         }
-        Ok(Keyed { partitions, ready, needs })
+        ready.sort_by_key(|ready| partitions[ready.column as usize].number);
+        let uses = ready.iter().map(|ready| {
+            let found =
+                rows[ready.row as usize].found.as_ref().expect("every customer of the batch has been found or made");
+            (&*found.entry, &*partitions[ready.column as usize])
+        });
+        let cells = self.cells.all(&uses.collect::<Vec<_>>());
+        Ok(Keyed { partitions, ready, cells, needs })
     }
 
     /// The entry of a record's customer, made or extended where what was found does not cover the use.
@@ -248,11 +253,11 @@ impl Encoder<'_> {
         let (buffer, mut compressor) = self.spare.take();
         let mut group = GroupBuilder::reusing(buffer, keyed.partitions.len(), 1, raw);
         let mut places = Vec::with_capacity(keyed.ready.len());
-        for (partition, run) in keyed.runs() {
+        for (partition, run, cells) in keyed.runs() {
             let named = self.dictionary(partition);
             let (id, dictionary) = named.as_ref().map_or((0, None), |(id, dictionary)| (*id, Some(&**dictionary)));
             let context = self.opening.context(partition.number);
-            for Ready { record, cell, sequence, .. } in run {
+            for (Ready { record, sequence, .. }, cell) in run.iter().zip(cells) {
                 let head = self.head(FrameKind::Record, *sequence, random, cell, id);
                 let raw_length = record.body.len() as u32;
                 let prefix = Prefix {

@@ -20,7 +20,6 @@ use crate::format::frame::Origin;
 use crate::format::ledger::{Act, Kept};
 use crate::ident::{CustomerId, PartitionNumber};
 use crate::keyring::{Changes, CustomerEntry, Secret, SecretScope};
-use crate::sync::Arc;
 use crate::window::Timestamp;
 
 /// Does a partial erasure or a redaction.
@@ -127,11 +126,11 @@ fn is_free(secret: &Secret) -> bool {
 }
 
 /// The cell of a customer's newest secret that is for a partition alone, and restricted.
-fn restricted_cell(engine: &Engine, writer: &Writer, customer: &CustomerEntry, partition: &Partition) -> Arc<Cell> {
+fn restricted_cell(engine: &Engine, writer: &Writer, customer: &CustomerEntry, partition: &Partition) -> Cell {
     let is_one = |secret: &Secret| secret.restricted && secret.scope == SecretScope::Window(partition.number);
     let probe = Row::new(&engine.store, customer).secrets(partition).filter(|(secret, _)| is_one(secret)).last();
     let (_, probe) = probe.expect("it was made for this");
-    Arc::new(Cell { handle: probe.handle, sealer: probe.key(partition).sealer(&writer.opening.salt) })
+    Cell { handle: probe.handle, sealer: probe.key(partition).sealer(&writer.opening.salt) }
 }
 
 /// Records to be appended again, and those that are refused from now on.

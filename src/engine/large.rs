@@ -181,7 +181,7 @@ impl Encoder<'_> {
         Ok((pending, Origin { opening: self.opening.number, sequence: first }))
     }
 
-    fn same_place(&self, record: &Record, target: &Target) -> Result<(Arc<Cell>, Arc<Partition>, u64)> {
+    fn same_place(&self, record: &Record, target: &Target) -> Result<(Cell, Arc<Partition>, u64)> {
         let (cell, partition, needs) = self.place(record)?;
         match cell.handle == target.handle && partition.number == target.partition.number {
             true => Ok((cell, partition, needs)),
@@ -193,14 +193,13 @@ impl Encoder<'_> {
         }
     }
 
-    fn place(&self, record: &Record) -> Result<(Arc<Cell>, Arc<Partition>, u64)> {
+    fn place(&self, record: &Record) -> Result<(Cell, Arc<Partition>, u64)> {
         let batch = Batch::from([record.clone()]);
         let windows = self.admit(&batch)?;
         let keyed = self.key(&batch.records, windows)?;
-        let (mut ready, mut partitions) = (keyed.ready.into_iter(), keyed.partitions.into_iter());
-        let only = ready.next().zip(partitions.next());
-        let (ready, partition) = only.expect("one record makes one ready, in one partition");
-        Ok((ready.cell, partition, keyed.needs))
+        let only = keyed.cells.into_iter().zip(keyed.partitions).next();
+        let (cell, partition) = only.expect("one record has one cell, in one partition");
+        Ok((cell, partition, keyed.needs))
     }
 
     pub(super) fn random(&self) -> Result<[u8; 6]> {

@@ -288,6 +288,20 @@ impl Keyring {
         Ok(known.map(|(entry, number)| Found { entry, number: self.pending(number) }))
     }
 
+    /// The entries that are kept under `tags`, in their order.
+    ///
+    /// # Errors
+    /// As [`Keyring::customer`].
+    pub fn customers_under(&self, tags: &[[u8; 16]]) -> Result<Vec<Option<Found<CustomerEntry>>>> {
+        let look = |known: &Known| known.as_ref().map_or(0, |(entry, _)| usize::from(entry.subject.as_bytes()[0]));
+        let known = self.customers.get_all(tags, look);
+        let found = |(known, tag): (Option<Known>, &[u8; 16])| match known {
+            Some(known) => Ok(known.map(|(entry, number)| Found { entry, number: self.pending(number) })),
+            None => self.customer_under(tag),
+        };
+        known.into_iter().zip(tags).map(found).collect()
+    }
+
     /// The entry of a customer whose facts cover a use of `stream` in `window`: made with a fresh secret and
     /// `not_before` where there is none, appended anew where its facts do not cover the use. Where there is a tombstone
     /// the caller has seen to it that the use is a later one: a new life begins, under a new subject number and a fresh

@@ -76,8 +76,11 @@ impl Subject for Tenure {
         on_threads(threads, |_| {
             let mut flying = VecDeque::new();
             while let Some(items) = feed.next() {
-                let records: Result<Vec<Record>> = items.iter().map(record).collect();
-                flying.push_back(self.0.append(records?)?);
+                let mut records = Vec::with_capacity(items.len());
+                for item in &items {
+                    records.push(record(item)?);
+                }
+                flying.push_back(self.0.append(records)?);
                 if flying.len() >= IN_FLIGHT
                     && let Some(commit) = flying.pop_front()
                 {
