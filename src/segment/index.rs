@@ -27,10 +27,12 @@ impl Block {
         Block { starts: entries.iter().map(|entry| start(&entry.handle)).collect(), entries }
     }
 
-    /// The entry of `handle`.
-    pub fn find(&self, handle: &Handle) -> Option<IndexEntry> {
+    /// The entry of `handle`, whose block this is: the first handle of the one behind it is `until`.
+    fn find(&self, handle: &Handle, until: Option<&Handle>) -> Option<IndexEntry> {
         let wanted = start(handle);
-        let at = self.starts.partition_point(|start| *start < wanted);
+        let (first, until) = (self.starts.first().copied()?, until.map_or(u64::MAX, start));
+        let at = about(wanted, first, until, self.starts.len());
+        let at = walk(&self.starts, at, |start| *start < wanted);
         let alike = self.starts[at..].iter().take_while(|start| **start == wanted).count();
         self.entries[at..at + alike].iter().find(|entry| entry.handle == *handle).copied()
     }
@@ -52,11 +54,31 @@ fn start(handle: &Handle) -> u64 {
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
+/// Where `wanted` would stand among `count` numbers from `first` on and below `until`, were they evenly spread. Handles
+/// are outputs of a MAC, so that it is off by about half the root of their count: a look there meets cold memory once or
+/// twice, where halving would meet it at every step.
+fn about(wanted: u64, first: u64, until: u64, count: usize) -> usize {
+    let (into, span) = (wanted.saturating_sub(first), until.saturating_sub(first).max(1));
+    ((u128::from(into) * count as u128 / u128::from(span)) as usize).min(count)
+}
+
+/// The first of `sorted` that is not `before`, looked for from `at` on.
+fn walk<T>(sorted: &[T], mut at: usize, before: impl Fn(&T) -> bool) -> usize {
+    while at > 0 && !before(&sorted[at - 1]) {
+        at -= 1;
+    }
+    while sorted.get(at).is_some_and(&before) {
+        at += 1;
+    }
+    at
+}
+
 /// The last of `firsts` that is not after `handle`.
 pub(super) fn block_for(firsts: &[Handle], handle: &Handle) -> Option<usize> {
     let number = |handle: &Handle| u128::from_be_bytes(*handle.as_bytes());
     let wanted = number(handle);
-    firsts.partition_point(|first| number(first) <= wanted).checked_sub(1)
+    let at = about(start(handle), 0, u64::MAX, firsts.len());
+    walk(firsts, at, |first| number(first) <= wanted).checked_sub(1)
 }
 
 impl Index {
@@ -65,17 +87,18 @@ impl Index {
         Index { blocks: RwLock::default(), kept_bytes }
     }
 
-    /// What block `index` says of `handle`; the outer none where the block is not kept.
-    pub fn find(&self, index: usize, handle: &Handle) -> Option<Option<IndexEntry>> {
+    /// What block `index` says of `handle`, the blocks beginning with `firsts`; the outer none where it is not kept.
+    pub fn find(&self, index: usize, firsts: &[Handle], handle: &Handle) -> Option<Option<IndexEntry>> {
         let blocks = self.blocks.read().unwrap_or_else(PoisonError::into_inner);
-        blocks.get(index)?.as_ref().map(|block| block.find(handle))
+        blocks.get(index)?.as_ref().map(|block| block.find(handle, firsts.get(index + 1)))
     }
 
-    /// Keeps block `index` of a segment that has `count` of them.
-    pub fn keep(&self, index: usize, count: usize, block: Block) {
+    /// Keeps block `index` of those that begin with `firsts`, and answers what it says of `handle`.
+    pub fn keep(&self, index: usize, firsts: &[Handle], block: Block, handle: &Handle) -> Option<IndexEntry> {
+        let entry = block.find(handle, firsts.get(index + 1));
         let mut blocks = self.blocks.write().unwrap_or_else(PoisonError::into_inner);
-        if blocks.len() < count {
-            blocks.resize_with(count, || None);
+        if blocks.len() < firsts.len() {
+            blocks.resize_with(firsts.len(), || None);
         }
         if let Some(place) = blocks.get_mut(index)
             && place.is_none()
@@ -83,6 +106,7 @@ impl Index {
             self.kept_bytes.fetch_add(block.bytes(), Ordering::Relaxed);
             *place = Some(block);
         }
+        entry
     }
 
     /// Forgets everything.
@@ -121,11 +145,30 @@ mod tests {
                 IndexEntry { handle: handle(*number), offset: offset as u64, bytes: 1, count: 1 }
             };
             let block = Block::new(numbers.iter().enumerate().map(entry).collect());
-            for (offset, number) in numbers.iter().enumerate() {
-                prop_assert_eq!(block.find(&handle(*number)), Some(entry((offset, number))));
+            // The bound only says where to begin to look: with one that is too low everything is found as well.
+            for until in [None, Some(handle((4, 0))), Some(handle((2, other)))] {
+                for (offset, number) in numbers.iter().enumerate() {
+                    prop_assert_eq!(block.find(&handle(*number), until.as_ref()), Some(entry((offset, number))));
+                }
+                for start in 0..5 {
+                    let found = block.find(&handle((start, other)), until.as_ref());
+                    prop_assert!(numbers.contains(&(start, other)) || found.is_none());
+                }
             }
-            for start in 0..5 {
-                prop_assert!(numbers.contains(&(start, other)) || block.find(&handle((start, other))).is_none());
+        }
+
+        #[test]
+        fn the_block_of_a_handle_is_the_last_that_does_not_begin_after_it(
+            firsts in proptest::collection::btree_set(any::<u128>(), 0..200),
+            wanted: u128,
+            near: proptest::sample::Index,
+        ) {
+            let firsts: Vec<Handle> = firsts.into_iter().map(|one| Handle::from_bytes(one.to_be_bytes())).collect();
+            let known = if firsts.is_empty() { wanted } else { u128::from_be_bytes(*near.get(&firsts).as_bytes()) };
+            for wanted in [wanted, known, known.saturating_sub(1), 0, u128::MAX] {
+                let handle = Handle::from_bytes(wanted.to_be_bytes());
+                let expected = firsts.partition_point(|first| *first <= handle).checked_sub(1);
+                prop_assert_eq!(block_for(&firsts, &handle), expected);
             }
         }
     }

@@ -91,14 +91,9 @@ impl Segment {
     pub fn find(&self, handle: &Handle) -> Result<Option<Run>> {
         let Some(index) = block_for(&self.sparse, handle) else { return Ok(None) };
         let offset = self.summary.block(index as u64).0;
-        let entry = match self.index.find(index, handle) {
+        let entry = match self.index.find(index, &self.sparse, handle) {
             Some(entry) => entry,
-            None => {
-                let block = self.block(index)?;
-                let entry = block.find(handle);
-                self.index.keep(index, self.sparse.len(), block);
-                entry
-            }
+            None => self.index.keep(index, &self.sparse, self.block(index)?, handle),
         };
         entry.map(|entry| self.run(&entry, offset)).transpose()
     }
