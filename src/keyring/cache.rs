@@ -69,15 +69,14 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
     /// time where counting waits for one after the other.
     pub fn get_all(&self, keys: &[K], look: impl Fn(&V) -> usize) -> Vec<Option<V>> {
         let mut found = vec![None; keys.len()];
-        let mut kept = Vec::new();
-        for (shard, places) in self.shards.iter().zip(apart::<SHARDS>(keys.iter().map(Self::number))) {
+        let shards = apart::<SHARDS>(keys.iter().map(Self::number));
+        for (shard, places) in self.shards.iter().zip(shards).filter(|(_, places)| !places.is_empty()) {
             let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
-            kept.extend(places.iter().map(|place| shard.kept.get(&keys[*place as usize])));
+            let kept: Vec<_> = places.iter().map(|place| shard.kept.get(&keys[*place as usize])).collect();
             std::hint::black_box(kept.iter().flatten().map(|kept| look(&kept.value)).fold(0, usize::wrapping_add));
-            for (place, kept) in places.iter().zip(&kept) {
-                found[*place as usize] = kept.map(Kept::ask);
+            for (place, kept) in places.into_iter().zip(kept) {
+                found[place as usize] = kept.map(Kept::ask);
             }
-            kept = Vec::new();
         }
         found
     }
