@@ -491,6 +491,8 @@ pub struct Audit {
     pub access_entries: u64,
     /// Entries that the ledger vouches for.
     pub access_vouched: u64,
+    /// The last month (`2026-11`) whose access logs were let go of, by the ledger; none where none was.
+    pub access_dropped_through: Option<String>,
     /// Bytes of appends that never finished, or are under way.
     pub unfinished_bytes: u64,
     /// How long the ledger was by the checkpoint that was compared with; none where none was.

@@ -337,7 +337,9 @@ impl FromStr for Period {
         if span.is_negative() {
             return Err(wrong(": it is negative"));
         }
-        if span.get_hours() != 0 || span.get_minutes() != 0 || span.get_seconds() != 0 || span.get_milliseconds() != 0 {
+        let whole_days =
+            Span::new().years(span.get_years()).months(span.get_months()).weeks(span.get_weeks()).days(span.get_days());
+        if span.fieldwise() != whole_days.fieldwise() {
             return Err(wrong(": periods are counted in days or longer"));
         }
         let months = i64::from(span.get_years()) * 12 + i64::from(span.get_months());

@@ -369,14 +369,16 @@ impl Acting {
         self.perform(Right::SetPolicy, &[], |store| store.set_policy(text))
     }
 
-    /// [`Store::set_policy_confirmed`]. The reason is on record as the purpose, where no other was given.
+    /// [`Store::set_policy_confirmed`]. The reason is on record, behind the purpose where one was given.
     pub fn set_policy_confirmed(&self, text: &str, reason: &str) -> Result<u32> {
         let mut because = self.clone();
-        if because.actor.purpose_given().is_empty() {
-            // A reason may be longer than a purpose: its beginning is kept.
-            let kept = reason.floor_char_boundary(PURPOSE_LIMIT);
-            because.actor = Arc::new((*self.actor).clone().purpose(&reason[..kept]));
-        }
+        let purpose = match self.actor.purpose_given() {
+            "" => reason.to_owned(),
+            purpose => format!("{purpose}: {reason}"),
+        };
+        // Together they may be longer than a purpose: the beginning is kept.
+        let kept = purpose.floor_char_boundary(PURPOSE_LIMIT);
+        because.actor = Arc::new((*self.actor).clone().purpose(&purpose[..kept]));
         because.perform(Right::SetPolicy, &[], |store| store.set_policy_confirmed(text, reason))
     }
 

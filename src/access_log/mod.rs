@@ -112,14 +112,19 @@ impl AccessLog {
         if current(&self.state()) {
             return Ok(());
         }
-        self.write_out()?;
         let key = key(month)?.ok_or_else(|| no_key(&self.dir))?;
-        let open = self.begin(month, &key)?;
-        let mut state = self.state();
-        if let Some(before) = state.open.replace(open) {
-            state.finished.push(before.mark());
+        let mut next = Some(self.begin(month, &key)?);
+        loop {
+            self.write_out()?;
+            let mut state = self.state();
+            // Whoever was ready before the month ended may have noted something since.
+            if state.open.as_ref().is_none_or(|before| before.waiting.is_empty()) {
+                if let Some(before) = std::mem::replace(&mut state.open, next.take()) {
+                    state.finished.push(before.mark());
+                }
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// A small file of the month that nobody holds, or a new one.

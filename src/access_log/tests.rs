@@ -211,6 +211,31 @@ fn many_note_while_others_make_durable() {
     assert_eq!((mark.length, mark.bytes, mark.head), (2000, scanned.end, scanned.tree.head()));
 }
 
+#[test]
+fn nothing_is_lost_where_months_end_while_many_note() {
+    const MONTHS: u64 = 40;
+    let dir = tempfile::tempdir().unwrap();
+    let disk = env::disk::Disk::new();
+    let log = AccessLog::new(Arc::new(env::disk::Disk::new()), dir.path().into(), STORE);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let log = &log;
+            scope.spawn(move || {
+                for number in 0..MONTHS * 10 {
+                    let at = now().plus_seconds((number / 10 * 31 * 86_400) as i64);
+                    log.ready(at, &key).unwrap();
+                    log.note(at, &entry(thread * 1_000 + number)).unwrap();
+                }
+            });
+        }
+    });
+    log.sync().unwrap();
+    let count = |file: &LogFile| scan(&disk, file, &STORE, &mut |_, _| Ok(true)).unwrap().tree.length();
+    let noted: u64 = files(&disk, dir.path()).unwrap().iter().map(count).sum();
+    assert_eq!(noted, 4 * MONTHS * 10);
+    assert_eq!(log.marks().iter().map(|mark| mark.length).sum::<u64>(), noted);
+}
+
 fn golden() -> (Head, Vec<u8>) {
     let head = Head { store: STORE, log: LogId([2; 16]), month: Month::of(now()) };
     let sealer = Sealer::new(&access_key(&STORE, &key(head.month).unwrap().unwrap(), &head.log.0));

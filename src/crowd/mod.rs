@@ -85,9 +85,21 @@ impl Group {
 /// Divides parts, by their place in the list, into groups of at least `least` customers. Parts that are too small are put
 /// with others that are alike; and where those are too few as well, with the lightest that would have been enough by itself,
 /// for else it could be told from the sum. None where all together are too few.
+///
+/// Groups of more than [`CROWD`] are put together from those of just that: whoever asks for both, and subtracts, is told
+/// of groups of [`CROWD`] again.
 pub fn crowds<K: Ord>(parts: &[Part<K>], least: u64) -> Option<Vec<Vec<usize>>> {
-    let groups = parts.iter().enumerate().map(|(index, part)| Group::of(index, part));
-    let (mut enough, mut small): (Vec<_>, Vec<_>) = groups.partition(|group| group.customers.count() >= least);
+    let single = parts.iter().enumerate().map(|(index, part)| Group::of(index, part)).collect();
+    let groups = divide(parts, single, least.min(CROWD)).and_then(|groups| divide(parts, groups, least))?;
+    let mut groups: Vec<Vec<usize>> = groups.into_iter().map(|group| group.parts).collect();
+    groups.iter_mut().for_each(|parts| parts.sort_unstable());
+    groups.sort_unstable();
+    Some(groups)
+}
+
+fn divide<K: Ord>(parts: &[Part<K>], groups: Vec<Group>, least: u64) -> Option<Vec<Group>> {
+    let (mut enough, mut small): (Vec<_>, Vec<_>) =
+        groups.into_iter().partition(|group| group.customers.count() >= least);
     for level in 0..parts.first().map_or(0, |part| part.alike.len()) {
         let key = |group: &Group| group.parts.first().map(|part| &parts[*part].alike[level]);
         let mut alike: BTreeMap<_, Group> = BTreeMap::new();
@@ -109,10 +121,7 @@ pub fn crowds<K: Ord>(parts: &[Part<K>], least: u64) -> Option<Vec<Vec<usize>>> 
             }
         }
     }
-    let mut groups: Vec<Vec<usize>> = enough.into_iter().map(|group| group.parts).collect();
-    groups.iter_mut().for_each(|parts| parts.sort_unstable());
-    groups.sort_unstable();
-    small.is_empty().then_some(groups)
+    small.is_empty().then_some(enough)
 }
 
 /// What all of some parts have in common, if they do.

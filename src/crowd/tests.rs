@@ -117,6 +117,20 @@ fn tables(parts: &[Part<Key>], labels: &[(u8, u8, u8)], groups: &[Vec<usize>]) -
     rows
 }
 
+/// Of two reports with groups of 20 and of 50, the difference is about 20 again.
+#[test]
+fn groups_of_more_are_put_together_from_groups_of_fewer() {
+    let some = |from: u128, count: u128, weight: u64| {
+        let mut customers = Customers::default();
+        (from..from + count).for_each(|customer| customers.add(customer, 50));
+        Part { customers, weight, alike: vec![0] }
+    };
+    // By itself a group of 50 would be the first two, and seven people the difference to the first alone.
+    let parts = [some(0, 45, 1_000), some(100, 7, 7), some(200, 60, 60)];
+    assert_eq!(crowds(&parts, 20), Some(vec![vec![0], vec![1, 2]]));
+    assert_eq!(crowds(&parts, 50), Some(vec![vec![0, 1, 2]]));
+}
+
 /// Parts as they may be: what each is about, and its customers.
 fn parts() -> impl Strategy<Value = Vec<((u8, u8, u8), Vec<u128>)>> {
     let customers = proptest::collection::vec(0_u128..12, 1..10);

@@ -11,9 +11,9 @@ use crate::crypto::Key;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::format::ledger::{AccessMark, Fact};
-use crate::ident::{StoreId, Stream};
+use crate::ident::StoreId;
 use crate::keyring::Changes;
-use crate::window::{Timestamp, Window, WindowLength};
+use crate::window::Timestamp;
 
 /// Where access logs lie in a store.
 pub const DIRECTORY: &str = "access";
@@ -128,8 +128,13 @@ pub fn tell_ledger_in_passing(engine: &Engine) -> Result<()> {
     }
 }
 
-/// The class whose rule says how long access logs are kept: by itself alone, never by a rule for every class.
-const CLASS: &str = "access-log";
+/// Whether there is any access log.
+///
+/// # Errors
+/// What the operating system answers.
+pub fn any(engine: &Engine) -> Result<bool> {
+    Ok(!files(&*engine.env, engine.access.log.dir())?.is_empty())
+}
 
 /// The last month whose access logs are over at `now`, of those that are still there.
 ///
@@ -137,15 +142,7 @@ const CLASS: &str = "access-log";
 /// Damage in the keyring.
 pub fn over(engine: &Engine, now: Timestamp) -> Result<Option<Month>> {
     let policy = engine.policy();
-    let stream = Stream::new(CLASS, "STORE")?;
-    let Some(terms) = policy.terms(&stream).filter(|terms| terms.rules().any(|rule| rule.class() == Some(CLASS)))
-    else {
-        return Ok(None);
-    };
-    let is_over = |month: &Month| {
-        let window = Window::containing(month.start(), WindowLength::Month);
-        terms.partition_deadline(&window).is_some_and(|deadline| deadline <= now)
-    };
+    let is_over = |month: &Month| policy.access_log_deadline(&month.window()).is_some_and(|deadline| deadline <= now);
     Ok(engine.keyring.months()?.into_iter().filter(is_over).max())
 }
 

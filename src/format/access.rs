@@ -41,14 +41,14 @@ impl Month {
         Month::of(self.end())
     }
 
-    /// When it begins.
-    pub fn start(self) -> Timestamp {
-        self.0.start()
-    }
-
     /// When it is over.
     pub fn end(self) -> Timestamp {
-        Window::containing(self.0.start(), WindowLength::Month).end()
+        self.window().end()
+    }
+
+    /// The same as a window.
+    pub fn window(self) -> Window {
+        Window::containing(self.0.start(), WindowLength::Month)
     }
 
     /// Its first day, counted from 1970-01-01.

@@ -45,16 +45,16 @@ impl Inclusion {
 
     /// What the leaf says; `None` where this version cannot read it.
     pub fn fact(&self) -> Option<Fact> {
-        leaf_fact(&self.leaf)
+        leaf_fact(&self.leaf).map(|(_, fact)| fact)
     }
 }
 
-/// What the bytes of a leaf say; `None` where this version cannot read them.
-pub fn leaf_fact(leaf: &[u8]) -> Option<Fact> {
+/// What the bytes of a leaf say, and since when; `None` where this version cannot read them.
+pub fn leaf_fact(leaf: &[u8]) -> Option<(Timestamp, Fact)> {
     let mut from = Reader::new(leaf);
     let kind = from.u8().ok()?;
-    from.i64().ok()?;
-    Fact::decode(kind, from.rest()).ok().flatten()
+    let at = Timestamp::from_micros(from.i64().ok()?);
+    Some((at, Fact::decode(kind, from.rest()).ok().flatten()?))
 }
 
 /// Visits the bytes of every leaf of the ledger in `dir`, in order, up to the first commit that does not read.

@@ -28,6 +28,8 @@ pub struct LedgerCheck {
     pub bytes: u64,
     /// Bytes at the end of the last file that an append left which never finished, or is just being written.
     pub unfinished: u64,
+    /// What was expected is not there: the ledger goes on from an older copy, as a leaf of its own says.
+    pub goes_on_from_older: bool,
 }
 
 /// Recomputes the ledger in `dir` from its first leaf. Needs no key, never writes, repairs nothing. What lies beyond the
@@ -68,10 +70,11 @@ pub fn verify(env: &dyn Env, dir: &Path, expect: Option<(u64, Digest)>, to: Opti
         if number < last {
             expect = replay.take_expect(); // It may be reached by a later file.
         }
+        let goes_on_from_older = replay.expects();
         let (frontier, state) = replay.finish(&path, end, unfinished)?;
         if number == last {
             let (leaves, root) = (frontier.length(), frontier.head());
-            return Ok(LedgerCheck { leaves, root, bytes: bytes_total, unfinished });
+            return Ok(LedgerCheck { leaves, root, bytes: bytes_total, unfinished, goes_on_from_older });
         }
         so_far = Some(Snapshot { frontier, state });
     }

@@ -20,6 +20,7 @@ use crate::ledger::{self, AccessLogs, Fact, Inclusion};
 use crate::ops::audit::damage;
 use crate::ops::receipt;
 use crate::ops::recover::mark;
+use crate::policy::Policy;
 use crate::report::{Audit, Damage, Receipt};
 use crate::window::Timestamp;
 
@@ -76,7 +77,7 @@ pub fn prove(engine: &Engine, index: u64) -> Result<String> {
 pub fn prove_receipt(engine: &Engine, number: u64) -> Result<Option<String>> {
     let proven = engine
         .ledger()
-        .prove_where(&mut |_, leaf| ledger::leaf_fact(leaf).is_some_and(|fact| act_of(&fact) == Some(number)))?;
+        .prove_where(&mut |_, leaf| ledger::leaf_fact(leaf).is_some_and(|(_, fact)| act_of(&fact) == Some(number)))?;
     if proven.is_empty() { Ok(None) } else { proof(engine, proven).map(Some) }
 }
 
@@ -153,13 +154,23 @@ pub fn audit(env: &Arc<dyn Env>, root: &Path, against: Option<(&str, &str)>) -> 
             audit.ledger_leaves = check.leaves;
             audit.ledger_root = hex(&check.root);
             audit.unfinished_bytes += check.unfinished;
+            if check.goes_on_from_older {
+                // An opening of a restored store takes that for granted; who compares with a checkpoint asks just this.
+                let what = "it goes on from an older copy: what the checkpoint was taken of is not all there";
+                audit.damage.push(Damage { path: dir.clone(), offset: None, what: what.into() });
+            }
         }
         Err(error) => {
             let path = error.path().unwrap_or(&dir).to_path_buf();
             audit.damage.push(Damage { path, offset: error.offset(), what: error.without_place() });
         }
     }
-    let noted = noted(env, &dir, &store).unwrap_or_default();
+    let noted = noted(env, &dir, &store, audit.against).unwrap_or_default();
+    audit.access_dropped_through = noted.dropped.map(|month| month.to_string());
+    if let Some(month) = noted.too_early {
+        let what = format!("access logs up to {month} were let go of before their time by the policy in force");
+        audit.damage.push(Damage { path: dir, offset: None, what });
+    }
     check_access_logs(&**env, root, &store, &noted, &mut audit)?;
     Ok(audit)
 }
@@ -192,16 +203,31 @@ fn opened(note: &str, key: &str, store: &StoreId) -> Result<Checkpoint> {
 struct Noted {
     marks: BTreeMap<(Month, LogId), Vec<AccessMark>>,
     dropped: Option<Month>,
+    /// A month that was dropped since the checkpoint, although the policy of the time kept it longer.
+    too_early: Option<Month>,
 }
 
-fn noted(env: &Arc<dyn Env>, dir: &Path, store: &StoreId) -> Result<Noted> {
+fn noted(env: &Arc<dyn Env>, dir: &Path, store: &StoreId, against: Option<u64>) -> Result<Noted> {
     let mut noted = Noted::default();
-    ledger::each_leaf(&**env, dir, store, &mut |leaf| match ledger::leaf_fact(leaf) {
-        Some(Fact::AccessNoted { logs }) => {
-            logs.into_iter().for_each(|mark| noted.marks.entry(mark.key()).or_default().push(mark));
+    let (mut policy, mut leaves) = (None, 0);
+    ledger::each_leaf(&**env, dir, store, &mut |leaf| {
+        leaves += 1;
+        // What the checkpoint vouches for was on record when somebody took it.
+        let is_vouched_for = against.is_none_or(|length| leaves <= length);
+        match ledger::leaf_fact(leaf) {
+            Some((_, Fact::AccessNoted { logs })) => {
+                logs.into_iter().for_each(|mark| noted.marks.entry(mark.key()).or_default().push(mark));
+            }
+            Some((_, Fact::PolicySet { text, .. })) => policy = Policy::parse(&text).ok(),
+            Some((at, Fact::AccessDropped { month })) => {
+                let deadline = policy.as_ref().and_then(|policy| policy.access_log_deadline(&month.window()));
+                if !is_vouched_for && deadline.is_none_or(|deadline| at < deadline) {
+                    noted.too_early = noted.too_early.max(Some(month));
+                }
+                noted.dropped = noted.dropped.max(Some(month));
+            }
+            _ => {}
         }
-        Some(Fact::AccessDropped { month }) => noted.dropped = noted.dropped.max(Some(month)),
-        _ => {}
     })?;
     Ok(noted)
 }

@@ -94,7 +94,11 @@ fn before(engine: &Engine, subject: Option<&SubjectNumber>, scope: &HoldScope) -
             of_cells.chain(rows.iter().map(|(subject, _)| subject)).any(concerns)
         }
         Act::Expire { partitions, rows, .. } => {
-            let begins = |end: &Day| scope.from.is_none_or(|from| from < end.start());
+            // Of its windows an expiry kept the ends alone; a window is a year at most.
+            let begins = |end: &Day| {
+                scope.from.is_none_or(|from| from < end.start())
+                    && scope.until.is_none_or(|until| end.start() < until.plus_seconds(366 * 86_400))
+            };
             let is_of = |stream: &Stream| scope.stream.as_ref().is_none_or(|one| one == stream);
             partitions.iter().any(|(_, stream, end)| is_of(stream) && begins(end))
                 || rows.iter().any(|(subject, _)| concerns(subject))

@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 
 use crate::engine::Engine;
-use crate::engine::hold;
+use crate::engine::{access, hold};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::{Fact, Holds};
 use crate::ident::{PartitionId, Stream};
-use crate::policy::{Duty, Facts, Happened, Policy, Shortening, overhangs, shortenings};
+use crate::policy::{Duty, Facts, Happened, Policy, Shortening, access_log_shortening, overhangs, shortenings};
 use crate::report::{Effect, PartitionChange, PolicyCheck};
 use crate::sync::Arc;
 use crate::window::Timestamp;
@@ -32,7 +32,7 @@ pub fn set(engine: &Engine, text: &str, reason: Option<&str>) -> Result<u32> {
     let _one_at_a_time = writer.housekeep()?;
     // The lock on the policy is held until it is on record, so that two versions never get one number.
     let mut in_force = engine.policy.write().expect("no holder of this lock panics");
-    let shortened = shortenings(&in_force, &policy, streams(engine).into_iter());
+    let shortened = shortened(engine, &in_force, &policy)?;
     if !shortened.is_empty() && reason.is_none() {
         return Err(shorter(&shortened));
     }
@@ -42,10 +42,13 @@ pub fn set(engine: &Engine, text: &str, reason: Option<&str>) -> Result<u32> {
     Ok(version)
 }
 
-/// The streams of which there is a partition that lives.
-fn streams(engine: &Engine) -> BTreeSet<Stream> {
+/// What is kept for a shorter time: of the streams of which a partition lives, and of the store's access logs where there
+/// are any.
+fn shortened(engine: &Engine, old: &Policy, new: &Policy) -> Result<Vec<Shortening>> {
     let living = engine.partitions.all().into_iter().filter(|partition| partition.key.is_some());
-    living.map(|partition| partition.id.stream.clone()).collect()
+    let streams: BTreeSet<Stream> = living.map(|partition| partition.id.stream.clone()).collect();
+    let logs = if access::any(engine)? { access_log_shortening(old, new) } else { None };
+    Ok(shortenings(old, new, streams.into_iter()).into_iter().chain(logs).collect())
 }
 
 fn shorter(shortened: &[Shortening]) -> Error {
@@ -84,7 +87,7 @@ pub fn check(engine: &Engine, text: &str) -> Result<PolicyCheck> {
         }
     }
     changes.sort_by(|a, b| a.partition.cmp(&b.partition));
-    let shortened = shortenings(&old, &new, streams(engine).into_iter());
+    let shortened = shortened(engine, &old, &new)?;
     let in_force = engine.ledger().state().policy.0;
     Ok(PolicyCheck { in_force, now, changes, unchanged, shortened, overhangs: overhangs(&new) })
 }

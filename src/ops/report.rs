@@ -1,10 +1,11 @@
 //! Report: facts about a customer that periods run from, as the embedding service knows them.
 
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::Fact;
 use crate::ident::CustomerId;
 use crate::keyring::Anchor;
+use crate::policy::AHEAD_LIMIT_SECONDS;
 use crate::window::Timestamp;
 
 /// What is reported of a customer.
@@ -47,8 +48,13 @@ pub fn report(engine: &Engine, customer: &CustomerId, reported: Reported) -> Res
 /// Keeps a fact, and puts it on record. Housekeeping must be held.
 ///
 /// # Errors
-/// As [`report`].
+/// As [`report`]; [`ErrorKind::Invalid`] for what is still to come: of most facts the latest counts, so that a year
+/// mistyped could never be taken back.
 pub fn kept(engine: &Engine, customer: &CustomerId, kind: u8, at: Option<Timestamp>) -> Result<bool> {
+    if at.is_some_and(|at| at > engine.now().plus_seconds(AHEAD_LIMIT_SECONDS)) {
+        return Err(Error::new(ErrorKind::Invalid, "a fact lies more than 24 hours ahead")
+            .hint("report it once it has come to pass; see whether the clock of this machine is right"));
+    }
     let Some(subject) = engine.keyring.report(customer, kind, at)? else { return Ok(false) };
     engine.schedule.forget();
     engine.record(&[Fact::Reported { subject, kind, at }])?;

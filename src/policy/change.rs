@@ -18,13 +18,21 @@ pub struct Shortening {
 
 /// Those of `streams` for which `new` is shorter than `old` in some case.
 pub fn shortenings(old: &Policy, new: &Policy, streams: impl Iterator<Item = Stream>) -> Vec<Shortening> {
-    let judged = streams.map(|stream| {
-        let (before, after) = (old.terms(&stream), new.terms(&stream));
-        let maximum = most(after).any(|after| most(before).all(|before| may_exceed(&before, &after)));
-        let minimum = least(before).any(|before| least(after).all(|after| may_exceed(&before, &after)));
-        Shortening { stream, maximum, minimum }
-    });
-    judged.filter(|found| found.maximum || found.minimum).collect()
+    streams.filter_map(|stream| shortening(old.terms(&stream), new.terms(&stream), stream)).collect()
+}
+
+/// Whether `new` keeps the store's access logs for a shorter time than `old`.
+pub fn access_log_shortening(old: &Policy, new: &Policy) -> Option<Shortening> {
+    shortening(old.access_log_terms(), new.access_log_terms(), super::access_log_stream())
+}
+
+fn shortening(before: Option<Terms<'_>>, after: Option<Terms<'_>>, stream: Stream) -> Option<Shortening> {
+    let is_state = |terms: Option<Terms<'_>>| terms.is_some_and(|terms| terms.latest());
+    // Windows of states go by column, whatever the maximum runs from.
+    let becomes_state = is_state(after) && !is_state(before) && most(after).next().is_some();
+    let maximum = becomes_state || most(after).any(|after| most(before).all(|before| may_exceed(&before, &after)));
+    let minimum = least(before).any(|before| least(after).all(|after| may_exceed(&before, &after)));
+    (maximum || minimum).then_some(Shortening { stream, maximum, minimum })
 }
 
 fn most<'a>(terms: Option<Terms<'a>>) -> impl Iterator<Item = super::rule::Term<'a>> {

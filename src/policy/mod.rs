@@ -17,7 +17,7 @@ mod terms;
 mod tests;
 mod verdict;
 
-pub use change::{Overhang, Shortening, overhangs, shortenings};
+pub use change::{Overhang, Shortening, access_log_shortening, overhangs, shortenings};
 pub use hold::HoldScope;
 pub use rule::{AnchorKind, Rule};
 pub use terms::{Duty, Facts, Happened, Limit, Terms};
@@ -27,7 +27,7 @@ use classify::ClassRule;
 
 use crate::error::{RefusalReason, Result};
 use crate::ident::Stream;
-use crate::window::{Timestamp, WindowLength};
+use crate::window::{Timestamp, Window, WindowLength};
 
 /// The longest policy text, in bytes.
 pub const POLICY_LIMIT: usize = 1 << 20;
@@ -46,6 +46,14 @@ class = \"*\"
 jurisdiction = \"*\"
 window = \"month\"
 ";
+
+/// The class whose rule says how long the store's access logs are kept, and their jurisdiction.
+const ACCESS_LOG: &str = "access-log";
+const ACCESS_LOG_PLACE: &str = "STORE";
+
+fn access_log_stream() -> Stream {
+    Stream::new(ACCESS_LOG, ACCESS_LOG_PLACE).expect("both are labels")
+}
 
 /// The rules in force, checked against each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +93,16 @@ impl Policy {
             }
         }
         best.map(|first| Terms { first, second })
+    }
+
+    /// What binds the store's access logs: a rule for their class, and never one for every class.
+    fn access_log_terms(&self) -> Option<Terms<'_>> {
+        self.terms(&access_log_stream()).filter(|terms| terms.rules().any(|rule| rule.class() == Some(ACCESS_LOG)))
+    }
+
+    /// The instant from which the access logs of `month` may go; none is never.
+    pub fn access_log_deadline(&self, month: &Window) -> Option<Timestamp> {
+        self.access_log_terms().and_then(|terms| terms.partition_deadline(month))
     }
 
     /// Whether any period runs from `anchor`.

@@ -59,13 +59,15 @@ impl Term<'_> {
     /// When it ends for what `happened`, for the last of it where that is a window. None while the fact that it runs from
     /// is outstanding.
     pub fn end(&self, happened: Happened, facts: &Facts) -> Option<Timestamp> {
+        // Never before the event itself, whichever of a window that may be: a request that was closed earlier is another
+        // one, and so is a relationship that had ended.
+        let from = |fact: Option<Timestamp>| fact.map(|at| at.max(happened.last()).plus(self.period));
         match (self.anchor, self.zone) {
             (AnchorKind::YearEnd, Some(zone)) => Some(zone.year_end_plus(happened.last(), self.period)),
             (AnchorKind::Event | AnchorKind::YearEnd, _) => Some(happened.plus(self.period)),
-            (AnchorKind::RelationshipEnd, _) => facts.relationship_ended.map(|at| at.plus(self.period)),
-            (AnchorKind::RequestClosed, _) => facts.request_closed.map(|at| at.plus(self.period)),
-            // Never before the event itself, whichever of a window that may be.
-            (AnchorKind::LastContact, _) => facts.last_contact.map(|at| at.max(happened.last()).plus(self.period)),
+            (AnchorKind::RelationshipEnd, _) => from(facts.relationship_ended),
+            (AnchorKind::RequestClosed, _) => from(facts.request_closed),
+            (AnchorKind::LastContact, _) => from(facts.last_contact),
         }
     }
 }

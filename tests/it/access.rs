@@ -366,7 +366,11 @@ fn access_logs_end_by_their_own_rule_and_by_no_other() {
     let confirmed = ExpireOptions { now: Some(now), confirmed: true, ..ExpireOptions::default() };
     store.expire(confirmed).unwrap();
     assert_eq!(all(&store).len(), 1);
-    store.set_policy_confirmed(&format!("{ALL}{LOGS}"), "it is a test").unwrap();
+    let with_logs = format!("{ALL}{LOGS}");
+    assert_eq!(store.check_policy(&with_logs).unwrap().shortened[0].stream.to_string(), "access-log/STORE");
+    assert_eq!(store.set_policy(&with_logs).unwrap_err().kind(), ErrorKind::Refused, "they were kept for ever");
+    store.set_policy_confirmed(&with_logs, "it is a test").unwrap();
+    let (note, key) = (store.checkpoint().unwrap(), store.audit_key());
     store.expire(ExpireOptions { now: Some("2027-11-30T00:00:00Z".parse().unwrap()), ..confirmed }).unwrap();
     assert_eq!(all(&store).len(), 1);
     let before = sim.snapshot();
@@ -378,7 +382,30 @@ fn access_logs_end_by_their_own_rule_and_by_no_other() {
     sim.restore_missing(&before, "/calls/access");
     let store = options(&sim).open().unwrap();
     assert_eq!(all(&store).len(), 0);
-    assert!(tenure::audit(&env(&sim), Path::new("/calls"), None).unwrap().damage.is_empty());
+    let audit = tenure::audit(&env(&sim), Path::new("/calls"), None).unwrap();
+    assert_eq!((audit.damage.len(), audit.access_dropped_through.as_deref()), (0, Some("2026-11")));
+    // By the time on record it was not December 2027 yet: since the checkpoint they went before their time.
+    let wrong = wrong(&sim, &note, &key);
+    assert!(wrong.len() == 1 && wrong[0].contains("before their time"), "{wrong:?}");
+}
+
+/// A restored store goes on from an older copy, and its ledger says what was missed. That satisfies an opening, and must
+/// not satisfy who holds a checkpoint of what is lost.
+#[test]
+fn a_gap_of_the_ledger_does_not_account_for_a_checkpoint() {
+    let sim = sim(14);
+    let store = lived(&sim);
+    let old = sim.snapshot();
+    acting(&store, Role::Agent).timeline("c-ana", ..).unwrap();
+    store.append(vec![record("c-bo", 3)]).unwrap().wait().unwrap();
+    let key = store.audit_key();
+    store.close().unwrap();
+    let note = options(&sim).open_read_only().unwrap().checkpoint().unwrap();
+    assert_eq!(wrong(&sim, &note, &key), [""; 0]);
+    sim.restore(&old, "/calls");
+    options(&sim).restored("the disk was lost").open().unwrap().close().unwrap();
+    let wrong = wrong(&sim, &note, &key);
+    assert!(wrong.iter().any(|one| one.contains("older copy")), "{wrong:?}");
 }
 
 fn env(sim: &Sim) -> Arc<dyn Env> {

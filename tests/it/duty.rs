@@ -296,6 +296,60 @@ keep_at_most = \"P3M\"
     assert_eq!(store.stats().unwrap().customers, 1);
 }
 
+/// A request that was closed before says nothing of a complaint that came later: neither that its duty is over nor that
+/// its time is.
+#[test]
+fn what_comes_after_a_fact_is_not_over_by_it() {
+    const LAW: &str = "
+[[rule]]
+class = \"complaint\"
+jurisdiction = \"*\"
+anchor = \"request-closed\"
+keep_at_least = \"P3M\"
+keep_at_most = \"P6M\"
+[[rule]]
+class = \"profile\"
+jurisdiction = \"*\"
+anchor = \"relationship-end\"
+keep_at_most = \"P6M\"
+";
+    let place = Place::new(7, Some(Vault::default()));
+    let store = place.options().policy(LAW).create().unwrap();
+    append(
+        &store,
+        vec![note("ana", "complaint", "2025-03-01T00:00:00Z"), note("ana", "profile", "2025-03-01T00:00:00Z")],
+    );
+    assert!(store.request_closed("ana", at("2025-04-01T00:00:00Z")).unwrap());
+    assert!(store.relationship_ended("ana", at("2025-04-01T00:00:00Z")).unwrap());
+    append(
+        &store,
+        vec![note("ana", "complaint", "2026-01-10T00:00:00Z"), note("ana", "profile", "2026-01-10T00:00:00Z")],
+    );
+    let later = ["ana complaint 26-01-10", "ana profile 26-01-10"];
+    assert_eq!(bodies(store.timeline("ana", ..)), later, "what was closed is over, what is new is not");
+    store.expire(ExpireOptions::default()).unwrap();
+    assert_eq!(bodies(store.timeline("ana", ..)), later);
+    let receipt = store.erase(&["ana"]).unwrap().unwrap();
+    assert_eq!(receipt.kept.iter().map(|kept| kept.stream.to_string()).collect::<Vec<_>>(), ["complaint/EU"]);
+    assert_eq!(bodies(store.restricted("ana")), later[..1]);
+    store.scrub().unwrap();
+    assert_eq!(whole(&store), 0);
+}
+
+/// A fact of a year that was mistyped could never be taken back.
+#[test]
+fn a_fact_that_is_still_to_come_is_refused() {
+    let (_, store) = scene(8);
+    fill(&store);
+    let ahead = at("2062-01-01T00:00:00Z");
+    for outcome in
+        [store.contacted("ana", ahead), store.request_closed("ana", ahead), store.relationship_ended("ana", ahead)]
+    {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Invalid);
+    }
+    assert!(store.contacted("ana", at("2026-01-20T13:00:00Z")).unwrap(), "within a day: clocks differ");
+}
+
 /// What was reported of a contact stays when its record goes, and so do the duty and the maximum that run from it; what was
 /// not reported goes with the record.
 #[test]

@@ -243,7 +243,8 @@ fn print_audit(audit: &Audit, output: &mut Output) -> Result<(), Failure> {
             json!({
                 "against": audit.against, "ledger_leaves": audit.ledger_leaves, "ledger_root": audit.ledger_root,
                 "access_logs": audit.access_logs, "access_entries": audit.access_entries,
-                "access_vouched": audit.access_vouched, "unfinished_bytes": audit.unfinished_bytes,
+                "access_vouched": audit.access_vouched, "access_dropped_through": audit.access_dropped_through,
+                "unfinished_bytes": audit.unfinished_bytes,
                 "damage": damage(&audit.damage),
             }),
         );
@@ -256,6 +257,9 @@ fn print_audit(audit: &Audit, output: &mut Output) -> Result<(), Failure> {
             counted(audit.access_logs, "file"),
             count(audit.access_vouched)
         ))?;
+    }
+    if let Some(month) = &audit.access_dropped_through {
+        output.line(format_args!("let go of    access logs up to {month}, as the ledger says"))?;
     }
     for one in &audit.damage {
         output.line(format_args!("WRONG        {}: {}", one.path.display(), one.what))?;

@@ -74,9 +74,9 @@ fn ends(clause: &Clause, months: u32, at: i64, facts: &[Option<i64>; 3]) -> Opti
             let (year, ..) = civil(at + east);
             Some((year, months)).map(|(year, months)| plus_months(days(year + 1, 1, 1) * 24 * HOUR, months) - east)
         }
-        2 => facts[0].map(|fact| plus_months(fact, months)),
+        2 => facts[0].map(|fact| plus_months(fact.max(at), months)),
         3 => facts[1].map(|fact| plus_months(fact.max(at), months)),
-        _ => facts[2].map(|fact| plus_months(fact, months)),
+        _ => facts[2].map(|fact| plus_months(fact.max(at), months)),
     }
 }
 

@@ -200,6 +200,24 @@ fn shorter_is_what_can_end_earlier() {
     assert_eq!(shorter(&years(""), &years(zone)), (false, false));
     assert_eq!(shorter(&years(zone), &years("")), (true, true));
     assert_eq!(shorter(&years("anchor = \"last-contact\"\n"), &years("anchor = \"request-closed\"\n")), (true, true));
+    let ended = "anchor = \"relationship-end\"\nkeep_at_most = \"P5Y\"";
+    let states = format!("{ended}\nlatest = true");
+    assert_eq!(shorter(ended, &states), (true, false), "windows of states go by column");
+    assert_eq!((shorter(&states, ended), shorter(&states, &states)), ((false, false), (false, false)));
+}
+
+#[test]
+fn access_logs_are_shortened_by_a_rule_of_their_own() {
+    let law = |logs: &str| {
+        let all = "[[rule]]\nclass = \"*\"\njurisdiction = \"*\"\nkeep_at_most = \"P1D\"\n";
+        Policy::parse(&format!("{all}{logs}")).unwrap()
+    };
+    let rule =
+        |most: &str| format!("[[rule]]\nclass = \"access-log\"\njurisdiction = \"*\"\nkeep_at_most = \"{most}\"\n");
+    let (none, short, long) = (law(""), law(&rule("P1Y")), law(&rule("P2Y")));
+    assert!(access_log_shortening(&none, &long).is_some_and(|found| found.maximum));
+    assert!(access_log_shortening(&long, &short).is_some_and(|found| found.stream.to_string() == "access-log/STORE"));
+    assert!(access_log_shortening(&short, &long).is_none() && access_log_shortening(&short, &none).is_none());
 }
 
 #[test]

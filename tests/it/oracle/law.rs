@@ -68,9 +68,9 @@ impl Rule {
                 let turn = civil::date(year + 1, 1, 1).to_zoned(zone).unwrap();
                 return Some(turn.checked_add(period).unwrap().timestamp());
             }
-            ("relationship-end", _) => facts.ended?,
-            ("request-closed", _) => facts.closed?,
             // Never before the record's own event.
+            ("relationship-end", _) => facts.ended?.max(last),
+            ("request-closed", _) => facts.closed?.max(last),
             _ => facts.contact?.max(last),
         };
         Some(utc(from, period))
