@@ -68,7 +68,7 @@ fn the_worked_year_goes_as_the_law_says() {
             let law = SCHEDULE.replace("keep_at_most = \"P24M\"", "keep_at_most = \"P13M\"");
             let collection = law.find("class = \"call-collection\"").unwrap();
             let (before, after) = law.split_at(collection);
-            bank.law(&(before.to_owned() + &after.replacen("P3Y", "P5Y", 1))).unwrap();
+            bank.law(&(before.to_owned() + &after.replacen("P3Y", "P5Y", 1)), true).unwrap();
             bank.compare();
         }
         bank.step(&Step::MonthEnd(true)).unwrap();
