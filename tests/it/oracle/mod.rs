@@ -53,6 +53,6 @@ fn every_record_of_every_history_is_where_the_law_says() {
         "{lived} histories, compared with the oracle after each of {compared} steps; {carried} states carried forward"
     );
     assert!(carried * 50 > lived, "hardly any state is carried forward: {carried}");
-    // Ten thousand of twelve is what is promised.
+    // Ten thousand of twelve thousand are promised.
     assert!(lived as u64 * 6 >= seeds(HISTORIES) * 5, "too many laws are refused: {lived} histories");
 }
