@@ -106,3 +106,62 @@ fn the_end_of_a_hold_on_everybody_is_done_or_not() {
     let cuts = every_cut(&[short], &before, &Step::Release(0), &[Step::Expire, Step::Scrub]);
     assert!(cuts > 10, "{cuts}");
 }
+
+fn hold(customer: usize, stream: Option<usize>) -> Step {
+    Step::Hold { customer: Some(customer), stream, from: None, until: None }
+}
+
+/// Calls in the EU for a month, and letters there to be kept for half a year.
+const COLUMNS: [Rule; 2] =
+    [Rule { class: Some(0), jurisdiction: Some(0), most: Some("P30D"), ..REST }, Rule { most: Some("P1Y"), ..LETTERS }];
+
+#[test]
+fn an_erasure_under_duty_is_done_or_not() {
+    let erased = Step::Erase(vec![1]);
+    let later = [come(1, 2, 0), Step::Scrub, Step::Pass(250), Step::Expire];
+    let mut cuts = every_cut(&LAW, &begun(), &erased, &later);
+    let settled = [begun(), vec![Step::Settle, Step::Rectify(9), Step::Maintain]].concat();
+    cuts += every_cut(&LAW, &settled, &erased, &later);
+    // Several customers with one rewrite, one of them held as well.
+    let held = [begun(), vec![hold(0, Some(2)), Step::Settle]].concat();
+    cuts += every_cut(&LAW, &held, &Step::Erase(vec![0, 2]), &[Step::Scrub, Step::Release(0), Step::Expire]);
+    assert!(cuts > 50, "{cuts}");
+}
+
+#[test]
+fn an_erasure_in_part_is_done_or_not() {
+    let later = [come(1, 4, 0), Step::Scrub, Step::Erase(vec![1]), Step::Pass(250), Step::Expire];
+    let settled = [begun(), vec![Step::Settle, come(1, 2, 10)]].concat();
+    let mut cuts = 0;
+    // One stream under a duty, one of states, and all streams until in the midst of a window.
+    for (stream, until) in [(Some(2), None), (Some(1), Some(ago(30))), (None, Some(ago(15)))] {
+        let part = Step::ErasePart(1, stream, until);
+        cuts += every_cut(&LAW, &begun(), &part, &later);
+        cuts += every_cut(&LAW, &settled, &part, &later);
+    }
+    assert!(cuts > 100, "{cuts}");
+}
+
+#[test]
+fn what_a_customers_hold_keeps_of_an_expired_window_is_kept_or_the_window_stands() {
+    let held = vec![hold(0, None), hold(1, Some(0)), Step::Fact(2, Fact::Contacted(ago(1))), Step::Pass(70)];
+    let before = [begun(), held].concat();
+    let after = [Step::Scrub, Step::Release(0), Step::Erase(vec![1]), Step::Release(0), Step::Expire];
+    let mut cuts = every_cut(&COLUMNS, &before, &Step::Expire, &after);
+    let settled = [before, vec![Step::Settle, Step::Maintain]].concat();
+    cuts += every_cut(&COLUMNS, &settled, &Step::Expire, &after);
+    assert!(cuts > 30, "{cuts}");
+}
+
+#[test]
+fn the_end_of_a_hold_on_a_customer_is_done_or_not() {
+    let expired = [begun(), vec![hold(0, None), hold(1, None), Step::Pass(70), Step::Expire]].concat();
+    let after = [Step::Expire, Step::Scrub, Step::Release(0), Step::Expire];
+    let mut cuts = every_cut(&COLUMNS, &expired, &Step::Release(0), &after);
+    // What it alone has kept of an erasure, and what a second hold or a duty keeps as well.
+    let erased = [expired, vec![Step::Erase(vec![0]), Step::Settle]].concat();
+    cuts += every_cut(&COLUMNS, &erased, &Step::Release(0), &after);
+    let twice = [erased, vec![hold(0, Some(2))]].concat();
+    cuts += every_cut(&COLUMNS, &twice, &Step::Release(0), &[Step::Pass(250), Step::Expire, Step::Release(0)]);
+    assert!(cuts > 40, "{cuts}");
+}

@@ -1,6 +1,8 @@
 //! A history lived with a store on the simulated machine and told to the oracle, which must agree on every record after
 //! every step.
 
+mod laws;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +54,7 @@ enum Reported {
     Ended(jiff::Timestamp),
     Resumed,
     Closed(jiff::Timestamp),
+    Contacted(jiff::Timestamp),
 }
 
 /// That a customer was erased: certainly, or perhaps there was nothing to erase.
@@ -162,7 +165,9 @@ impl Drive {
             Step::Hold { customer, stream, from, until } => self.hold(*customer, *stream, *from, *until)?,
             Step::Release(index) => self.release(*index)?,
             Step::Fact(customer, fact) => self.fact(*customer, *fact)?,
-            Step::Law(rules) => self.law(&policy(rules))?,
+            Step::Law(rules) => self.law(&policy(rules), true)?,
+            Step::TryLaw(rules) => self.law(&policy(rules), false)?,
+            Step::LiftMaximum(index) => self.lift_maximum(*index)?,
             Step::Settle => drop(self.store().settle()?),
             Step::Scrub => drop(self.store().scrub()?),
             Step::Maintain => drop(self.store().maintain(Budget::ALL)?),
@@ -225,6 +230,7 @@ impl Drive {
                 self.oracle.append(id, customer, stream, at);
                 if !was_there {
                     self.anew(customer)?;
+                    self.contact_anew(customer)?;
                 }
             }
         }
@@ -240,10 +246,22 @@ impl Drive {
         Ok(())
     }
 
-    fn keep_disk(&mut self) {
-        if self.disks.len() < 3 {
-            self.disks.push((self.sim.snapshot(), self.now()));
+    /// The same of a contact that was reported before.
+    fn contact_anew(&mut self, customer: usize) -> Result<()> {
+        let now = self.now();
+        if let Some(contact) = self.oracle.contacts.get_mut(&customer) {
+            *contact = now;
+            self.report(customer, Reported::Contacted(now))?;
         }
+        Ok(())
+    }
+
+    /// The first and the last two are kept.
+    fn keep_disk(&mut self) {
+        if self.disks.len() == 3 {
+            self.disks.remove(1);
+        }
+        self.disks.push((self.sim.snapshot(), self.now()));
     }
 
     fn expire(&mut self) -> Result<()> {
@@ -425,6 +443,7 @@ impl Drive {
             Fact::Ended(ago) => Reported::Ended(self.ago(ago)),
             Fact::Resumed => Reported::Resumed,
             Fact::Closed(ago) => Reported::Closed(self.ago(ago)),
+            Fact::Contacted(ago) => Reported::Contacted(self.ago(ago)),
         };
         let customer = self.customer(customer).0;
         let known = self.report(customer, reported)?;
@@ -435,6 +454,10 @@ impl Drive {
                 Reported::Ended(at) => facts.0 = Some(at),
                 Reported::Resumed => facts.0 = None,
                 Reported::Closed(at) => facts.1 = facts.1.max(Some(at)),
+                Reported::Contacted(at) => {
+                    let contact = self.oracle.contacts.entry(customer).or_insert(at);
+                    *contact = at.max(*contact);
+                }
             }
         }
         Ok(())
@@ -446,6 +469,7 @@ impl Drive {
             Reported::Ended(at) => self.store().relationship_ended(name, engines(at)),
             Reported::Resumed => self.store().relationship_resumed(name),
             Reported::Closed(at) => self.store().request_closed(name, engines(at)),
+            Reported::Contacted(at) => self.store().contacted(name, engines(at)),
         };
         match outcome {
             Err(_) if self.sim.crashed() => {
@@ -454,19 +478,6 @@ impl Drive {
             }
             known => known,
         }
-    }
-
-    pub fn law(&mut self, text: &str) -> Result<()> {
-        match self.store().set_policy_confirmed(text, "the law has changed") {
-            Err(error) if error.kind() == ErrorKind::Invalid => return Ok(()), // Rules that could not both be kept.
-            Err(_) if self.sim.crashed() => {
-                self.revive();
-                return self.law(text);
-            }
-            outcome => drop(outcome?),
-        }
-        self.oracle.law = Law::parse(text);
-        Ok(())
     }
 
     fn receipts(&self) -> usize {

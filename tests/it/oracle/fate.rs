@@ -98,6 +98,8 @@ pub struct Oracle {
     pub holds: BTreeMap<u64, Hold>,
     /// End of the relationship and of a request, by customer.
     pub facts: BTreeMap<usize, (Option<Timestamp>, Option<Timestamp>)>,
+    /// The last contact that was reported, by customer. Of whom nothing is left that may be forgotten or not.
+    pub contacts: BTreeMap<usize, Timestamp>,
     /// How many states were carried forward.
     pub carried: usize,
     /// Windows that have not expired.
@@ -108,16 +110,17 @@ pub struct Oracle {
 
 impl Oracle {
     pub fn new(law: Law) -> Self {
-        let (fates, holds, facts) = Default::default();
-        Oracle { law, fates, holds, facts, carried: 0, windows: BTreeSet::new(), expired: BTreeMap::new() }
+        let (fates, holds, facts, contacts) = Default::default();
+        Oracle { law, fates, holds, facts, contacts, carried: 0, windows: BTreeSet::new(), expired: BTreeMap::new() }
     }
 
-    /// What is known of a customer. The last contact is the newest record that is no state; without any, the record in
-    /// question itself.
+    /// What is known of a customer. The last contact is the newest record that is no state, or a later one that was reported;
+    /// without any, the record in question itself.
     pub fn known(&self, customer: usize) -> Facts {
         let is_there = |fate: &&Fate| matches!(fate.place, Place::Free | Place::Restricted);
         let of_customer = self.fates.iter().filter(|fate| fate.customer == customer).filter(is_there);
         let contacts = of_customer.filter(|fate| !self.law.latest(&fate.stream)).map(|fate| fate.at);
+        let contacts = contacts.chain(self.contacts.get(&customer).copied());
         let (ended, closed) = self.facts.get(&customer).copied().unwrap_or_default();
         Facts { ended, closed, contact: Some(contacts.max().unwrap_or(Timestamp::MIN)) }
     }
@@ -182,9 +185,12 @@ impl Oracle {
     }
 
     pub fn erase(&mut self, customer: usize, now: Timestamp) {
+        let lived = self.lives(customer);
         self.erased(customer, now, |_| true);
         if !self.lives(customer) {
             self.facts.remove(&customer);
+            // What was reported goes with the customer.
+            self.contacts.retain(|one, _| *one != customer || !lived);
         }
     }
 
@@ -295,6 +301,24 @@ impl Oracle {
         }
         self.fates = fates;
         self.expire_rows(hold.customer, now);
+    }
+
+    /// Whether `new` has anything that is there go sooner, or be erased sooner, as things stand: that must be confirmed.
+    pub fn shortens(&self, new: &Law) -> bool {
+        let is_there = |fate: &&Fate| matches!(fate.place, Place::Free | Place::Restricted);
+        let mut there = self.fates.iter().filter(is_there);
+        there.any(|fate| {
+            let facts = self.known(fate.customer);
+            let [(least, most), (new_least, new_most)] =
+                [&self.law, new].map(|law| law.limits(&fate.stream, fate.at, &facts));
+            new_least < least || new_most < most
+        })
+    }
+
+    /// Whether `new` certainly keeps all there ever was as long: that need not be confirmed.
+    pub fn keeps_as_long(&self, new: &Law) -> bool {
+        let streams: BTreeSet<&Stream> = self.fates.iter().map(|fate| &fate.stream).collect();
+        streams.into_iter().all(|stream| self.law.keeps_as_long(new, stream))
     }
 
     /// Whether a duty or a maximum of anything there ends in between.

@@ -1,7 +1,11 @@
 //! Histories in which oracle and store once disagreed, as they were when they had shrunk.
 
-use super::drive::live;
-use super::steps::{Ago, Coming, Fact, History, Rule, Step, Where};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, civil};
+
+use super::drive::{Drive, live, streams};
+use super::law::Facts;
+use super::steps::{Ago, Coming, Fact, History, Rule, Step, Where, policy};
 
 pub const REST: Rule = Rule {
     class: None,
@@ -112,4 +116,47 @@ fn what_is_due_takes_nothing_along_from_a_longer_window() {
     };
     let law = Step::Law(vec![longer, REST]);
     lived(&[], vec![come(0, 3, 0), Step::Pass(44), Step::Pass(61), law, come(0, 3, 91), Step::Expire]);
+}
+
+/// A visit that was not recorded is a contact too, and stays one when the records go.
+#[test]
+fn a_contact_that_was_reported_counts_where_it_is_the_later() {
+    let contact = Rule { class: Some(0), anchor: "last-contact", most: Some("P30D"), ..REST };
+    let contacted = |customer, days| Step::Fact(customer, Fact::Contacted(Ago(days, Where::Within(0))));
+    let steps = vec![
+        come(0, 0, 20),
+        come(1, 0, 20),
+        come(0, 2, 1),
+        contacted(0, 2),
+        contacted(0, 9),
+        contacted(1, 40),
+        Step::Redact(2, false),
+        Step::Pass(11),
+        Step::Expire,
+        Step::Pass(14),
+        Step::Pass(2),
+        Step::Expire,
+        Step::Pass(1),
+        Step::Expire,
+    ];
+    lived(&[contact], steps);
+}
+
+#[test]
+fn a_law_that_keeps_shorter_waits_to_be_confirmed_and_one_that_keeps_longer_does_not() {
+    let calls = |least, most| Rule { class: Some(0), least, most, ..REST };
+    let mut drive = Drive::new(1, 2, streams(), &policy(&[calls(Some("P1M"), Some("P2M")), REST])).unwrap();
+    let in_force = |drive: &Drive| drive.oracle.law.limits(&streams()[0], Timestamp::UNIX_EPOCH, &Facts::default());
+    let day = |day: &str| day.parse::<civil::Date>().unwrap().to_zoned(TimeZone::UTC).unwrap().timestamp();
+    drive.step(&come(0, 0, 20)).unwrap();
+    let laws = [(Some("P1M"), Some("P40D")), (None, Some("P2M")), (Some("P2M"), Some("P3M"))];
+    let limits = laws.map(|(least, most)| {
+        drive.step(&Step::TryLaw(vec![calls(least, most), REST])).unwrap();
+        drive.compare();
+        in_force(&drive)
+    });
+    let (before, after) = ((day("1970-02-01"), day("1970-03-01")), (day("1970-03-01"), day("1970-04-01")));
+    assert_eq!(limits, [before, before, after]);
+    drive.step(&Step::LiftMaximum(0)).unwrap();
+    assert_eq!(in_force(&drive), (after.0, Timestamp::MAX));
 }

@@ -48,6 +48,18 @@ fn after(end: Timestamp, period: Span) -> Timestamp {
     utc(end, period).max(utc(end - 24.hours(), period) + 24.hours())
 }
 
+/// Whether one period, from the same anchor as the other, ends no sooner on any day of four years.
+fn never_sooner((one, period): (&Rule, Option<Span>), (other, others): (&Rule, Option<Span>)) -> bool {
+    let (Some(period), Some(others)) = (period, others) else { return false };
+    let first = civil::date(2026, 1, 1).to_zoned(TimeZone::UTC).unwrap().timestamp();
+    let mut days = (0..4 * 366).map(|day| first + (24 * day).hours());
+    (&one.anchor, &one.zone) == (&other.anchor, &other.zone)
+        && days.all(|day| {
+            let facts = Facts { ended: Some(day), closed: Some(day), contact: Some(day) };
+            one.end(period, What::Event(day), &facts) >= other.end(others, What::Event(day), &facts)
+        })
+}
+
 impl Rule {
     fn of_customer(&self) -> bool {
         !matches!(&*self.anchor, "event" | "year-end")
@@ -118,6 +130,25 @@ impl Law {
     pub fn over(&self, stream: &Stream, what: What, facts: &Facts, now: Timestamp) -> bool {
         let rules = self.rules(stream);
         rules.iter().any(|rule| rule.most.and_then(|most| rule.end(most, what, facts)).is_some_and(|end| end <= now))
+    }
+
+    /// When the last duty to keep a record is over, and when its first maximum is; what waits for a fact may take for ever.
+    pub fn limits(&self, stream: &Stream, at: Timestamp, facts: &Facts) -> (Timestamp, Timestamp) {
+        let rules = self.rules(stream);
+        let end = |rule: &Rule, period| rule.end(period, What::Event(at), facts).unwrap_or(Timestamp::MAX);
+        let least = rules.iter().filter_map(|rule| Some(end(rule, rule.least?))).max();
+        let most = rules.iter().filter_map(|rule| Some(end(rule, rule.most?))).min();
+        (least.unwrap_or(Timestamp::MIN), most.unwrap_or(Timestamp::MAX))
+    }
+
+    /// Whether certainly no period of a stream is shorter under `new`: each maximum ends no sooner than one from the same
+    /// anchor did, each duty not before one from the same anchor does.
+    pub fn keeps_as_long(&self, new: &Law, stream: &Stream) -> bool {
+        let (before, after) = (self.rules(stream), new.rules(stream));
+        let longer = |one: &&Rule| before.iter().any(|other| never_sooner((one, one.most), (other, other.most)));
+        let bound = |one: &&Rule| after.iter().any(|other| never_sooner((other, other.least), (one, one.least)));
+        after.iter().filter(|rule| rule.most.is_some()).all(longer)
+            && before.iter().filter(|rule| rule.least.is_some()).all(bound)
     }
 
     /// Whether a maximum runs from a fact about the customer.

@@ -53,5 +53,6 @@ fn every_record_of_every_history_is_where_the_law_says() {
         "{lived} histories, compared with the oracle after each of {compared} steps; {carried} states carried forward"
     );
     assert!(carried * 50 > lived, "hardly any state is carried forward: {carried}");
-    assert!(lived as u64 * 4 > seeds(HISTORIES) * 3, "too many laws are refused: {lived} histories");
+    // Ten thousand of twelve thousand are promised.
+    assert!(lived as u64 * 6 >= seeds(HISTORIES) * 5, "too many laws are refused: {lived} histories");
 }

@@ -81,6 +81,7 @@ pub enum Fact {
     Ended(Ago),
     Resumed,
     Closed(Ago),
+    Contacted(Ago),
 }
 
 #[derive(Clone, Debug)]
@@ -103,7 +104,12 @@ pub enum Step {
     },
     Release(usize),
     Fact(usize, Fact),
+    /// A law is set, and confirmed where it must be.
     Law(Vec<Rule>),
+    /// A law is set, and let be where it must be confirmed.
+    TryLaw(Vec<Rule>),
+    /// One maximum of the law in force is lifted.
+    LiftMaximum(usize),
     Settle,
     Scrub,
     Maintain,
@@ -126,7 +132,7 @@ fn rule() -> impl Strategy<Value = Rule> {
         2 => (0..3usize).prop_map(|class| (Some(class), None)),
         2 => (0..2usize).prop_map(|jurisdiction| (None, Some(jurisdiction))),
     ];
-    let window = prop_oneof![Just("month"), Just("month"), Just("month"), Just("day"), Just("quarter")];
+    let window = prop_oneof![4 => Just("month"), 1 => Just("day"), 1 => Just("quarter"), 1 => Just("year")];
     let anchor = prop_oneof![
         4 => Just("event"),
         2 => Just("year-end"),
@@ -193,8 +199,12 @@ fn step() -> impl Strategy<Value = Step> {
     let (customer, stream) = (0..4usize, 0..6usize);
     let coming =
         (customer.clone(), stream.clone(), ago()).prop_map(|(customer, stream, ago)| Coming { customer, stream, ago });
-    let fact =
-        prop_oneof![3 => ago().prop_map(Fact::Ended), 1 => Just(Fact::Resumed), 2 => ago().prop_map(Fact::Closed)];
+    let fact = prop_oneof![
+        3 => ago().prop_map(Fact::Ended),
+        1 => Just(Fact::Resumed),
+        2 => ago().prop_map(Fact::Closed),
+        2 => ago().prop_map(Fact::Contacted),
+    ];
     let maybe_stream = || prop::option::of(stream.clone());
     let maybe_ago = || prop::option::weighted(0.3, ago());
     let done = prop_oneof![
@@ -208,8 +218,10 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (prop::option::weighted(0.75, customer.clone()), maybe_stream(), maybe_ago(), maybe_ago())
             .prop_map(|(customer, stream, from, until)| Step::Hold { customer, stream, from, until }),
         4 => (0..8usize).prop_map(Step::Release),
-        4 => (customer, fact).prop_map(|(customer, fact)| Step::Fact(customer, fact)),
+        5 => (customer, fact).prop_map(|(customer, fact)| Step::Fact(customer, fact)),
         2 => law().prop_map(Step::Law),
+        1 => law().prop_map(Step::TryLaw),
+        1 => (0..8usize).prop_map(Step::LiftMaximum),
     ];
     let done = done.boxed();
     prop_oneof![
