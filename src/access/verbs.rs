@@ -13,7 +13,7 @@ use crate::ops::audit::{self, AccessFilter};
 use crate::record::{Batch, Hold, Record, Stored};
 use crate::report::{
     AccessReport, Aggregate, Budget, CustomerLaw, Expiry, Facet, HoldReport, Home, Maintenance, PolicyCheck, Progress,
-    Receipt, Repair, Report, ReportOptions, Stats, StreamLaw, Training, Verification, VerifyOptions,
+    Receipt, Redaction, Repair, Report, ReportOptions, Stats, StreamLaw, Training, Verification, VerifyOptions,
 };
 use crate::rights::{PURPOSE_LIMIT, Right};
 use crate::store::{
@@ -74,6 +74,17 @@ impl Acting {
     pub fn homes(&self, customer: &str) -> Result<Vec<Home>> {
         let end = |homes: &Vec<Home>| if homes.is_empty() { End::Nothing } else { End::Done };
         self.run(Right::Explain, &[customer], end, |store| store.homes(customer))
+    }
+
+    /// [`Store::homes_before`].
+    pub fn homes_before(&self, customer: &str, until: Timestamp) -> Result<Vec<Home>> {
+        let end = |homes: &Vec<Home>| if homes.is_empty() { End::Nothing } else { End::Done };
+        self.run(Right::Explain, &[customer], end, |store| store.homes_before(customer, until))
+    }
+
+    /// [`Store::redaction`]: a look, and no redaction.
+    pub fn redaction(&self, customer: &str, id: RecordId, despite: bool) -> Result<Option<Redaction>> {
+        self.maybe(Right::Explain, &[customer], |store| store.redaction(customer, id, despite))
     }
 
     /// [`Store::relationship_ended`].

@@ -113,6 +113,40 @@ pub fn part(
 /// [`ErrorKind::Held`] where a hold keeps the record, [`ErrorKind::Refused`] where a duty does: nothing has happened.
 /// Otherwise as [`whole`].
 pub fn record(engine: &Engine, customer: &CustomerId, id: RecordId, despite: bool) -> Result<Option<u64>> {
+    let Some(Aim { subject, hit, duty, partitions, .. }) = aim(engine, customer, id, despite)? else { return Ok(None) };
+    let (opening, sequence) = (hit.origin.opening, hit.origin.sequence);
+    let despite = duty != KeptDuty::None;
+    let mut last = None;
+    for partition in partitions {
+        let act = Act::Redact { subject, partition, opening, sequence, despite };
+        let number = acts::intend(engine, act)?;
+        acts::perform(engine, number, Some(std::slice::from_ref(customer)))?;
+        last = Some(number);
+    }
+    engine.schedule.forget();
+    Ok(last)
+}
+
+/// A record that may be redacted.
+pub struct Aim {
+    /// Whose it is.
+    pub subject: SubjectNumber,
+    /// The record.
+    pub hit: Hit,
+    /// Whether an erasure has left it.
+    pub is_restricted: bool,
+    /// The duty despite which it would go.
+    pub duty: KeptDuty,
+    /// Where it stands: one partition, and until that has expired the one that it was carried forward from.
+    partitions: BTreeSet<PartitionNumber>,
+}
+
+/// What a redaction would take, and whether it may: the verdict alone, also for who only asks. `None` where there is no such
+/// record.
+///
+/// # Errors
+/// As [`record`].
+pub fn aim(engine: &Engine, customer: &CustomerId, id: RecordId, despite: bool) -> Result<Option<Aim>> {
     let Some(entry) = living(engine, customer)? else { return Ok(None) };
     let Some(Wanted { hit, is_restricted, partitions }) = find(engine, &entry, id)? else { return Ok(None) };
     let stream = &hit.partition.id.stream;
@@ -124,17 +158,7 @@ pub fn record(engine: &Engine, customer: &CustomerId, id: RecordId, despite: boo
     if duty != KeptDuty::None && !despite {
         return Err(kept_by_duty(duty, is_restricted));
     }
-    let (opening, sequence) = (hit.origin.opening, hit.origin.sequence);
-    let despite = duty != KeptDuty::None;
-    let mut last = None;
-    for partition in partitions {
-        let act = Act::Redact { subject: entry.subject, partition, opening, sequence, despite };
-        let number = acts::intend(engine, act)?;
-        acts::perform(engine, number, Some(std::slice::from_ref(customer)))?;
-        last = Some(number);
-    }
-    engine.schedule.forget();
-    Ok(last)
+    Ok(Some(Aim { subject: entry.subject, hit, is_restricted, duty, partitions }))
 }
 
 fn kept_by_duty(duty: KeptDuty, is_restricted: bool) -> Error {
@@ -156,7 +180,7 @@ fn kept_by_duty(duty: KeptDuty, is_restricted: bool) -> Error {
 struct Wanted {
     hit: Hit,
     is_restricted: bool,
-    /// Where it stands: one partition, and until that has expired the one that it was carried forward from.
+    /// As of an [`Aim`].
     partitions: BTreeSet<PartitionNumber>,
 }
 

@@ -3,8 +3,8 @@
 use crate::engine::{Engine, erase as step};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ident::{CustomerId, RecordId, Stream};
-use crate::ops::receipt::receipt;
-use crate::report::Receipt;
+use crate::ops::receipt::{self, receipt};
+use crate::report::{Receipt, Redaction};
 use crate::window::Timestamp;
 
 /// Erases whole customers in one rewrite, but for what must be kept of them. `None` where none of them is known, or all that
@@ -48,4 +48,20 @@ pub fn redact(engine: &Engine, customer: &CustomerId, id: RecordId, despite: boo
     let _one_at_a_time = engine.writer()?.housekeep()?;
     let number = step::record(engine, customer, id, despite)?;
     Ok(number.and_then(|number| receipt(engine, number)))
+}
+
+/// What [`redact`] would take: the same look and the same verdict, and nothing is put on record. `None` where there is no
+/// such record.
+///
+/// # Errors
+/// As [`redact`].
+pub fn redaction(engine: &Engine, customer: &CustomerId, id: RecordId, despite: bool) -> Result<Option<Redaction>> {
+    let aim = step::aim(engine, customer, id, despite)?;
+    Ok(aim.map(|aim| Redaction {
+        stream: aim.hit.partition.id.stream.clone(),
+        at: aim.hit.event(),
+        raw_bytes: aim.hit.length(),
+        restricted: aim.is_restricted,
+        duty: receipt::duty(aim.duty),
+    }))
 }

@@ -1,20 +1,18 @@
 //! Export: everything that is shown of a customer, what the law says of it, and what is there and not shown.
 
 use crate::sync::Arc;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::engine::Engine;
-use crate::engine::read::CellReader;
-use crate::engine::row::Row;
-use crate::engine::visible::{Range, Sight, covered_or_held};
+use crate::engine::visible::{Range, Sight};
 use crate::error::Result;
 use crate::ident::{CustomerId, RecordId};
 use crate::ops::body::{Body, body};
 use crate::ops::policy_explain;
 use crate::ops::timeline::{Timeline, timeline};
-use crate::policy::Verdict;
+use crate::ops::unshown::unshown;
 use crate::record::Stored;
-use crate::report::{CustomerLaw, Unshown, WhyUnshown};
+use crate::report::{CustomerLaw, Unshown};
 use crate::window::Timestamp;
 
 /// Everything about a customer that may be handed out: its records come out of it one after the other, in the order of
@@ -125,34 +123,4 @@ fn ranges(law: &CustomerLaw) -> VecDeque<Range> {
         from = cut;
     }
     ranges
-}
-
-/// What there is of the customer that nobody is shown, window by window.
-fn unshown(engine: &Engine, customer: &CustomerId, law: &CustomerLaw) -> Result<Vec<Unshown>> {
-    let Some(found) = engine.keyring.customer(customer)? else { return Ok(Vec::new()) };
-    let snapshot = engine.catalog.snapshot();
-    let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
-    let mut row = Row::new(&engine.store, &found.entry);
-    let mut unshown = Vec::new();
-    let places: BTreeMap<_, _> =
-        law.streams.iter().flat_map(|stream| &stream.places).map(|place| (&place.partition, place)).collect();
-    for partition in covered_or_held(engine, &found.entry) {
-        let Some(place) = places.get(&partition.id) else { continue };
-        let (mut restricted, mut any) = (false, false);
-        for (secret, probe) in row.secrets(&partition) {
-            let exists = reader.exists(partition.number, &probe.handle)?;
-            (restricted, any) = (restricted || exists && secret.restricted, any || exists);
-        }
-        let why = match (place.expired, restricted, place.verdict) {
-            _ if !any => continue,
-            (true, ..) | (_, false, Verdict::Held { .. }) => WhyUnshown::Held,
-            (_, true, _) => WhyUnshown::Restricted,
-            (_, _, Verdict::Due { .. }) => WhyUnshown::Over,
-            _ => continue,
-        };
-        let until = place.duty.and_then(|duty| duty.until).filter(|_| why == WhyUnshown::Restricted);
-        unshown.push(Unshown { partition: partition.id.clone(), why, holds: place.holds.clone(), until });
-    }
-    unshown.sort_by(|a, b| a.partition.cmp(&b.partition));
-    Ok(unshown)
 }

@@ -10,12 +10,14 @@ use crate::ident::CustomerId;
 use crate::ops::receipt;
 use crate::policy::Happened;
 use crate::report::{Duty, Home};
+use crate::window::Timestamp;
 
-/// The places in which `customer` lives, by stream and window; none where nobody knows the customer.
+/// The places in which `customer` lives, by stream and window, or with what of them lies before `until`: what an erasure of
+/// that would come upon. None where nobody knows the customer.
 ///
 /// # Errors
 /// Damage in what has to be read.
-pub fn homes(engine: &Engine, customer: &CustomerId) -> Result<Vec<Home>> {
+pub fn homes(engine: &Engine, customer: &CustomerId, until: Option<Timestamp>) -> Result<Vec<Home>> {
     let Some(entry) = erase::living(engine, customer)? else { return Ok(Vec::new()) };
     let policy = engine.policy();
     let facts = duty::facts(engine, &policy, &entry)?;
@@ -25,11 +27,16 @@ pub fn homes(engine: &Engine, customer: &CustomerId) -> Result<Vec<Home>> {
     let mut homes = Vec::new();
     for place in judge(engine, &entry, &|_| true)? {
         let id = &place.partition.id;
+        if until.is_some_and(|until| until <= id.window.start()) {
+            continue;
+        }
         for restricted in [false, true] {
             let mut hits = Vec::new();
             for (_, probe) in row.secrets(&place.partition).filter(|(secret, _)| secret.restricted == restricted) {
                 reader.read(&place.partition, &probe, &|_| true, &mut hits)?;
             }
+            // By where it stands, as an erasure cuts: a state that was carried forward lies where it was carried to.
+            hits.retain(|hit| until.is_none_or(|until| hit.at < until));
             order(&mut hits);
             if hits.is_empty() {
                 continue;

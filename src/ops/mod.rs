@@ -31,5 +31,6 @@ pub mod serve;
 pub mod stats;
 pub mod timeline;
 pub mod train;
+pub mod unshown;
 pub mod upload;
 pub mod verify;

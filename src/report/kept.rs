@@ -77,3 +77,18 @@ impl Home {
         self.duty == Duty::None && self.holds.is_empty()
     }
 }
+
+/// What a redaction would take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redaction {
+    /// The stream of the record.
+    pub stream: Stream,
+    /// When it happened.
+    pub at: Timestamp,
+    /// Bytes of its body as it came in.
+    pub raw_bytes: u64,
+    /// Whether an erasure has left it, for nobody but those who serve what keeps it.
+    pub restricted: bool,
+    /// The duty to keep it, despite which it would go.
+    pub duty: Duty,
+}

@@ -80,7 +80,7 @@ pub struct Provision {
     pub basis: Option<String>,
 }
 
-/// One place where records are, or may be, and what the law says of it.
+/// One place where records are, and what the law says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The partition.
@@ -95,6 +95,9 @@ pub struct Place {
     pub holds: Vec<u64>,
     /// Whether its key has been destroyed and only what holds keep is left.
     pub expired: bool,
+    /// Whether it is what an erasure has left of a customer there, for nobody but those who serve what keeps it. What came in
+    /// since is another place.
+    pub restricted: bool,
 }
 
 /// What the law says of a stream.
@@ -121,28 +124,34 @@ pub struct CustomerLaw {
     pub subject: String,
     /// What is known that periods run from.
     pub facts: Facts,
-    /// Every stream the customer may have records in, with the partitions where they may be.
+    /// Every stream the customer has records in, with the partitions where they are.
     pub streams: Vec<StreamLaw>,
 }
 
 /// Why something that is there of a customer is not shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WhyUnshown {
     /// Its erasure was asked for, and a duty or a hold keeps it: only those who serve that may read it.
     Restricted,
     /// Its maximum is over, and a hold alone keeps it.
     Held,
-    /// Its maximum is over: it goes with the next expiry.
+    /// Its maximum is over: it goes with its window.
     Over,
+    /// It was put right: a later version stands in its place.
+    Superseded,
+    /// Of its stream the newest record counts, and there is a newer one.
+    Older,
 }
 
-/// One window in which there is something of a customer that is not shown.
+/// What there is of a customer in one window that is not shown, for one reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unshown {
     /// The partition.
     pub partition: PartitionId,
     /// Why.
     pub why: WhyUnshown,
+    /// How many records, retries of the same record counted once.
+    pub records: u64,
     /// The holds that stand on it.
     pub holds: Vec<u64>,
     /// When the duty to keep it is over, where one is known to end.

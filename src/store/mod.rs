@@ -28,8 +28,8 @@ use crate::ident::{CustomerId, RecordId, Stream};
 use crate::ops;
 use crate::record::{Batch, Classifier, Hold, Record, Stored};
 use crate::report::{
-    Budget, CustomerLaw, Expiry, HoldReport, Home, Maintenance, PolicyCheck, Progress, Receipt, Recovery, Repair,
-    Stats, StreamLaw, Training, Verification, VerifyOptions,
+    Budget, CustomerLaw, Expiry, HoldReport, Home, Maintenance, PolicyCheck, Progress, Receipt, Recovery, Redaction,
+    Repair, Stats, StreamLaw, Training, Verification, VerifyOptions,
 };
 use crate::rights::Authorizer;
 use crate::window::Timestamp;
@@ -370,7 +370,25 @@ impl Store {
     /// # Errors
     /// Damage in what has to be read.
     pub fn homes(&self, customer: &str) -> Result<Vec<Home>> {
-        ops::homes::homes(self.current()?, &CustomerId::new(customer)?)
+        ops::homes::homes(self.current()?, &CustomerId::new(customer)?, None)
+    }
+
+    /// The same of what lies before `until` alone: every record, state and version that an erasure of that would come upon,
+    /// whether it is shown or not.
+    ///
+    /// # Errors
+    /// As [`Store::homes`].
+    pub fn homes_before(&self, customer: &str, until: Timestamp) -> Result<Vec<Home>> {
+        ops::homes::homes(self.current()?, &CustomerId::new(customer)?, Some(until))
+    }
+
+    /// What [`Store::redact`] would take, or with `despite` [`Store::redact_despite_duty`], by the same verdict; nothing is
+    /// done. `None` where there is no such record.
+    ///
+    /// # Errors
+    /// As [`Store::redact`].
+    pub fn redaction(&self, customer: &str, id: RecordId, despite: bool) -> Result<Option<Redaction>> {
+        ops::erase::redaction(self.current()?, &CustomerId::new(customer)?, id, despite)
     }
 
     /// Keeps that the relationship with a customer ended at `at`: periods may run from that. A later report takes the place

@@ -120,6 +120,8 @@ fn calls(acting: &Acting) -> Vec<(Right, Option<ErrorKind>)> {
         (Right::Restricted, kind(acting.restricted("c-ana"))),
         (Right::Restricted, kind(acting.restricted_body("c-ana", id))),
         (Right::Explain, kind(acting.homes("c-ana"))),
+        (Right::Explain, kind(acting.homes_before("c-ana", record("c", 1).at))),
+        (Right::Explain, kind(acting.redaction("c-ana", id, false))),
         (Right::Inform, kind(acting.relationship_ended("c-ana", record("c", 1).at))),
         (Right::Inform, kind(acting.relationship_resumed("c-ana"))),
         (Right::Inform, kind(acting.request_closed("c-ana", record("c", 1).at))),
@@ -182,7 +184,7 @@ fn every_call_asks_for_the_right_it_needs() {
             assert_eq!(one.outcome == "refused", !one.right.usual_roles().contains(&role), "{role} {}", one.right);
         }
         // The policy is read before it is set.
-        assert_eq!(uses.iter().filter(|one| one.outcome != "begun").count(), 60, "{role}");
+        assert_eq!(uses.iter().filter(|one| one.outcome != "begun").count(), 62, "{role}");
         for one in uses.windows(2).filter(|pair| pair[0].outcome == "begun") {
             assert_eq!((&one[0].subjects, one[0].right), (&one[1].subjects, one[1].right));
             assert!(is_grave(one[0].right) && one[1].outcome != "begun", "{role} {}", one[0].right);

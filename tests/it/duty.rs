@@ -1,8 +1,9 @@
 //! Erasure under duty: what may die dies at once, the rest is restricted and dies by itself when its time has come.
 
-use tenure::report::{Budget, Duty, Verb, VerifyOptions};
+use tenure::report::{self, Budget, Duty, Verb, VerifyOptions, WhyUnshown};
 use tenure::{
     ErrorKind, ExpireOptions, Hold, Options, Record, RecordId, RefusalReason, ScanFilter, Store, Stream, Timestamp,
+    Verdict,
 };
 
 use crate::life::{Place, at};
@@ -131,6 +132,7 @@ fn what_may_die_dies_now_and_the_rest_by_itself_when_its_duty_is_over() {
     append(&store, vec![note("ana", "letter", "2026-01-20T12:00:00Z"), note("ana", "chat", "2026-01-20T12:00:00Z")]);
     assert_eq!(bodies(store.timeline("ana", ..)), ["ana letter 26-01-20", "ana chat 26-01-20"]);
     assert_eq!(bodies(store.restricted("ana")), letters);
+    both_lives_are_explained(&store);
     // The first two windows go when their duty is over, in nobody's way; a look at what is due tells them before.
     let dry = store.expire(ExpireOptions { dry_run: true, ..by("2026-03-01T00:00:00Z") }).unwrap();
     let expiry = store.expire(by("2026-03-01T00:00:00Z")).unwrap();
@@ -161,6 +163,28 @@ fn what_may_die_dies_now_and_the_rest_by_itself_when_its_duty_is_over() {
         assert_eq!((whole(&store), bodies(store.timeline("bo", ..)).len()), (0, bo.len()));
         store = reopen(&place, store);
     }
+}
+
+/// What an erasure has left of ana and her new life are two places where they share a window, and nothing else is one.
+fn both_lives_are_explained(store: &Store) {
+    let law = store.explain_customer("ana").unwrap().unwrap();
+    let told = |place: &report::Place| (place.partition.window.to_string(), place.restricted);
+    let places = |name: &str| {
+        let stream = law.streams.iter().find(|law| law.stream.class() == name).unwrap();
+        stream.places.iter().map(told).collect::<Vec<_>>()
+    };
+    let january = "2026-01-01-month".to_owned();
+    assert_eq!(places("chat"), [(january.clone(), false)]);
+    let letters = places("letter");
+    assert_eq!((letters.len(), &letters[6..]), (8, &[(january.clone(), false), (january, true)][..]), "{letters:?}");
+    for place in law.streams.iter().flat_map(|law| &law.places) {
+        assert_eq!(matches!(place.verdict, Verdict::Restricted { .. }), place.restricted, "{place:?}");
+    }
+    // An export says the same of what it leaves out.
+    let export = store.export("ana").unwrap().unwrap();
+    let unshown: Vec<_> = export.unshown().iter().map(|one| (one.why, one.records)).collect();
+    assert_eq!(unshown, [[(WhyUnshown::Restricted, 2)].as_slice(), &[(WhyUnshown::Restricted, 1); 6]].concat());
+    assert_eq!(export.count(), 2);
 }
 
 #[test]
@@ -203,6 +227,10 @@ fn a_record_under_duty_is_redacted_only_where_that_is_said_and_then_wherever_it_
     append(&store, vec![note("ana", "letter", "2026-01-05T00:00:00Z").with_id(id(1))]);
     append(&store, vec![note("ana", "letter", "2026-01-06T00:00:00Z").with_id(id(2))]);
     append(&store, vec![note("ana", "letter", "2025-06-06T00:00:00Z").with_id(id(3))]);
+    let refused = store.redaction("ana", id(1), false).unwrap_err();
+    assert_eq!((refused.kind(), refused.to_string().contains("2026-07-05")), (ErrorKind::Refused, true), "{refused}");
+    let look = store.redaction("ana", id(1), true).unwrap().unwrap();
+    assert_eq!((look.raw_bytes, look.restricted, look.duty), (19, false, Duty::Until(at("2026-07-05T00:00:00Z"))));
     let refused = store.redact("ana", id(1)).unwrap_err();
     assert_eq!((refused.kind(), refused.to_string().contains("2026-07-05")), (ErrorKind::Refused, true), "{refused}");
     store.redact("ana", id(3)).unwrap().expect("its duty is over");
@@ -212,12 +240,15 @@ fn a_record_under_duty_is_redacted_only_where_that_is_said_and_then_wherever_it_
     assert_eq!(bodies(store.restricted("ana")).len(), 7);
     // Also where it is restricted: the others stay restricted, and nobody begins a new life by it.
     assert_eq!(store.redact("ana", id(2)).unwrap_err().kind(), ErrorKind::Refused);
+    assert_eq!(store.redaction("ana", id(2), false).unwrap_err().kind(), ErrorKind::Refused);
+    assert!(store.redaction("ana", id(2), true).unwrap().unwrap().restricted);
     store.redact_despite_duty("ana", id(2)).unwrap().unwrap();
     let mut store = store;
     for _ in 0..2 {
         assert!(bodies(store.timeline("ana", ..)).is_empty());
         assert_eq!(bodies(store.restricted("ana")), LETTERS[1..]);
         assert!(store.redact_despite_duty("ana", id(2)).unwrap().is_none());
+        assert_eq!(store.redaction("ana", id(2), true).unwrap(), None);
         store.scrub().unwrap();
         assert_eq!(whole(&store), 0);
         store = reopen(&place, store);

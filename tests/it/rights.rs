@@ -190,9 +190,45 @@ fn held_versions_survive_an_expiry() {
     assert_eq!(bodies(store.held("ana").unwrap()), ["first", "secnod", "second", "third"]);
     assert!(timeline(&store, "ana").is_empty());
     let export = store.export("ana").unwrap().unwrap();
-    let unshown: Vec<_> = export.unshown().iter().map(|one| (one.why, one.holds.clone())).collect();
-    assert_eq!(unshown, [(WhyUnshown::Held, vec![1])]);
+    let unshown: Vec<_> = export.unshown().iter().map(|one| (one.why, one.records, one.holds.clone())).collect();
+    assert_eq!(unshown, [(WhyUnshown::Held, 4, vec![1])]);
     assert_eq!(export.count(), 0);
+}
+
+#[test]
+fn what_is_not_shown_is_counted_and_so_is_what_an_erasure_would_come_upon() {
+    let (place, store) = scene(8);
+    chats(&store);
+    store.rectify("ana", id(2), b"second").unwrap();
+    append(&store, vec![record("ana", "profile", "2026-01-05T00:00:00Z", "old")]);
+    append(&store, vec![record("ana", "profile", "2026-01-08T00:00:00Z", "new")]);
+    // Sent again, it is the same record.
+    append(&store, vec![record("ana", "chat", "2026-01-06T00:00:00Z", "secnod").with_id(id(2))]);
+    let told = |store: &Store| {
+        let export = store.export("ana").unwrap().unwrap();
+        let unshown =
+            export.unshown().iter().map(|one| (one.partition.stream.class().to_owned(), one.why, one.records));
+        (unshown.collect::<Vec<_>>(), bodies(export))
+    };
+    let one = |class: &str, why| (class.to_owned(), why, 1);
+    let (superseded, older) = (one("chat", WhyUnshown::Superseded), one("profile", WhyUnshown::Older));
+    let all = ["first", "second", "third", "new"].map(str::to_owned);
+    assert_eq!(told(&store), (vec![superseded.clone(), older.clone()], all.to_vec()));
+    // It is July 5th: the maximum of the first is over, that of its window is not.
+    place.sim.advance(std::time::Duration::from_secs(166 * 86_400 + 3_600));
+    for _ in 0..2 {
+        let unshown = vec![one("chat", WhyUnshown::Over), superseded.clone(), older.clone()];
+        assert_eq!(told(&store), (unshown, all[1..].to_vec()));
+        let before = store.homes_before("ana", at("2026-01-07T00:00:00Z")).unwrap();
+        let counted: Vec<_> = before.iter().map(|home| (home.partition.stream.class(), home.records)).collect();
+        assert_eq!(counted, [("chat", 3), ("profile", 1)], "every version, every state, and what is over");
+        assert!(store.homes_before("ana", at("2026-01-05T00:00:00Z")).unwrap().is_empty());
+        store.settle().unwrap();
+    }
+    // A hold on what is over says so.
+    let hold = Hold { matter: "m".into(), reason: "r".into(), ..Hold::default() };
+    store.hold("ana", &hold).unwrap().unwrap();
+    assert_eq!(told(&store).0, [one("chat", WhyUnshown::Held), superseded, older]);
 }
 
 #[test]

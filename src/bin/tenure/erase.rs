@@ -46,12 +46,17 @@ pub fn erase(global: &Global, args: &EraseArgs, output: &mut Output) -> Outcome 
     if beside && args.how.scrub_now {
         output.say(SCRUBS_BY_ITSELF);
     }
-    let erased = let_go(&store, &customers, args, beside);
+    let (named, is_part) = (customers.len() as u64, args.stream.is_some() || args.until.is_some());
+    let erased = let_go(&store, &customers, args, beside).map(|receipt| {
+        let all = receipt.as_ref().is_some_and(|receipt| receipt.subjects.len() as u64 == named);
+        let kept = if all { Ok(0) } else { kept(&store, &customers, args, receipt.as_ref()) };
+        // Whoever may erase may not always look: then it is said that it is not known, and the receipt is shown all the same.
+        (receipt, kept.ok())
+    });
     let closed = store.close();
-    let receipt = erased?;
+    let (receipt, kept) = erased?;
     closed?;
-    let is_part = args.stream.is_some() || args.until.is_some();
-    print(receipt.as_ref(), customers.len() as u64, is_part, output)?;
+    print(&Told { receipt: receipt.as_ref(), named, kept, is_part }, output)?;
     Ok(Exit::Done)
 }
 
@@ -129,20 +134,70 @@ pub fn latest(store: &Acting, receipt: Option<Receipt>) -> Result<Option<Receipt
     Ok(Some(now.unwrap_or(receipt)))
 }
 
-fn print(receipt: Option<&Receipt>, named: u64, is_part: bool, output: &mut Output) -> Result<(), Failure> {
-    let erased = receipt.map_or(0, |receipt| receipt.subjects.len() as u64);
+/// Of those named, how many an erasure had nothing to do for because all that is left of them must be kept and is restricted
+/// already.
+fn kept(store: &Acting, customers: &[String], args: &EraseArgs, receipt: Option<&Receipt>) -> tenure::Result<u64> {
+    let is_new = |subject: &String| receipt.is_none_or(|receipt| !receipt.subjects.contains(subject));
+    let mut kept = 0;
+    for customer in customers {
+        let is_kept = match (&args.stream, args.until) {
+            (None, None) => store.explain_customer(customer)?.is_some_and(|law| {
+                let mut places = law.streams.iter().flat_map(|stream| &stream.places).peekable();
+                is_new(&law.subject) && places.peek().is_some() && places.all(|place| place.restricted)
+            }),
+            (stream, until) => lives(store, customer, until)?
+                .iter()
+                .any(|home| home.restricted && stream.as_ref().is_none_or(|stream| *stream == home.partition.stream)),
+        };
+        kept += u64::from(is_kept);
+    }
+    Ok(kept)
+}
+
+/// What became of those who were named. Of those of whom nothing was erased, `kept` must be kept; it is none where it may
+/// not be looked at.
+struct Told<'a> {
+    receipt: Option<&'a Receipt>,
+    named: u64,
+    kept: Option<u64>,
+    is_part: bool,
+}
+
+fn print(told: &Told<'_>, output: &mut Output) -> Result<(), Failure> {
+    let erased = told.receipt.map_or(0, |receipt| receipt.subjects.len() as u64);
     if output.format() != Format::Table {
-        let receipt = receipt.map(receipt::to_json);
-        let document = json!({ "dry_run": false, "named": named, "erased": erased, "receipt": receipt });
+        let receipt = told.receipt.map(receipt::to_json);
+        let document = json!({
+            "dry_run": false, "named": told.named, "erased": erased, "restricted_already": told.kept, "receipt": receipt,
+        });
         return output.facts(&[], document);
     }
-    match (receipt, named) {
-        (None, _) if is_part => output.line("nothing of that kind is known of this customer, and nothing was changed"),
-        (None, 1) => output.line("nothing is known of this customer"),
-        (None, _) => output.line("nothing is known of these customers"),
-        (Some(receipt), _) => {
-            receipt::print(receipt, output)?;
-            match named - erased {
+    if let Some(receipt) = told.receipt {
+        receipt::print(receipt, output)?;
+    }
+    let rest = told.named.saturating_sub(erased);
+    match (told.kept, told.receipt) {
+        _ if rest == 0 => Ok(()),
+        (None, _) => {
+            output.line(format_args!("{}: unknown, or all that is left must be kept", counted(rest, "customer")))
+        }
+        (Some(1..), None) if told.is_part => {
+            output.line("all that is left of that kind must be kept and is restricted already: nothing was changed")
+        }
+        (Some(0), None) if told.is_part => {
+            output.line("nothing of that kind is known of this customer, and nothing was changed")
+        }
+        (Some(1..), None) if told.named == 1 => {
+            output.line("all that is left of this customer must be kept and is restricted already: nothing was changed")
+        }
+        (Some(0), None) if told.named == 1 => output.line("nothing is known of this customer"),
+        (Some(0), None) => output.line("nothing is known of these customers"),
+        (Some(kept), _) => {
+            if kept > 0 {
+                let all = "all that is left must be kept and is restricted already";
+                output.line(format_args!("of {} in the list {all}", count(kept)))?;
+            }
+            match rest.saturating_sub(kept) {
                 0 => Ok(()),
                 unknown => output.line(format_args!("of {} in the list nothing is known", count(unknown))),
             }
@@ -168,11 +223,11 @@ struct Homes {
 }
 
 impl Homes {
-    fn add(&mut self, home: &Home, records: u64, raw_bytes: u64) {
+    fn add(&mut self, home: &Home) {
         let here = self.partitions.entry((home.partition.clone(), fate(home))).or_default();
         here.customers += 1;
-        here.records += records;
-        here.raw_bytes += raw_bytes;
+        here.records += home.records;
+        here.raw_bytes += home.raw_bytes;
     }
 }
 
@@ -185,40 +240,18 @@ fn homes(store: &Acting, customers: &[String], args: &EraseArgs) -> Result<Homes
         let meant = |home: &Home| {
             args.stream.as_ref().is_none_or(|stream| *stream == home.partition.stream) && !(is_part && home.restricted)
         };
-        let lives = store.homes(customer)?;
-        let before = args.until.map(|until| before(store, customer, &lives, until)).transpose()?;
-        for home in lives.iter().filter(|home| meant(home)) {
-            let (records, raw_bytes) = match &before {
-                None => (home.records, home.raw_bytes),
-                Some(before) => before.get(&home.partition).copied().unwrap_or_default(),
-            };
-            if records > 0 {
-                homes.add(home, records, raw_bytes);
-                known = true;
-            }
+        for home in lives(store, customer, args.until)?.iter().filter(|home| meant(home)) {
+            homes.add(home);
+            known = true;
         }
         homes.known += u64::from(known);
     }
     Ok(homes)
 }
 
-/// What a customer's history has from before a time in each partition: records, and bytes of their bodies.
-fn before(
-    store: &Acting,
-    customer: &str,
-    lives: &[Home],
-    until: Timestamp,
-) -> Result<BTreeMap<PartitionId, (u64, u64)>, Failure> {
-    let mut before: BTreeMap<PartitionId, (u64, u64)> = BTreeMap::new();
-    for stored in store.timeline(customer, ..until)? {
-        let stored = stored?;
-        let is_there = |id: &&PartitionId| id.stream == stored.stream && id.window.contains(stored.at);
-        if let Some(home) = lives.iter().map(|home| &home.partition).find(is_there) {
-            let (records, raw_bytes) = before.entry(home.clone()).or_default();
-            (*records, *raw_bytes) = (*records + 1, *raw_bytes + stored.length());
-        }
-    }
-    Ok(before)
+/// Where a customer lives, or with what from before a time.
+fn lives(store: &Acting, customer: &str, until: Option<Timestamp>) -> tenure::Result<Vec<Home>> {
+    until.map_or_else(|| store.homes(customer), |until| store.homes_before(customer, until))
 }
 
 /// What an erasure does that nothing stands against.

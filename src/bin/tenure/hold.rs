@@ -46,8 +46,8 @@ pub struct PlaceArgs {
     pub between: Between,
 }
 
-const COLUMNS: [&str; 10] =
-    ["number", "customer", "matter", "reason", "class", "jurisdiction", "from", "until", "placed", "kept"];
+const COLUMNS: [&str; 11] =
+    ["number", "customer", "matter", "reason", "class", "jurisdiction", "from", "until", "placed", "kept", "after"];
 
 pub fn hold(global: &Global, command: &HoldCommand, output: &mut Output) -> Outcome {
     match command {
@@ -83,8 +83,7 @@ fn place(global: &Global, args: &PlaceArgs, output: &mut Output) -> Outcome {
             .hint("is the id right? `tenure timeline CUSTOMER` shows what there is"));
     };
     if !after.is_empty() {
-        let receipts: Vec<String> = after.iter().map(u64::to_string).collect();
-        let receipts = receipts.join(", ");
+        let receipts = numbers(&after);
         output.say(format_args!(
             "it came after receipts {receipts}: what they let go of is not held, if it would have been"
         ));
@@ -150,7 +149,7 @@ fn to_json(report: &HoldReport) -> Value {
 }
 
 fn print(holds: &[HoldReport], output: &mut Output) -> Result<(), Failure> {
-    let mut sheet = Sheet::new(&["hold#", "customer", "matter", "covers", "placed", "keeps"]);
+    let mut sheet = Sheet::new(&["hold#", "customer", "matter", "why", "covers", "placed", "keeps", "after"]);
     for report in holds {
         let keeps = match report.kept {
             0 => "-".into(),
@@ -158,11 +157,19 @@ fn print(holds: &[HoldReport], output: &mut Output) -> Result<(), Failure> {
         };
         let customer = report.customer.as_ref().map(|customer| harmless(customer.expose()).to_string());
         let customer = customer.unwrap_or_else(|| "everybody".into());
-        let matter = harmless(&report.hold.matter).to_string();
+        let [matter, why] = [&report.hold.matter, &report.hold.reason].map(|text| harmless(text).to_string());
+        let after = match report.after.is_empty() {
+            true => "-".into(),
+            false => format!("receipt {}", numbers(&report.after)),
+        };
         let placed = report.placed.day().to_string();
-        sheet.row([count(report.number), customer, matter, covers(&report.hold), placed, keeps]);
+        sheet.row([count(report.number), customer, matter, why, covers(&report.hold), placed, keeps, after]);
     }
     output.sheet(&sheet)
+}
+
+fn numbers(numbers: &[u64]) -> String {
+    numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn covers(hold: &Hold) -> String {

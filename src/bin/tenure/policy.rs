@@ -54,8 +54,8 @@ pub struct ExplainArgs {
 const POLICY_LIMIT: u64 = 1 << 20;
 const CHANGES: [&str; 9] =
     ["class", "jurisdiction", "window", "effect", "limit_before", "limit_after", "duty_before", "duty_after", "holds"];
-const PLACES: [&str; 9] =
-    ["class", "jurisdiction", "window", "verdict", "until", "duty_until", "limit", "notice", "holds"];
+const PLACES: [&str; 10] =
+    ["class", "jurisdiction", "window", "verdict", "until", "duty_until", "limit", "notice", "holds", "restricted"];
 
 pub fn policy(global: &Global, command: &PolicyCommand, output: &mut Output) -> Outcome {
     match command {
@@ -283,7 +283,7 @@ fn print_places(law: &StreamLaw, output: &mut Output) -> Result<(), Failure> {
     }
     let mut sheet = Sheet::new(&["window", "verdict", "must stay until", "goes", "held"]);
     for place in &law.places {
-        let verdict = if place.expired { "expired, but for what is held" } else { verdict(&place.verdict) };
+        let verdict = if place.expired { "expired, but for what is held" } else { verdict(place) };
         let duty = place.duty.map_or("-".into(), |duty| until(Some(duty)));
         let goes = day_or(place.limit.map(|limit| limit.at), if law.ends_by_row { "not known yet" } else { "never" });
         sheet.row([place.partition.window.to_string(), verdict.into(), duty, goes, holds(&place.holds)]);
@@ -291,8 +291,10 @@ fn print_places(law: &StreamLaw, output: &mut Output) -> Result<(), Failure> {
     output.sheet(&sheet)
 }
 
-fn verdict(verdict: &Verdict) -> &'static str {
-    match verdict {
+fn verdict(place: &Place) -> &'static str {
+    match place.verdict {
+        Verdict::Held { .. } if place.restricted => "restricted, and held",
+        Verdict::Due { .. } if place.restricted => "restricted, due",
         Verdict::Keep { why: Why::Duty(_), .. } => "must be kept",
         Verdict::Keep { .. } => "may be kept",
         Verdict::Restricted { .. } => "restricted",
@@ -407,6 +409,7 @@ fn place_as_json(place: &Place) -> Value {
         "notice": time(place.limit.and_then(|limit: Limit| limit.notice)),
         "holds": place.holds,
         "expired": place.expired,
+        "restricted": place.restricted,
     });
     with(named(&place.partition), more)
 }

@@ -1,6 +1,7 @@
 //! `tenure redact`: one record goes, the rest of the history stays.
 
 use serde_json::json;
+use tenure::report::Redaction;
 
 use crate::cli::{Format, Global, RedactArgs};
 use crate::erase::{SCRUBS_BY_ITSELF, WAIT, latest, scrub_now};
@@ -44,19 +45,21 @@ pub fn redact(global: &Global, args: &RedactArgs, output: &mut Output) -> Outcom
     Ok(Exit::Done)
 }
 
+/// What the real one would take, or why it would not: the same verdict, so that a refusal is the same too.
 fn look(global: &Global, args: &RedactArgs, output: &mut Output) -> Outcome {
     let store = global.open_read_only()?;
-    let Some(stored) = store.get(&args.customer, args.id)? else { return Err(no_such_record()) };
-    let size = stored.length();
-    let people = [
-        ("stream", stored.stream.to_string()),
-        ("at", stored.at.to_string()),
-        ("size", bytes(size)),
-        ("done", "nothing: a dry run".into()),
-    ];
+    let found = store.redaction(&args.customer, args.id, args.despite_duty)?;
+    let Some(Redaction { stream, at, raw_bytes, restricted, duty }) = found else { return Err(no_such_record()) };
+    let mut people = vec![("stream", stream.to_string()), ("at", at.to_string()), ("size", bytes(raw_bytes))];
+    if restricted {
+        people.push(("restricted", "an erasure has left it".into()));
+    }
+    people.extend(receipt::reasons(duty, &[]).into_iter().map(|reason| ("despite", reason)));
+    people.push(("done", "nothing: a dry run".into()));
     let document = json!({
-        "dry_run": true, "class": stored.stream.class(), "jurisdiction": stored.stream.jurisdiction(),
-        "at": stored.at.to_string(), "raw_bytes": size, "receipt": null,
+        "dry_run": true, "class": stream.class(), "jurisdiction": stream.jurisdiction(),
+        "at": at.to_string(), "raw_bytes": raw_bytes, "restricted": restricted,
+        "despite_duty": receipt::duty_as_json(duty), "receipt": null,
     });
     output.facts(&people, document)?;
     Ok(Exit::Done)

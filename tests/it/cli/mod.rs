@@ -50,6 +50,7 @@ cases!(
     expire,
     report,
     erase,
+    erase_kept,
     erase_part,
     rectify,
     restore,

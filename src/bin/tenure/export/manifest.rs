@@ -95,7 +95,9 @@ pub fn why(unshown: &Unshown) -> &'static str {
             "its erasure was asked for; a duty or a hold keeps it, restricted, until that is over"
         }
         WhyUnshown::Held => "its time is over; a legal hold alone keeps it",
-        WhyUnshown::Over => "its time is over; it goes with the next expiry",
+        WhyUnshown::Over => "its time is over; it goes with the expiry of its window",
+        WhyUnshown::Superseded => "it was put right; the version that stands in its place is shown",
+        WhyUnshown::Older => "only the newest record of its kind counts, and that one is shown",
     }
 }
 
@@ -204,7 +206,7 @@ fn unshown(one: &Unshown) -> Value {
     json!({
         "class": id.stream.class(), "jurisdiction": id.stream.jurisdiction(),
         "from": id.window.start().to_string(), "before": id.window.end().to_string(),
-        "why": why(one), "holds": one.holds, "until": one.until.map(|until| until.to_string()),
+        "records": one.records, "why": why(one), "holds": one.holds, "until": one.until.map(|until| until.to_string()),
     })
 }
 

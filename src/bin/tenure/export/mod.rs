@@ -6,6 +6,7 @@ mod manifest;
 mod page;
 mod shown;
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -54,15 +55,17 @@ pub fn export(global: &Global, args: &ExportArgs, output: &mut Output) -> Outcom
     };
     let tally = write(&draft, &store, &mut export, args)?;
     draft.finish()?;
+    let unshown: u64 = export.unshown().iter().map(|one| one.records).sum();
+    let windows: BTreeSet<_> = export.unshown().iter().map(|one| &one.partition).collect();
     let people = [
         ("written to", args.output.display().to_string()),
         ("records", count(tally.records())),
         ("bytes", bytes(tally.raw_bytes())),
-        ("not shown", count(export.unshown().len() as u64)),
+        ("not shown", count(unshown)),
     ];
     let document = json!({
         "output": args.output.display().to_string(), "records": tally.records(), "raw_bytes": tally.raw_bytes(),
-        "windows_not_shown": export.unshown().len(), "recipient": args.recipient,
+        "windows_not_shown": windows.len(), "records_not_shown": unshown, "recipient": args.recipient,
     });
     output.facts(&people, document)?;
     Ok(Exit::Done)

@@ -48,7 +48,8 @@ impl Page {
             }
         });
         let unshown = about.export.unshown().iter().map(|one| {
-            context! { name => one.partition.stream.to_string(), window => one.partition.window.to_string(), why => why(one) }
+            let (name, window) = (one.partition.stream.to_string(), one.partition.window.to_string());
+            context! { name => name, window => window, records => counted(one.records, "record"), why => why(one) }
         });
         let span = about.tally.span();
         let values = context! {
