@@ -16,7 +16,9 @@ use crate::window::{Day, Timestamp};
 pub use crate::crowd::CROWD;
 pub use aggregate::{Aggregate, AggregateRow, Facet, Tally};
 pub use kept::{Duty, Home, Kept, Lapsed, Redaction};
-pub use law::{CustomerLaw, Effect, PartitionChange, Place, PolicyCheck, Provision, StreamLaw, Unshown, WhyUnshown};
+pub use law::{
+    CustomerLaw, Effect, Notice, PartitionChange, Place, PolicyCheck, Provision, StreamLaw, Unshown, WhyUnshown,
+};
 pub use overview::{
     AccessByRole, ActsReport, Age, Due, Holding, Noticed, Overdue, Report, ReportOptions, Restriction, RoleUses,
     RowDue, Scheduled, Slice, StreamGrowth, Times, Volume,

@@ -12,8 +12,9 @@ use crate::ident::{RecordId, Stream};
 use crate::ops::audit::{self, AccessFilter};
 use crate::record::{Batch, Hold, Record, Stored};
 use crate::report::{
-    AccessReport, Aggregate, Budget, CustomerLaw, Expiry, Facet, HoldReport, Home, Maintenance, PolicyCheck, Progress,
-    Receipt, Redaction, Repair, Report, ReportOptions, Stats, StreamLaw, Training, Verification, VerifyOptions,
+    AccessReport, Aggregate, Budget, CustomerLaw, Expiry, Facet, HoldReport, Home, Maintenance, Notice, PolicyCheck,
+    Progress, Receipt, Redaction, Repair, Report, ReportOptions, Stats, StreamLaw, Training, Verification,
+    VerifyOptions,
 };
 use crate::rights::{PURPOSE_LIMIT, Right};
 use crate::store::{
@@ -401,6 +402,12 @@ impl Acting {
     /// [`Store::explain_stream`].
     pub fn explain_stream(&self, stream: &Stream) -> Result<StreamLaw> {
         self.perform(Right::ReadPolicy, &[], |store| store.explain_stream(stream))
+    }
+
+    /// [`Store::notices`].
+    pub fn notices(&self) -> Result<Vec<Notice>> {
+        let end = |found: &Vec<Notice>| if found.is_empty() { End::Nothing } else { End::Done };
+        self.run(Right::Explain, &[], end, Store::notices)
     }
 
     /// [`Store::explain_customer`].

@@ -14,7 +14,7 @@ use crate::format::ledger::{Act, Going, Holds, Span};
 use crate::ident::{CustomerId, SubjectNumber};
 use crate::keyring::{CustomerEntry, CustomerState, Secret, SecretScope, StreamUse};
 use crate::policy::{Facts, Happened, Policy, Terms};
-use crate::report::Damage;
+use crate::report::{Damage, Notice};
 use crate::window::{Day, Timestamp};
 
 /// Customers of whom one act lets parts go. Appends wait for it, since entries are rewritten that they may use.
@@ -319,6 +319,41 @@ pub fn outlook(
         };
     }
     Ok(outlook)
+}
+
+/// What of `customer` ends by row and is to be told before it does, its time for that having come at `now`: by stream, the
+/// earliest end and since when. What holds keep does not end.
+///
+/// # Errors
+/// Damage in what has to be read.
+pub fn notices(
+    engine: &Engine,
+    (policy, holds): (&Policy, &Holds),
+    customer: &CustomerEntry,
+    now: Timestamp,
+) -> Result<Vec<Notice>> {
+    let mut facts = None;
+    let mut running: Vec<Notice> = Vec::new();
+    for Place { partition, held, restricted } in places((policy, holds), customer, covered(engine, customer)) {
+        let (stream, window) = (&partition.id.stream, &partition.id.window);
+        let Some(terms) = policy.terms(stream).filter(|terms| terms.ends_by_row() && !held && !restricted) else {
+            continue;
+        };
+        if facts.is_none() {
+            facts = Some(duty::facts(engine, policy, customer)?);
+        }
+        let limit = facts.as_ref().and_then(|facts| terms.limit(Happened::Within(*window), facts));
+        let Some((since, due)) = limit.and_then(|limit| Some((limit.notice?, limit.at))) else { continue };
+        if now < since || due <= now {
+            continue;
+        }
+        match running.iter_mut().find(|known| known.stream == *stream) {
+            Some(known) if known.due <= due => {}
+            Some(known) => (known.due, known.since) = (due, since),
+            None => running.push(Notice { customer: customer.id.clone(), stream: stream.clone(), due, since }),
+        }
+    }
+    Ok(running)
 }
 
 /// What is known of a customer, the last contact read only where it can have been long enough ago: none where nothing of the

@@ -16,6 +16,7 @@ pub mod hold;
 pub mod homes;
 pub mod inspect;
 pub mod maintain;
+pub mod notices;
 pub mod overview;
 pub mod policy;
 pub mod policy_explain;

@@ -1,6 +1,6 @@
 //! What the law says: of a stream, of a customer, and of what a new policy would change.
 
-use crate::ident::{PartitionId, Stream};
+use crate::ident::{CustomerId, PartitionId, Stream};
 use crate::policy::{AnchorKind, Duty, Facts, Limit, Overhang, Shortening, Verdict};
 use crate::window::{Period, Timestamp, WindowLength};
 
@@ -156,4 +156,17 @@ pub struct Unshown {
     pub holds: Vec<u64>,
     /// When the duty to keep it is over, where one is known to end.
     pub until: Option<Timestamp>,
+}
+
+/// Somebody who is to be told: of a stream of theirs something ends by itself soon, and the policy asks for a notice before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Who.
+    pub customer: CustomerId,
+    /// Of what.
+    pub stream: Stream,
+    /// When it ends.
+    pub due: Timestamp,
+    /// Since when they are to be told.
+    pub since: Timestamp,
 }

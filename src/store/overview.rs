@@ -1,9 +1,9 @@
-//! What is told of a store without telling of anybody.
+//! What is told of a store without telling of anybody; and whom somebody else is to tell.
 
 use super::Store;
 use crate::error::Result;
 use crate::ops;
-use crate::report::{Aggregate, Facet, Report, ReportOptions};
+use crate::report::{Aggregate, Facet, Notice, Report, ReportOptions};
 
 impl Store {
     /// Where the store stands by its policy: what is overdue and what falls due, volumes, ages, holds, what was let go of and
@@ -16,6 +16,15 @@ impl Store {
     /// segments are in the answer.
     pub fn report(&self, options: &ReportOptions) -> Result<Report> {
         ops::overview::overview(self.current()?, options)
+    }
+
+    /// Everybody who is to be told that something of theirs ends soon: a period with a `notice` that runs from a fact about
+    /// them, the next to end first. Nobody is told by the store. It costs a walk over all customers.
+    ///
+    /// # Errors
+    /// Damage in keyring or segments: who was passed over would not be told.
+    pub fn notices(&self) -> Result<Vec<Notice>> {
+        ops::notices::notices(self.current()?)
     }
 
     /// Sums over all readable records by some facets, on `threads` threads. Groups of fewer than `crowd` customers are put

@@ -381,6 +381,46 @@ fn a_fact_that_is_still_to_come_is_refused() {
     assert!(store.contacted("ana", at("2026-01-20T13:00:00Z")).unwrap(), "within a day: clocks differ");
 }
 
+/// Who is to be told is listed from the time on that the policy says until it ends; nobody who has no notice, and nobody
+/// whose records a hold keeps.
+#[test]
+fn who_is_to_be_told_is_listed_until_it_ends() {
+    const LAW: &str = "
+[[rule]]
+class = \"*\"
+jurisdiction = \"*\"
+anchor = \"last-contact\"
+keep_at_most = \"P3M\"
+notice = \"P10D\"
+[[rule]]
+class = \"chat\"
+jurisdiction = \"*\"
+keep_at_most = \"P1Y\"
+notice = \"P300D\"
+";
+    let place = Place::new(9, Some(Vault::default()));
+    let store = place.options().policy(LAW).create().unwrap();
+    for (customer, time) in
+        [("ana", "2025-10-28T00:00:00Z"), ("bo", "2025-12-30T00:00:00Z"), ("cy", "2025-10-30T00:00:00Z")]
+    {
+        append(&store, vec![note(customer, "voice", time), note(customer, "chat", time)]);
+    }
+    let hold = store.hold("cy", &Hold { matter: "m".into(), reason: "r".into(), ..Hold::default() }).unwrap().unwrap();
+    let told = |store: &Store| {
+        let named = store.notices().unwrap().into_iter();
+        named.map(|one| (one.customer.expose().to_owned(), one.stream.to_string(), one.due)).collect::<Vec<_>>()
+    };
+    // By the window, since that is what goes: the end of October and three months.
+    let due = at("2026-01-31T23:59:59.999999Z");
+    assert_eq!(told(&store), []);
+    place.sim.advance(std::time::Duration::from_secs(3 * 86_400));
+    assert_eq!(told(&store), [("ana".to_owned(), "voice/EU".to_owned(), due)]);
+    store.release(hold).unwrap();
+    assert_eq!(told(&store).len(), 2);
+    place.sim.advance(std::time::Duration::from_secs(10 * 86_400));
+    assert_eq!(told(&store), []);
+}
+
 /// What was reported of a contact stays when its record goes, and so do the duty and the maximum that run from it; what was
 /// not reported goes with the record.
 #[test]

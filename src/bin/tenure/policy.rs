@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use tenure::report::{CustomerLaw, Effect, PartitionChange, Place, PolicyCheck, Provision, StreamLaw};
+use tenure::report::{CustomerLaw, Effect, Notice, PartitionChange, Place, PolicyCheck, Provision, StreamLaw};
 use tenure::{Duty, Limit, Overhang, PartitionId, Shortening, Stream, Timestamp, Verdict, Why};
 
 use crate::cli::{Format, Global, parse_stream};
@@ -26,6 +26,8 @@ pub enum PolicyCommand {
     },
     /// Say what the law is for a stream, or for every place where a customer's records may be, and by which rule.
     Explain(ExplainArgs),
+    /// List who is to be told that something of theirs ends soon, by the notices of the policy.
+    Notices,
 }
 
 #[derive(Args)]
@@ -54,6 +56,7 @@ pub struct ExplainArgs {
 const POLICY_LIMIT: u64 = 1 << 20;
 const CHANGES: [&str; 9] =
     ["class", "jurisdiction", "window", "effect", "limit_before", "limit_after", "duty_before", "duty_after", "holds"];
+const NOTICES: [&str; 5] = ["customer", "class", "jurisdiction", "due", "since"];
 const PLACES: [&str; 10] =
     ["class", "jurisdiction", "window", "verdict", "until", "duty_until", "limit", "notice", "holds", "restricted"];
 
@@ -63,7 +66,32 @@ pub fn policy(global: &Global, command: &PolicyCommand, output: &mut Output) -> 
         PolicyCommand::Set(args) => set(global, args, output),
         PolicyCommand::Check { file } => check(global, file, output),
         PolicyCommand::Explain(args) => explain(global, args, output),
+        PolicyCommand::Notices => notices(global, output),
     }
+}
+
+fn notices(global: &Global, output: &mut Output) -> Outcome {
+    let found = global.open_read_only()?.notices()?;
+    let as_json = |one: &Notice| {
+        let (class, jurisdiction) = (one.stream.class(), one.stream.jurisdiction());
+        let (due, since) = (one.due.to_string(), one.since.to_string());
+        json!({ "customer": one.customer.expose(), "class": class, "jurisdiction": jurisdiction, "due": due, "since": since })
+    };
+    let all: Vec<Value> = found.iter().map(as_json).collect();
+    match output.format() {
+        Format::Table if found.is_empty() => output.line("nobody is to be told of anything")?,
+        Format::Table => {
+            let mut sheet = Sheet::new(&["customer", "stream", "ends", "to be told since"]);
+            for one in &found {
+                let customer = harmless(one.customer.expose());
+                sheet.row([customer, one.stream.to_string(), one.due.to_string(), one.since.to_string()]);
+            }
+            output.sheet(&sheet)?;
+        }
+        Format::Csv => output.csv(&NOTICES, &all)?,
+        _ => output.document(json!({ "notices": all }))?,
+    }
+    Ok(Exit::Done)
 }
 
 pub fn read_policy(file: &Path) -> Result<String, Failure> {
