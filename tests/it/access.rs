@@ -353,6 +353,23 @@ fn nothing_of_who_or_why_is_readable_in_any_file() {
     assert!(searched > 100_000 && !access_files(&sim).is_empty());
 }
 
+/// A tombstone still has the number under which all that was done before is on record: what comes after does not say it.
+#[test]
+fn who_was_erased_is_named_by_nobody_after() {
+    let store = lived(&sim(18));
+    acting(&store, Role::Agent).timeline("c-ana", ..).unwrap();
+    acting(&store, Role::Privacy).erase(&["c-ana"]).unwrap().unwrap();
+    let before = all(&store);
+    assert!(before.len() == 3 && before.iter().all(|one| one.subjects == before[0].subjects), "{before:?}");
+    assert_eq!(before[0].subjects.len(), 1, "the erasure says on whom it was done");
+    acting(&store, Role::Agent).timeline("c-ana", ..).unwrap();
+    acting(&store, Role::Privacy).erase(&["c-ana", "c-bo"]).unwrap().unwrap();
+    assert!(acting(&store, Role::Agent).erase(&["c-ana"]).is_err());
+    let after = &all(&store)[before.len()..];
+    assert_eq!(after.iter().map(|one| one.subjects.len()).collect::<Vec<_>>(), [0, 1, 1, 0]);
+    assert!(after.iter().all(|one| one.subjects != before[0].subjects));
+}
+
 /// A rule for the class `access-log` ends whole months: their keys die, and then their files.
 #[test]
 fn access_logs_end_by_their_own_rule_and_by_no_other() {
