@@ -157,6 +157,7 @@ fn calls(acting: &Acting) -> Vec<(Right, Option<ErrorKind>)> {
         (Right::Explain, kind(acting.explain_customer("c-ana"))),
         (Right::Receipts, kind(acting.receipts())),
         (Right::Receipts, kind(acting.prove_receipt(1))),
+        (Right::Receipts, kind(acting.proved_receipts(&[1]))),
         (Right::AccessLog, kind(acting.access_log(&AccessFilter::default()))),
         (Right::Prove, kind(acting.checkpoint())),
         (Right::Prove, kind(acting.prove(0))),
@@ -182,7 +183,7 @@ fn every_call_asks_for_the_right_it_needs() {
             assert_eq!(one.outcome == "refused", !one.right.usual_roles().contains(&role), "{role} {}", one.right);
         }
         // The policy is read before it is set.
-        assert_eq!(uses.iter().filter(|one| one.outcome != "begun").count(), 60, "{role}");
+        assert_eq!(uses.iter().filter(|one| one.outcome != "begun").count(), 61, "{role}");
         for one in uses.windows(2).filter(|pair| pair[0].outcome == "begun") {
             assert_eq!((&one[0].subjects, one[0].right), (&one[1].subjects, one[1].right));
             assert!(is_grave(one[0].right) && one[1].outcome != "begun", "{role} {}", one[0].right);

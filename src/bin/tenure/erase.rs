@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tenure::report::{Home, Maintenance, Receipt};
+use tenure::report::{Home, Maintenance, ProvedReceipt, Receipt};
 use tenure::{Acting, PartitionId, Timestamp};
 
 use crate::cli::{EraseArgs, Format, Global};
@@ -97,7 +97,12 @@ fn confirm(args: &EraseArgs, customers: usize) -> Result<(), Failure> {
     }
 }
 
-fn let_go(store: &Acting, customers: &[String], args: &EraseArgs, beside: bool) -> Result<Option<Receipt>, Failure> {
+fn let_go(
+    store: &Acting,
+    customers: &[String],
+    args: &EraseArgs,
+    beside: bool,
+) -> Result<Option<ProvedReceipt>, Failure> {
     let receipt = match (customers, &args.stream, args.until) {
         (_, None, None) => store.request_erase(&customers.iter().map(String::as_str).collect::<Vec<_>>(), WAIT)?,
         ([customer], stream, until) => store.request_erase_part(customer, stream.clone(), until, WAIT)?,
@@ -122,18 +127,20 @@ pub fn scrub_now(scrub: impl Fn() -> tenure::Result<Maintenance>) -> tenure::Res
     Ok(())
 }
 
-/// The receipt as it stands now: later steps may have added a stage.
-pub fn latest(store: &Acting, receipt: Option<Receipt>) -> Result<Option<Receipt>, Failure> {
+/// The receipt as it stands now, with its proof: later steps may have added a stage.
+pub fn latest(store: &Acting, receipt: Option<Receipt>) -> Result<Option<ProvedReceipt>, Failure> {
     let Some(receipt) = receipt else { return Ok(None) };
-    let now = store.receipts()?.into_iter().find(|later| later.number == receipt.number);
-    Ok(Some(now.unwrap_or(receipt)))
+    let now = store.proved_receipts(&[receipt.number])?.pop();
+    Ok(Some(now.unwrap_or(ProvedReceipt { receipt, proof: None })))
 }
 
-fn print(receipt: Option<&Receipt>, named: u64, is_part: bool, output: &mut Output) -> Result<(), Failure> {
+fn print(proved: Option<&ProvedReceipt>, named: u64, is_part: bool, output: &mut Output) -> Result<(), Failure> {
+    let receipt = proved.map(|proved| &proved.receipt);
     let erased = receipt.map_or(0, |receipt| receipt.subjects.len() as u64);
     if output.format() != Format::Table {
-        let receipt = receipt.map(receipt::to_json);
-        let document = json!({ "dry_run": false, "named": named, "erased": erased, "receipt": receipt });
+        let (receipt, proof) = (receipt.map(receipt::to_json), proved.map(|proved| &proved.proof));
+        let document =
+            json!({ "dry_run": false, "named": named, "erased": erased, "receipt": receipt, "proof": proof });
         return output.facts(&[], document);
     }
     match (receipt, named) {
