@@ -237,10 +237,12 @@ pub struct PartitionStats {
     pub span: Option<(Day, Day)>,
     /// When its key is to be destroyed: the window's end plus the maximum; none where the policy keeps for ever.
     pub deadline: Option<Timestamp>,
-    /// Whether that deadline has passed, and the key is still there.
+    /// Whether that deadline has passed, the key is still there, and no hold on everybody keeps it.
     pub overdue: bool,
     /// Customers whose records are held here although the partition has expired; zero where it has not.
     pub held: u64,
+    /// Whether that deadline has passed, and a hold on everybody keeps the key: an expiry defers it until the hold is released.
+    pub deferred: bool,
     /// What new records are compressed with, and what those before were, oldest first.
     pub dictionaries: Vec<DictionaryStats>,
 }
@@ -352,6 +354,15 @@ pub struct Expiry {
     pub receipt: Option<Receipt>,
     /// Further accounts, where more customers were concerned than one act takes in.
     pub further: Vec<Receipt>,
+}
+
+/// The account of an act, with the proof of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProvedReceipt {
+    /// The account: what the proof says, to the word.
+    pub receipt: Receipt,
+    /// What [`crate::verify_proof`] verifies without the store; none where the ledger no longer has every leaf about it.
+    pub proof: Option<String>,
 }
 
 /// How far a destructive verb reaches.

@@ -13,8 +13,8 @@ use crate::ops::audit::{self, AccessFilter};
 use crate::record::{Batch, Hold, Record, Stored};
 use crate::report::{
     AccessReport, Aggregate, Budget, CustomerLaw, Expiry, Facet, HoldReport, Home, Maintenance, Notice, PolicyCheck,
-    Progress, Receipt, Redaction, Repair, Report, ReportOptions, Stats, StreamLaw, Training, Verification,
-    VerifyOptions,
+    Progress, ProvedReceipt, Receipt, Redaction, Repair, Report, ReportOptions, Stats, StreamLaw, Training,
+    Verification, VerifyOptions,
 };
 use crate::rights::{PURPOSE_LIMIT, Right};
 use crate::store::{
@@ -439,5 +439,10 @@ impl Acting {
     /// [`Store::prove_receipt`].
     pub fn prove_receipt(&self, number: u64) -> Result<Option<String>> {
         self.maybe(Right::Receipts, &[], |store| store.prove_receipt(number))
+    }
+
+    /// [`Store::proved_receipts`].
+    pub fn proved_receipts(&self, numbers: &[u64]) -> Result<Vec<ProvedReceipt>> {
+        self.perform(Right::Receipts, &[], |store| store.proved_receipts(numbers))
     }
 }

@@ -59,10 +59,18 @@ fn held(numbers: &[String]) -> Error {
 pub fn defer(engine: &Engine, due: &mut [(PartitionNumber, Expiring)]) {
     let (holds, policy) = (standing(engine), engine.policy());
     for (_, expiring) in due {
-        let on_all = holds.over(&expiring.partition, &policy).filter(|(_, hold)| hold.subject.is_none());
-        expiring.holds = on_all.map(|(number, _)| number).collect();
+        expiring.holds = on_all(&holds, &expiring.partition, &policy).collect();
         expiring.deferred = !expiring.holds.is_empty();
     }
+}
+
+/// The holds on everybody that keep something of a partition: while one stands, its key stays.
+pub fn on_all<'a>(
+    holds: &'a Holds,
+    partition: &'a PartitionId,
+    policy: &'a Policy,
+) -> impl Iterator<Item = u64> + use<'a> {
+    holds.over(partition, policy).filter(|(_, hold)| hold.subject.is_none()).map(|(number, _)| number)
 }
 
 /// Finds the held cells of partitions that are due, and notes at each what keeps them. A partition that would have more

@@ -46,7 +46,7 @@ pub struct Use<'a> {
     pub role: Role,
     /// How it ended.
     pub outcome: Outcome,
-    /// The customers whom the store knows of those it was about.
+    /// The customers who live here of those it was about.
     pub subjects: &'a [SubjectNumber],
     /// Whether it must be durable before the return.
     pub prompt: bool,
@@ -78,13 +78,15 @@ pub fn note(engine: &Engine, done: &Use<'_>) -> Result<()> {
     access::note(engine, &entry(first), done.prompt)
 }
 
-/// The subject numbers of those of `customers` whom the store knows. Whoever cannot be looked up is left out: what
-/// is asked of them says so by itself.
+/// The subject numbers of those of `customers` who live here. Who was erased keeps a number until the tombstone goes, and to
+/// name it would tell of whom all earlier entries are. Whoever cannot be looked up is left out: what is asked of them says so by
+/// itself.
 pub fn subjects(engine: &Engine, customers: &[&str]) -> Vec<SubjectNumber> {
     let mut subjects = Vec::new();
     for customer in customers {
         if let Ok(id) = CustomerId::new(*customer)
             && let Ok(Some(found)) = engine.keyring.customer(&id)
+            && found.entry.state == CustomerState::Living
         {
             subjects.push(found.entry.subject);
         }

@@ -4,7 +4,7 @@
 //! The ledger notes how far the access logs have come, so that one checkpoint vouches for all of them.
 
 use crate::sync::Arc;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::access_log::{self, LogFile, LogId, Month};
@@ -21,7 +21,7 @@ use crate::ops::audit::damage;
 use crate::ops::receipt;
 use crate::ops::recover::mark;
 use crate::policy::Policy;
-use crate::report::{Audit, Damage, Receipt};
+use crate::report::{Audit, Damage, ProvedReceipt, Receipt};
 use crate::window::Timestamp;
 
 fn signer(engine: &Engine) -> (PublicKey, Signer) {
@@ -79,6 +79,32 @@ pub fn prove_receipt(engine: &Engine, number: u64) -> Result<Option<String>> {
         .ledger()
         .prove_where(&mut |_, leaf| ledger::leaf_fact(leaf).is_some_and(|(_, fact)| act_of(&fact) == Some(number)))?;
     if proven.is_empty() { Ok(None) } else { proof(engine, proven).map(Some) }
+}
+
+/// The accounts of those of these acts that there are, by number, each with its proof: words and proof are of the same leaves, so
+/// that they agree whatever is done meanwhile.
+///
+/// # Errors
+/// As [`prove_receipt`].
+pub fn proved_receipts(engine: &Engine, numbers: &[u64]) -> Result<Vec<ProvedReceipt>> {
+    receipt::notice(engine)?;
+    let wanted: BTreeSet<u64> = numbers.iter().copied().collect();
+    let of =
+        |leaf: &[u8]| ledger::leaf_fact(leaf).and_then(|(_, fact)| act_of(&fact)).filter(|act| wanted.contains(act));
+    let mut proven: BTreeMap<u64, Vec<Inclusion>> = BTreeMap::new();
+    for inclusion in engine.ledger().prove_where(&mut |_, leaf| of(leaf).is_some())? {
+        let Some(act) = of(&inclusion.leaf) else { continue };
+        proven.entry(act).or_default().push(inclusion);
+    }
+    let told = |number: &u64| {
+        let leaves = proven.remove(number).unwrap_or_default();
+        let facts: Vec<_> = leaves.iter().filter_map(|leaf| Some((leaf.kind_and_time()?.1, leaf.fact()?))).collect();
+        match receipt::from_facts(*number, &facts) {
+            Some(receipt) => Ok(Some(ProvedReceipt { receipt, proof: Some(proof(engine, leaves)?) })),
+            None => Ok(receipt::receipt(engine, *number).map(|receipt| ProvedReceipt { receipt, proof: None })),
+        }
+    };
+    wanted.iter().map(told).filter_map(Result::transpose).collect()
 }
 
 fn proof(engine: &Engine, proven: Vec<Inclusion>) -> Result<String> {

@@ -18,14 +18,23 @@ pub fn receipt(engine: &Engine, number: u64) -> Option<Receipt> {
 /// # Errors
 /// What the ledger of a writing opening answers.
 pub fn receipts(engine: &Engine) -> Result<Vec<Receipt>> {
+    notice(engine)?;
+    let ledger = engine.ledger();
+    Ok(ledger.state().acts.by_number.iter().map(|(number, state)| tell(*number, state)).collect())
+}
+
+/// Records what readers have come to see by now.
+///
+/// # Errors
+/// As [`receipts`].
+pub fn notice(engine: &Engine) -> Result<()> {
     // Whoever keeps house records it too, and after a close nobody may.
     if let Some(writer) = &engine.writer
         && let Some(_one_at_a_time) = writer.try_housekeep()
     {
         lease::record_fenced(engine, writer)?;
     }
-    let ledger = engine.ledger();
-    Ok(ledger.state().acts.by_number.iter().map(|(number, state)| tell(*number, state)).collect())
+    Ok(())
 }
 
 /// The account that `facts`, which were proved, add up to; none where they are not all of act `number`, in order.

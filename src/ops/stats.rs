@@ -7,26 +7,27 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::crypto::hex;
-use crate::engine::Engine;
 use crate::engine::catalog::{JournalFile, SegmentSlot, Snapshot, Totals};
 use crate::engine::large::journal_head;
 use crate::engine::partitions::Partition;
+use crate::engine::{Engine, hold};
 use crate::error::Result;
 use crate::format::frame::FrameKind;
 use crate::ident::PartitionId;
 use crate::ops::refresh::settled;
 use crate::report::{DictionaryStats, PartitionStats, Stats};
+use crate::window::Timestamp;
 
 /// The state of the store.
 ///
 /// # Errors
 /// Damage in the keyring.
 pub fn stats(engine: &Engine) -> Result<Stats> {
-    settled(engine, || gather(engine))
+    settled(engine, || gather(engine, engine.now()))
 }
 
-/// The same from what this opening knows at the moment.
-pub(super) fn gather(engine: &Engine) -> Result<Stats> {
+/// The same from what this opening knows at the moment, with what is overdue judged by `now`.
+pub(super) fn gather(engine: &Engine, now: Timestamp) -> Result<Stats> {
     let snapshot = engine.catalog.snapshot();
     let mut sums: BTreeMap<PartitionId, (Totals, u64, u64)> = BTreeMap::new();
     let remnants = engine.partitions.remnants().into_iter();
@@ -49,7 +50,7 @@ pub(super) fn gather(engine: &Engine) -> Result<Stats> {
             *stored += waiting.frame_bytes;
         }
     }
-    let (policy, now) = (engine.policy(), engine.now());
+    let (policy, holds) = (engine.policy(), hold::standing(engine));
     let mut dictionaries = dictionaries(engine);
     for (id, stats) in &dictionaries {
         // Files like any other, also where nothing has been written with them yet.
@@ -58,6 +59,8 @@ pub(super) fn gather(engine: &Engine) -> Result<Stats> {
     let partitions = sums.into_iter().map(|(partition, (totals, stored_bytes, segments))| {
         let deadline = policy.terms(&partition.stream).and_then(|terms| terms.partition_deadline(&partition.window));
         let held = held.get(&partition).copied().unwrap_or(0);
+        let is_over = held == 0 && deadline.is_some_and(|deadline| deadline <= now);
+        let deferred = is_over && hold::on_all(&holds, &partition, &policy).next().is_some();
         PartitionStats {
             partition: partition.clone(),
             records: totals.records - totals.chunks,
@@ -66,8 +69,9 @@ pub(super) fn gather(engine: &Engine) -> Result<Stats> {
             segments,
             span: totals.span,
             deadline,
-            overdue: held == 0 && deadline.is_some_and(|deadline| deadline <= now),
+            overdue: is_over && !deferred,
             held,
+            deferred,
             dictionaries: dictionaries.remove(&partition).unwrap_or_default(),
         }
     });

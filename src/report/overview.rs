@@ -168,7 +168,8 @@ pub struct Holding {
     pub standing: u64,
     /// When the oldest of them was placed.
     pub oldest: Option<Timestamp>,
-    /// Partitions that have expired and of which something is held.
+    /// Partitions past their maximum that holds keep something of: those that have expired but for that, and those that a hold on
+    /// everybody keeps from expiring.
     pub partitions: u64,
 }
 
@@ -254,12 +255,14 @@ pub struct Report {
     pub crowd: u64,
     /// The version of the policy in force.
     pub policy: u32,
-    /// Customers with an entry in the keyring; none where they are too few to be told of.
+    /// Customers who live here, those who were erased not counted; none where they are too few to be told of.
     pub customers: Option<u64>,
     /// All that is stored; none where its customers are too few to be told of, and then of no part either.
     pub total: Option<Volume>,
-    /// What is overdue, the longest first.
+    /// What is overdue, the longest first. What a hold defers is not.
     pub overdue: Vec<Overdue>,
+    /// Whether something is overdue that ends by row: of whom, `scheduled` counts where they are enough.
+    pub rows_overdue: bool,
     /// What somebody is to be told of because it falls due soon, the nearest first.
     pub notices: Vec<Noticed>,
     /// What falls due when.
@@ -282,4 +285,11 @@ pub struct Report {
     pub acts: Vec<ActsReport>,
     /// Damage that is known of, without looking for it beyond the heads and indexes of segments.
     pub damage: Vec<Damage>,
+}
+
+impl Report {
+    /// Whether anything is overdue: a partition, or something of a customer that ends by row.
+    pub fn is_overdue(&self) -> bool {
+        self.rows_overdue || !self.overdue.is_empty()
+    }
 }

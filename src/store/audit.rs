@@ -4,7 +4,7 @@ use super::Store;
 use crate::error::Result;
 use crate::ops::audit::{self, AccessFilter};
 use crate::ops::audit_proof;
-use crate::report::AccessReport;
+use crate::report::{AccessReport, ProvedReceipt};
 
 impl Store {
     /// Who did what, as the access log has it. What was about a customer is told while the customer lives here, and by
@@ -48,5 +48,14 @@ impl Store {
     /// As [`Store::prove`].
     pub fn prove_receipt(&self, number: u64) -> Result<Option<String>> {
         audit_proof::prove_receipt(self.current()?, number)
+    }
+
+    /// The receipts with these numbers, as far as there are any, each with its proof. What a receipt says and what its proof
+    /// does are the same, also where another stage is reached meanwhile.
+    ///
+    /// # Errors
+    /// As [`Store::prove`]; what the ledger of a writing opening answers.
+    pub fn proved_receipts(&self, numbers: &[u64]) -> Result<Vec<ProvedReceipt>> {
+        audit_proof::proved_receipts(self.current()?, numbers)
     }
 }

@@ -122,6 +122,7 @@ fn calls(acting: &Acting) -> Vec<(Right, Option<ErrorKind>)> {
         (Right::Explain, kind(acting.homes("c-ana"))),
         (Right::Explain, kind(acting.homes_before("c-ana", record("c", 1).at))),
         (Right::Explain, kind(acting.redaction("c-ana", id, false))),
+        (Right::Explain, kind(acting.notices())),
         (Right::Inform, kind(acting.relationship_ended("c-ana", record("c", 1).at))),
         (Right::Inform, kind(acting.relationship_resumed("c-ana"))),
         (Right::Inform, kind(acting.request_closed("c-ana", record("c", 1).at))),
@@ -159,6 +160,7 @@ fn calls(acting: &Acting) -> Vec<(Right, Option<ErrorKind>)> {
         (Right::Explain, kind(acting.explain_customer("c-ana"))),
         (Right::Receipts, kind(acting.receipts())),
         (Right::Receipts, kind(acting.prove_receipt(1))),
+        (Right::Receipts, kind(acting.proved_receipts(&[1]))),
         (Right::AccessLog, kind(acting.access_log(&AccessFilter::default()))),
         (Right::Prove, kind(acting.checkpoint())),
         (Right::Prove, kind(acting.prove(0))),
@@ -184,7 +186,7 @@ fn every_call_asks_for_the_right_it_needs() {
             assert_eq!(one.outcome == "refused", !one.right.usual_roles().contains(&role), "{role} {}", one.right);
         }
         // The policy is read before it is set.
-        assert_eq!(uses.iter().filter(|one| one.outcome != "begun").count(), 62, "{role}");
+        assert_eq!(uses.iter().filter(|one| one.outcome != "begun").count(), 64, "{role}");
         for one in uses.windows(2).filter(|pair| pair[0].outcome == "begun") {
             assert_eq!((&one[0].subjects, one[0].right), (&one[1].subjects, one[1].right));
             assert!(is_grave(one[0].right) && one[1].outcome != "begun", "{role} {}", one[0].right);
@@ -353,6 +355,23 @@ fn nothing_of_who_or_why_is_readable_in_any_file() {
         });
     }
     assert!(searched > 100_000 && !access_files(&sim).is_empty());
+}
+
+/// A tombstone still has the number under which all that was done before is on record: what comes after does not say it.
+#[test]
+fn who_was_erased_is_named_by_nobody_after() {
+    let store = lived(&sim(18));
+    acting(&store, Role::Agent).timeline("c-ana", ..).unwrap();
+    acting(&store, Role::Privacy).erase(&["c-ana"]).unwrap().unwrap();
+    let before = all(&store);
+    assert!(before.len() == 3 && before.iter().all(|one| one.subjects == before[0].subjects), "{before:?}");
+    assert_eq!(before[0].subjects.len(), 1, "the erasure says on whom it was done");
+    acting(&store, Role::Agent).timeline("c-ana", ..).unwrap();
+    acting(&store, Role::Privacy).erase(&["c-ana", "c-bo"]).unwrap().unwrap();
+    assert!(acting(&store, Role::Agent).erase(&["c-ana"]).is_err());
+    let after = &all(&store)[before.len()..];
+    assert_eq!(after.iter().map(|one| one.subjects.len()).collect::<Vec<_>>(), [0, 1, 1, 0]);
+    assert!(after.iter().all(|one| one.subjects != before[0].subjects));
 }
 
 /// A rule for the class `access-log` ends whole months: their keys die, and then their files.

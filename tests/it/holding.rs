@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tenure::env::sim::Sim;
-use tenure::report::{Budget, Verb, VerifyOptions};
+use tenure::report::{Budget, ReportOptions, Verb, VerifyOptions};
 use tenure::{BodyKind, ErrorKind, ExpireOptions, Hold, Record, RecordId, RefusalReason, ScanFilter, Store, Stream};
 
 use crate::life::{Place, STORE, at};
@@ -216,6 +216,12 @@ fn a_hold_on_everybody_keeps_whole_columns_and_what_is_erased_of_them() {
     place.sim.set_now(at("2026-07-02T00:00:00Z"));
     for _ in 0..2 {
         assert!(bodies(store.timeline("ana", ..)).is_empty() && scanned(&store) == 0, "past its maximum");
+        // No expiry could let go of it, so that nothing is overdue.
+        let (stats, report) = (store.stats().unwrap(), store.report(&ReportOptions::default()).unwrap());
+        let states: Vec<_> = stats.partitions.iter().map(|one| (one.deferred, one.overdue, one.held)).collect();
+        assert_eq!((states, report.is_overdue(), report.holds.partitions), (vec![(true, false, 0)], false, 1));
+        let early = ReportOptions { now: Some(at("2026-05-31T00:00:00Z")), ..ReportOptions::default() };
+        assert_eq!(store.report(&early).unwrap().holds.partitions, 0, "its time has not come by then");
         assert_eq!(
             (bodies(store.held("ana")), bodies(store.held("bo"))),
             (vec!["ana chat 11".into()], vec!["bo chat 11".to_owned()])
@@ -231,6 +237,7 @@ fn a_hold_on_everybody_keeps_whole_columns_and_what_is_erased_of_them() {
     assert!(store.release(1).unwrap().unwrap().subjects.is_empty());
     assert!(bodies(store.restricted("bo")).is_empty() && bodies(store.held("ana")).is_empty());
     assert_eq!(store.receipts().unwrap().last().unwrap().lapsed.len(), 1);
+    assert!(store.report(&ReportOptions::default()).unwrap().is_overdue());
     assert_eq!(store.expire(june()).unwrap().partitions.len(), 1);
     store.maintain(Budget::ALL).unwrap();
     assert!(store.stats().unwrap().partitions.is_empty());

@@ -149,10 +149,12 @@ fn too_few_in_all_are_not_told_of() {
 fn the_dead_are_no_crowd() {
     let store = filled(&[(0..21, "chat", "EU", 1)]);
     store.settle().unwrap();
-    assert!(store.report(&ReportOptions::default()).unwrap().total.is_some());
+    let report = store.report(&ReportOptions::default()).unwrap();
+    assert_eq!((report.total.is_some(), report.customers), (true, Some(21)));
     store.erase(&["customer-3", "customer-4"]).unwrap();
     let report = store.report(&ReportOptions::default()).unwrap();
     assert!(report.total.is_none() && report.streams.is_empty());
+    assert_eq!(report.customers, None, "tombstones are nobody");
     assert_eq!((report.acts.len(), report.acts[0].count, report.acts[0].shredded.count), (1, 1, 1));
 }
 
@@ -210,12 +212,13 @@ fn what_is_scheduled_by_row_is_told_of_enough() {
     assert_eq!(told(None).0, apart);
     let (rows, report) = told(Some("2026-04-02T00:00:00Z"));
     assert_eq!(rows[0], some(RowDue::Overdue, 25));
+    assert!(report.rows_overdue && report.is_overdue() && report.overdue.is_empty());
     // The notice that the policy gives of a partition is running by then.
     let notices: Vec<_> =
         report.notices.iter().map(|one| (one.partition.to_string(), one.volume.unwrap().records)).collect();
     assert_eq!(notices, [("chat/EU/2025-03-01-month".to_owned(), 80)]);
     assert_eq!(report.notices[0].deadline.day().to_string(), "2027-04-01");
-    assert!(told(None).1.notices.is_empty());
+    assert!(told(None).1.notices.is_empty() && !told(None).1.is_overdue());
 
     // What an erasure has left counts as such, and where that would be too few, with others.
     let names: Vec<String> = (80..110).map(|one| format!("customer-{one}")).collect();

@@ -1,12 +1,13 @@
 //! `tenure doctor`: is this machine fit for a store, and is the store's surrounding in order? Changes nothing in it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tenure::env::disk::Disk;
 use tenure::env::{Env, Medium, parent};
-use tenure::{Batch, ErrorKind, Record, Store};
+use tenure::{Batch, ErrorKind, ExpireOptions, Record, Store};
 
 use crate::cli::{Format, Global};
 use crate::failure::{Exit, Failure, Outcome};
@@ -164,18 +165,14 @@ fn store_checks(global: &Global, disk: &Disk, checks: &mut Vec<Check>) -> Result
                 let words = format!("{}; if it is right, open with --trust-clock once", doubt(clock));
                 checks.push(check("trusted time", Verdict::Warning, words));
             }
-            store.stats()
+            store.stats().map(|stats| (store, stats))
         }
         Err(error) => Err(error),
     };
     match opened {
-        Ok(stats) => {
+        Ok((store, stats)) => {
             let overdue = stats.partitions.iter().filter(|partition| partition.overdue).count() as u64;
-            let (verdict, then) = match overdue {
-                0 => (Verdict::Good, ""),
-                _ => (Verdict::Bad, ": `tenure expire --dry-run` shows what"),
-            };
-            checks.push(check("deadlines", verdict, format!("{} overdue{then}", counted(overdue, "partition"))));
+            checks.push(deadlines(&store, overdue));
         }
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(Failure::opening(error, &path))),
         Err(error) => {
@@ -185,6 +182,23 @@ fn store_checks(global: &Global, disk: &Disk, checks: &mut Vec<Check>) -> Result
     }
     checks.push(lock(&path, disk));
     Ok(None)
+}
+
+/// Whether anything should have been let go of: so many partitions, or what ends customer by customer.
+fn deadlines(store: &Store, partitions: u64) -> Check {
+    let look = store.expire(ExpireOptions { dry_run: true, ..ExpireOptions::default() });
+    let rows = look.map(|expiry| expiry.rows.into_iter().map(|row| row.subject).collect::<BTreeSet<_>>().len() as u64);
+    let words = format!("{} overdue", counted(partitions, "partition"));
+    let then = "`tenure expire --dry-run` shows what";
+    match (partitions, rows) {
+        (0, Ok(0)) => check("deadlines", Verdict::Good, words),
+        (_, Ok(0)) => check("deadlines", Verdict::Bad, format!("{words}: {then}")),
+        (_, Ok(rows)) => {
+            let of = counted(rows, "customer");
+            check("deadlines", Verdict::Bad, format!("{words}, and something of {of}: {then}"))
+        }
+        (_, Err(error)) => check("deadlines", Verdict::Bad, format!("{words}; of single customers: {error}")),
+    }
 }
 
 /// The file system that a directory is on, and its free space.

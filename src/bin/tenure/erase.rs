@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tenure::report::{Home, Maintenance, Receipt};
+use tenure::report::{Home, Maintenance, ProvedReceipt, Receipt};
 use tenure::{Acting, PartitionId, Timestamp};
 
 use crate::cli::{EraseArgs, Format, Global};
@@ -47,16 +47,17 @@ pub fn erase(global: &Global, args: &EraseArgs, output: &mut Output) -> Outcome 
         output.say(SCRUBS_BY_ITSELF);
     }
     let (named, is_part) = (customers.len() as u64, args.stream.is_some() || args.until.is_some());
-    let erased = let_go(&store, &customers, args, beside).map(|receipt| {
-        let all = receipt.as_ref().is_some_and(|receipt| receipt.subjects.len() as u64 == named);
-        let kept = if all { Ok(0) } else { kept(&store, &customers, args, receipt.as_ref()) };
+    let erased = let_go(&store, &customers, args, beside).map(|proved| {
+        let receipt = proved.as_ref().map(|proved| &proved.receipt);
+        let all = receipt.is_some_and(|receipt| receipt.subjects.len() as u64 == named);
+        let kept = if all { Ok(0) } else { kept(&store, &customers, args, receipt) };
         // Whoever may erase may not always look: then it is said that it is not known, and the receipt is shown all the same.
-        (receipt, kept.ok())
+        (proved, kept.ok())
     });
     let closed = store.close();
-    let (receipt, kept) = erased?;
+    let (proved, kept) = erased?;
     closed?;
-    print(&Told { receipt: receipt.as_ref(), named, kept, is_part }, output)?;
+    print(&Told { proved: proved.as_ref(), named, kept, is_part }, output)?;
     Ok(Exit::Done)
 }
 
@@ -102,7 +103,12 @@ fn confirm(args: &EraseArgs, customers: usize) -> Result<(), Failure> {
     }
 }
 
-fn let_go(store: &Acting, customers: &[String], args: &EraseArgs, beside: bool) -> Result<Option<Receipt>, Failure> {
+fn let_go(
+    store: &Acting,
+    customers: &[String],
+    args: &EraseArgs,
+    beside: bool,
+) -> Result<Option<ProvedReceipt>, Failure> {
     let receipt = match (customers, &args.stream, args.until) {
         (_, None, None) => store.request_erase(&customers.iter().map(String::as_str).collect::<Vec<_>>(), WAIT)?,
         ([customer], stream, until) => store.request_erase_part(customer, stream.clone(), until, WAIT)?,
@@ -127,11 +133,11 @@ pub fn scrub_now(scrub: impl Fn() -> tenure::Result<Maintenance>) -> tenure::Res
     Ok(())
 }
 
-/// The receipt as it stands now: later steps may have added a stage.
-pub fn latest(store: &Acting, receipt: Option<Receipt>) -> Result<Option<Receipt>, Failure> {
+/// The receipt as it stands now, with its proof: later steps may have added a stage.
+pub fn latest(store: &Acting, receipt: Option<Receipt>) -> Result<Option<ProvedReceipt>, Failure> {
     let Some(receipt) = receipt else { return Ok(None) };
-    let now = store.receipts()?.into_iter().find(|later| later.number == receipt.number);
-    Ok(Some(now.unwrap_or(receipt)))
+    let now = store.proved_receipts(&[receipt.number])?.pop();
+    Ok(Some(now.unwrap_or(ProvedReceipt { receipt, proof: None })))
 }
 
 /// Of those named, how many an erasure had nothing to do for because all that is left of them must be kept and is restricted
@@ -157,26 +163,28 @@ fn kept(store: &Acting, customers: &[String], args: &EraseArgs, receipt: Option<
 /// What became of those who were named. Of those of whom nothing was erased, `kept` must be kept; it is none where it may
 /// not be looked at.
 struct Told<'a> {
-    receipt: Option<&'a Receipt>,
+    proved: Option<&'a ProvedReceipt>,
     named: u64,
     kept: Option<u64>,
     is_part: bool,
 }
 
 fn print(told: &Told<'_>, output: &mut Output) -> Result<(), Failure> {
-    let erased = told.receipt.map_or(0, |receipt| receipt.subjects.len() as u64);
+    let receipt = told.proved.map(|proved| &proved.receipt);
+    let erased = receipt.map_or(0, |receipt| receipt.subjects.len() as u64);
     if output.format() != Format::Table {
-        let receipt = told.receipt.map(receipt::to_json);
+        let (receipt, proof) = (receipt.map(receipt::to_json), told.proved.map(|proved| &proved.proof));
         let document = json!({
             "dry_run": false, "named": told.named, "erased": erased, "restricted_already": told.kept, "receipt": receipt,
+            "proof": proof,
         });
         return output.facts(&[], document);
     }
-    if let Some(receipt) = told.receipt {
+    if let Some(receipt) = receipt {
         receipt::print(receipt, output)?;
     }
     let rest = told.named.saturating_sub(erased);
-    match (told.kept, told.receipt) {
+    match (told.kept, receipt) {
         _ if rest == 0 => Ok(()),
         (None, _) => {
             output.line(format_args!("{}: unknown, or all that is left must be kept", counted(rest, "customer")))

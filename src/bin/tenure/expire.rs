@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use tenure::env::{Env, disk::Disk};
-use tenure::report::{Damage, Expiring, Expiry};
-use tenure::{ExpireOptions, Timestamp};
+use tenure::report::{Damage, Expiring, Expiry, ProvedReceipt};
+use tenure::{Acting, ExpireOptions, Timestamp};
 
 use crate::cli::{ExpireArgs, Format, Global};
 use crate::erase::WAIT;
@@ -25,27 +25,38 @@ pub fn expire(global: &Global, args: &ExpireArgs, output: &mut Output) -> Outcom
     let clock = Disk::new().now();
     let options = ExpireOptions { dry_run: args.dry_run, now: args.now, confirmed: args.confirm };
     // An opening for writing has said already what is wrong with the clock.
-    let (expiry, told) = match args.dry_run {
+    let (expiry, receipts, told) = match args.dry_run {
         true => {
             // A look needs no lock, and an opening for reading has no way to vouch for the clock but this.
             let now = args.now.or(global.trust_clock.then_some(clock));
-            (global.open_read_only()?.expire(ExpireOptions { now, ..options })?, false)
+            (global.open_read_only()?.expire(ExpireOptions { now, ..options })?, Vec::new(), false)
         }
         false => {
             let (store, beside) = global.open_or_beside(output)?;
             let now = args.now.or((beside && global.trust_clock).then_some(clock));
             let expired = store.request_expire(ExpireOptions { now, ..options }, WAIT);
+            let expired = expired.and_then(|expiry| Ok((receipts(&store, &expiry, output)?, expiry)));
             let closed = store.close();
-            let expiry = expired?;
+            let (receipts, expiry) = expired?;
             closed?;
-            (expiry, !beside)
+            (expiry, receipts, !beside)
         }
     };
     if !told && args.now.is_none() && clock > expiry.now.plus_seconds(DOUBT_SECONDS) {
         output.say(format_args!("{}; judged by {}; --trust-clock vouches for it", doubt(clock), expiry.now));
     }
-    print(&expiry, args.dry_run, output)?;
+    print(&expiry, &receipts, args.dry_run, output)?;
     Ok(if damage(&expiry).is_empty() { Exit::Done } else { Exit::Findings })
+}
+
+/// The receipts of it, for programs with their proofs: to prove a great many takes a while.
+fn receipts(store: &Acting, expiry: &Expiry, output: &Output) -> tenure::Result<Vec<ProvedReceipt>> {
+    let bare = expiry.receipt.iter().chain(&expiry.further);
+    let numbers: Vec<u64> = bare.clone().map(|receipt| receipt.number).collect();
+    match output.is_for_programs() && !numbers.is_empty() {
+        true => store.proved_receipts(&numbers),
+        false => Ok(bare.map(|receipt| ProvedReceipt { receipt: receipt.clone(), proof: None }).collect()),
+    }
 }
 
 /// What stood against letting something go because it could not be read.
@@ -54,10 +65,10 @@ fn damage(expiry: &Expiry) -> Vec<Damage> {
     of_partitions.chain(expiry.damage.iter().cloned()).collect()
 }
 
-fn print(expiry: &Expiry, dry_run: bool, output: &mut Output) -> Result<(), Failure> {
+fn print(expiry: &Expiry, receipts: &[ProvedReceipt], dry_run: bool, output: &mut Output) -> Result<(), Failure> {
     let partitions: Vec<Value> = expiry.partitions.iter().map(expiring_as_json).collect();
     match output.format() {
-        Format::Table => print_table(expiry, dry_run, output),
+        Format::Table => print_table(expiry, receipts, dry_run, output),
         Format::Csv => output.csv(&COLUMNS, &partitions),
         Format::Json | Format::Jsonl => output.document(json!({
             "dry_run": dry_run,
@@ -65,7 +76,9 @@ fn print(expiry: &Expiry, dry_run: bool, output: &mut Output) -> Result<(), Fail
             "partitions": partitions,
             "damage": damage_as_json(&damage(expiry)),
             "rows": expiry.rows.iter().map(receipt::lapsed_as_json).collect::<Vec<_>>(),
-            "receipt": expiry.receipt.as_ref().map(receipt::to_json),
+            "receipt": receipts.first().map(|one| receipt::to_json(&one.receipt)),
+            "proof": receipts.first().map(|one| &one.proof),
+            "further": receipts.iter().skip(1).map(receipt::proved_as_json).collect::<Vec<_>>(),
         })),
     }
 }
@@ -84,7 +97,7 @@ fn expiring_as_json(due: &Expiring) -> Value {
     })
 }
 
-fn print_table(expiry: &Expiry, dry_run: bool, output: &mut Output) -> Result<(), Failure> {
+fn print_table(expiry: &Expiry, receipts: &[ProvedReceipt], dry_run: bool, output: &mut Output) -> Result<(), Failure> {
     if expiry.partitions.is_empty() && expiry.rows.is_empty() {
         output.line(format_args!("nothing is due on {}", whole_seconds(expiry.now)))?;
         return print_damage(&damage(expiry), output);
@@ -108,8 +121,11 @@ fn print_table(expiry: &Expiry, dry_run: bool, output: &mut Output) -> Result<()
         ))?;
     }
     print_damage(&damage(expiry), output)?;
-    match &expiry.receipt {
-        Some(receipt) => receipt::print(receipt, output),
+    match receipts.split_first() {
+        Some((first, further)) => {
+            receipt::print(&first.receipt, output)?;
+            further.iter().try_for_each(|one| receipt::print_brief(&one.receipt, output))
+        }
         None if dry_run => output.line("a dry run: nothing was changed"),
         None => Ok(()),
     }

@@ -105,14 +105,14 @@ fn release(global: &Global, number: u64, output: &mut Output) -> Outcome {
     let closed = store.close();
     let receipt = released?;
     closed?;
-    let Some(receipt) = receipt else {
+    let Some(proved) = receipt else {
         return Err(
             Failure::failed(format!("there is no hold {number}")).hint("`tenure hold list` shows those that stand")
         );
     };
     match output.format() {
-        Format::Table => receipt::print(&receipt, output)?,
-        _ => output.facts(&[], json!({ "receipt": receipt::to_json(&receipt) }))?,
+        Format::Table => receipt::print(&proved.receipt, output)?,
+        _ => output.facts(&[], receipt::proved_as_json(&proved))?,
     }
     Ok(Exit::Done)
 }

@@ -138,6 +138,10 @@ impl Sheet {
         self.rows.push(cells.into());
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// Plain text without borders or colours, so that it reads the same in a terminal, a log and a mail.
     fn to_text(&self) -> String {
         let mut table = Table::new();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
-use tenure::report::{Duty, Kept, Lapsed, Receipt, Verb};
+use tenure::report::{Duty, Kept, Lapsed, ProvedReceipt, Receipt, Verb};
 
 use crate::audit;
 use crate::cli::{Format, Global, ReceiptCommand};
@@ -44,25 +44,19 @@ pub fn receipt(global: &Global, command: &ReceiptCommand, output: &mut Output) -
         return verify(args, output);
     }
     let store = global.open_read_only()?;
-    let receipts = store.receipts()?;
     match command {
         ReceiptCommand::Verify(_) => {}
-        ReceiptCommand::List => print_list(&receipts, output)?,
+        ReceiptCommand::List => print_list(&store.receipts()?, output)?,
         ReceiptCommand::Prove { number } => match store.prove_receipt(*number)? {
             Some(proof) => output.bytes(proof.as_bytes())?,
             None => return Err(no_such(*number)),
         },
         ReceiptCommand::Show { number } => {
-            let Some(receipt) = receipts.iter().find(|receipt| receipt.number == *number) else {
-                return Err(no_such(*number));
-            };
+            let Some(proved) = store.proved_receipts(&[*number])?.pop() else { return Err(no_such(*number)) };
             match output.format() {
-                Format::Table => print(receipt, output)?,
-                Format::Csv => output.csv(&COLUMNS, [&to_json(receipt)])?,
-                Format::Json | Format::Jsonl => {
-                    let proof = store.prove_receipt(*number)?;
-                    output.document(json!({ "receipt": to_json(receipt), "proof": proof }))?;
-                }
+                Format::Table => print(&proved.receipt, output)?,
+                Format::Csv => output.csv(&COLUMNS, [&to_json(&proved.receipt)])?,
+                Format::Json | Format::Jsonl => output.document(proved_as_json(&proved))?,
             }
         }
     }
@@ -73,39 +67,60 @@ fn no_such(number: u64) -> Failure {
     Failure::failed(format!("there is no receipt {number}")).hint("`tenure receipt list` shows all there are")
 }
 
-/// Checks a receipt against nothing but its proof and a public key.
+fn wrong(what: &str) -> Failure {
+    Failure::failed(format!("the receipt does not verify: {what}")).exiting(Exit::Findings)
+}
+
+/// Checks a receipt against nothing but its proof and a public key; of what an expiry has printed, each of its receipts.
 fn verify(args: &ReceiptVerifyArgs, output: &mut Output) -> Outcome {
     let text = audit::read_text(&args.file)?;
     let key = audit::read_key(&args.key)?;
-    let wrong = |what: &str| Failure::failed(format!("the receipt does not verify: {what}")).exiting(Exit::Findings);
     let document: Option<Value> = match text.starts_with('{') {
         true => Some(serde_json::from_str(&text).map_err(|_| wrong("it is not JSON"))?),
         false => None,
     };
-    let proof = match &document {
-        Some(document) => document["proof"].as_str().ok_or_else(|| wrong("it carries no proof"))?,
-        None => &text,
+    let (receipt, leaves) = match &document {
+        Some(document) => worded(document, &key)?,
+        None => proved(&text, &key)?,
     };
-    let proved = tenure::verify_proof(proof, &key).map_err(|error| wrong(&error.to_string()))?;
-    let receipt = proved.receipt.ok_or_else(|| wrong("what it proves is not the account of one act"))?;
-    if document.is_some_and(|document| document["receipt"] != to_json(&receipt)) {
-        return Err(wrong("its words are not what its proof says"));
-    }
-    let leaves = proved.length;
+    let further = document.iter().filter_map(|document| document["further"].as_array()).flatten();
+    let further = further.map(|one| worded(one, &key).map(|(receipt, _)| receipt)).collect::<Result<Vec<_>, _>>()?;
     match output.format() {
         Format::Table => {
             print(&receipt, output)?;
+            further.iter().try_for_each(|receipt| print_brief(receipt, output))?;
             output.line(format_args!(
                 "verified  it is in the ledger of {} that this key has signed",
                 counted(leaves, "leaf").replace("leafs", "leaves")
             ))?;
         }
-        Format::Csv => output.csv(&COLUMNS, [&to_json(&receipt)])?,
-        Format::Json | Format::Jsonl => {
-            output.document(json!({ "verified": true, "ledger_leaves": leaves, "receipt": to_json(&receipt) }))?;
+        Format::Csv => {
+            let rows: Vec<Value> = std::iter::once(&receipt).chain(&further).map(to_json).collect();
+            output.csv(&COLUMNS, &rows)?;
         }
+        Format::Json | Format::Jsonl => output.document(json!({
+            "verified": true, "ledger_leaves": leaves, "receipt": to_json(&receipt),
+            "further": further.iter().map(to_json).collect::<Vec<_>>(),
+        }))?,
     }
     Ok(Exit::Done)
+}
+
+/// The account that a proof is of, and how long the ledger was.
+fn proved(proof: &str, key: &str) -> Result<(Receipt, u64), Failure> {
+    let proved = tenure::verify_proof(proof, key).map_err(|error| wrong(&error.to_string()))?;
+    let receipt = proved.receipt.ok_or_else(|| wrong("what it proves is not the account of one act"))?;
+    Ok((receipt, proved.length))
+}
+
+/// The same, of a proof that comes with the words.
+fn worded(document: &Value, key: &str) -> Result<(Receipt, u64), Failure> {
+    let proof = document["proof"].as_str().ok_or_else(|| wrong("it carries no proof"))?;
+    let (receipt, leaves) = proved(proof, key)?;
+    match document["receipt"] == to_json(&receipt) {
+        true => Ok((receipt, leaves)),
+        false => Err(wrong("its words are not what its proof says")),
+    }
 }
 
 fn print_list(receipts: &[Receipt], output: &mut Output) -> Result<(), Failure> {
@@ -167,6 +182,11 @@ pub fn print(receipt: &Receipt, output: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
+/// One receipt in a line, behind one in full.
+pub fn print_brief(receipt: &Receipt, output: &mut Output) -> Result<(), Failure> {
+    output.line(format_args!("receipt   {}: {}; {}", receipt.number, what(receipt), receipt.stage()))
+}
+
 /// The stages, a line each: when, and what it means.
 pub fn stages(receipt: &Receipt) -> Vec<String> {
     let mut lines = vec![format!("intended  {}  on record: done from here on, crash or not", receipt.intended)];
@@ -201,6 +221,11 @@ pub fn verb_name(verb: Verb) -> &'static str {
         Verb::Redact => "redact",
         Verb::Release => "release",
     }
+}
+
+/// One receipt with its proof, for programs: `receipt verify` takes it as it is.
+pub fn proved_as_json(proved: &ProvedReceipt) -> Value {
+    json!({ "receipt": to_json(&proved.receipt), "proof": proved.proof })
 }
 
 /// One receipt for programs.

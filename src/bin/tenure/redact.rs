@@ -37,10 +37,13 @@ pub fn redact(global: &Global, args: &RedactArgs, output: &mut Output) -> Outcom
     let closed = store.close();
     let receipt = redacted?;
     closed?;
-    let Some(receipt) = receipt else { return Err(no_such_record()) };
+    let Some(proved) = receipt else { return Err(no_such_record()) };
     match output.format() {
-        Format::Table => receipt::print(&receipt, output)?,
-        _ => output.facts(&[], json!({ "dry_run": false, "receipt": receipt::to_json(&receipt) }))?,
+        Format::Table => receipt::print(&proved.receipt, output)?,
+        _ => {
+            let (receipt, proof) = (receipt::to_json(&proved.receipt), proved.proof);
+            output.facts(&[], json!({ "dry_run": false, "receipt": receipt, "proof": proof }))?;
+        }
     }
     Ok(Exit::Done)
 }

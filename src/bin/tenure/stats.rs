@@ -10,7 +10,7 @@ use crate::failure::{Exit, Outcome};
 use crate::output::{Output, Sheet};
 use crate::words::{bytes, count, counted};
 
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 18] = [
     "class",
     "jurisdiction",
     "window",
@@ -28,6 +28,7 @@ const COLUMNS: [&str; 17] = [
     "dictionary",
     "dictionary_bytes",
     "dictionary_gain",
+    "deferred",
 ];
 
 /// Sums over partitions.
@@ -94,6 +95,7 @@ fn partition_json(p: &PartitionStats) -> Value {
         "deadline": p.deadline.map(|deadline| deadline.to_string()),
         "overdue": p.overdue,
         "held": p.held,
+        "deferred": p.deferred,
         "dictionary": newest.map(|dictionary| &dictionary.id),
         "dictionary_bytes": newest.map(|dictionary| dictionary.bytes),
         "dictionary_gain": newest.map(|dictionary| rounded(dictionary.gain())),
@@ -227,6 +229,7 @@ fn deadline_in_words(partition: &PartitionStats) -> String {
             let since = deadline.map_or(String::new(), |deadline| format!("{} ", deadline.day()));
             format!("{since}held: {}", counted(partition.held, "cell"))
         }
+        (Some(deadline), _) if partition.deferred => format!("{} held: all of it", deadline.day()),
         (None, _) => "none".into(),
         (Some(deadline), false) => deadline.day().to_string(),
         (Some(deadline), true) => format!("{} OVERDUE", deadline.day()),

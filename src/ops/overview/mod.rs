@@ -38,12 +38,12 @@ pub fn overview(engine: &Engine, options: &ReportOptions) -> Result<Report> {
 }
 
 fn gather(engine: &Engine, options: &ReportOptions) -> Result<Report> {
-    let stats = stats::gather(engine)?;
     let (policy, now) = (engine.policy(), options.now.unwrap_or_else(|| engine.now()));
+    let stats = stats::gather(engine, now)?;
     let mut rows = Rows::new(engine, now, options.crowd);
     let whose = whose::whose(engine, &engine.catalog.snapshot(), options.crowd, &mut |customer| rows.add(customer))?;
     let row_damage = std::mem::take(&mut rows.damage);
-    let (scheduled, restricted) = rows.told();
+    let rows = rows.told();
     let stored: Vec<&PartitionStats> = stats.partitions.iter().filter(|one| one.records > 0).collect();
     let part = |one: &&PartitionStats| Part {
         customers: whose.customers.get(&one.partition).cloned().unwrap_or_default(),
@@ -66,17 +66,18 @@ fn gather(engine: &Engine, options: &ReportOptions) -> Result<Report> {
         now,
         crowd: options.crowd,
         policy: version,
-        customers: Some(stats.customers).filter(|count| *count >= options.crowd || *count == 0),
+        customers: Some(rows.living).filter(|count| *count >= options.crowd || *count == 0),
         total: groups.is_some().then(|| told.all()),
-        overdue: told.overdue(now),
+        overdue: told.overdue(),
+        rows_overdue: rows.overdue,
         notices: told.notices(&policy, now),
         due: told.slices(|one| due(&policy, one, now)),
-        scheduled,
+        scheduled: rows.scheduled,
         streams: told.streams(),
         months: told.slices(|one| crowd::month(one.partition.window.first_day())),
         ages: told.slices(|one| age(one, now)),
         holds: holding(engine, &stats.partitions)?,
-        restricted,
+        restricted: rows.restricted,
         access,
         acts: acts(&receipts(engine)?),
         damage,
@@ -161,9 +162,9 @@ impl Told<'_> {
         running
     }
 
-    fn overdue(&self, now: Timestamp) -> Vec<Overdue> {
+    fn overdue(&self) -> Vec<Overdue> {
         let late = self.partitions.iter().enumerate().filter_map(|(index, one)| {
-            let deadline = one.deadline.filter(|deadline| one.held == 0 && *deadline <= now)?;
+            let deadline = one.deadline.filter(|_| one.overdue)?;
             Some(Overdue { partition: one.partition.clone(), deadline, volume: self.volume_alone(index) })
         });
         let mut late: Vec<Overdue> = late.collect();
@@ -174,8 +175,8 @@ impl Told<'_> {
 
 fn due(policy: &Policy, one: &PartitionStats, now: Timestamp) -> Due {
     match one.deadline {
-        _ if one.held > 0 => Due::Held,
-        Some(deadline) if deadline <= now => Due::Overdue,
+        _ if one.held > 0 || one.deferred => Due::Held,
+        Some(_) if one.overdue => Due::Overdue,
         Some(deadline) => month_ahead(deadline, now).map_or(Due::Later, Due::In),
         None => match policy.terms(&one.partition.stream).is_some_and(|terms| terms.ends_by_row()) {
             true => Due::ByCustomer,
@@ -202,7 +203,7 @@ fn holding(engine: &Engine, partitions: &[PartitionStats]) -> Result<Holding> {
     Ok(Holding {
         standing: standing.len() as u64,
         oldest: placed.map(|hold| hold.placed).min(),
-        partitions: partitions.iter().filter(|one| one.held > 0).count() as u64,
+        partitions: partitions.iter().filter(|one| one.held > 0 || one.deferred).count() as u64,
     })
 }
 

@@ -34,6 +34,18 @@ pub struct Rows<'a> {
     pub damage: Vec<Damage>,
 }
 
+/// What may be told of customers, but for how many live, which is told of enough alone.
+pub struct ToldRows {
+    /// How many live.
+    pub living: u64,
+    /// Whether the time of something of anybody has come, told of few too: as that a partition is overdue.
+    pub overdue: bool,
+    /// Customers by what is scheduled of them.
+    pub scheduled: Vec<Scheduled>,
+    /// How many an erasure has left something of.
+    pub restricted: Restriction,
+}
+
 impl<'a> Rows<'a> {
     /// Nobody yet.
     pub fn new(engine: &'a Engine, now: Timestamp, crowd: u64) -> Self {
@@ -67,10 +79,12 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    /// What may be told: the counts, and how many an erasure has left something of.
-    pub fn told(self) -> (Vec<Scheduled>, Restriction) {
+    /// What may be told.
+    pub fn told(self) -> ToldRows {
+        let living = self.counted.values().map(|(_, count)| count).sum();
         let (labels, parts): (Vec<Label>, Vec<_>) = self.counted.into_iter().map(part).unzip();
         let any = labels.iter().any(|(_, restricted)| *restricted);
+        let overdue = labels.iter().any(|(due, _)| *due == RowDue::Overdue);
         let groups = crowd::crowds(&parts, self.crowd);
         let mut told: BTreeMap<_, u64> = BTreeMap::new();
         for group in groups.iter().flatten() {
@@ -85,7 +99,8 @@ impl<'a> Rows<'a> {
             .collect();
         let of_restricted = scheduled.iter().filter(|one| one.restricted == Some(true)).map(|one| one.customers).sum();
         let apart = groups.is_some() && scheduled.iter().all(|one| one.restricted.is_some());
-        (scheduled, Restriction { any, customers: (apart || !any).then_some(of_restricted) })
+        let restricted = Restriction { any, customers: (apart || !any).then_some(of_restricted) };
+        ToldRows { living, overdue, scheduled, restricted }
     }
 }
 

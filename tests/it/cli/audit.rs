@@ -104,3 +104,52 @@ fn a_checkpoint_and_a_receipt_are_verified_without_the_keys() {
     assert_eq!(run(dir, &["audit", "verify", "--against", "note"]).0, 3);
     assert_eq!(run(dir, &["verify"]).0, 3);
 }
+
+/// Whatever prints a receipt for programs prints what somebody outside can check.
+#[test]
+fn every_receipt_in_json_carries_its_proof() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let line = |customer: &str, class: &str| {
+        let id = format!("00000000-0000-4000-8000-{:012x}", customer.len() * 1_000 + class.len());
+        format!(
+            r#"{{"customer":"{customer}","class":"{class}","jurisdiction":"EU","at":"2025-01-05T00:00:00Z","body":"hi","id":"{id}"}}"#
+        )
+    };
+    // More customers than one act takes in.
+    let lines: Vec<String> = (0..150).map(|number| line(&format!("one-{number}"), "chat")).collect();
+    let more = [line("ana", "chat"), line("bo", "letter"), line("bo", "email")];
+    fs::write(dir.join("lines"), [&lines[..], &more].concat().join("\n")).unwrap();
+    let rule = |class: &str, rest: &str| format!("[[rule]]\nclass = \"{class}\"\njurisdiction = \"*\"\n{rest}\n");
+    let policy = rule("chat", "anchor = \"last-contact\"\nkeep_at_most = \"P1M\"") + &rule("*", "");
+    fs::write(dir.join("policy"), policy).unwrap();
+    done(dir, &["init"]);
+    done(dir, &["ingest", "lines"]);
+    fs::write(dir.join("key"), done(dir, &["audit", "key"])).unwrap();
+    done(dir, &["hold", "place", "bo", "--matter", "m", "--reason", "r"]);
+    let id = "00000000-0000-4000-8000-0000000007d6";
+    done(dir, &["policy", "set", "policy", "--confirm", "--reason", "a test"]);
+    for (act, more) in [
+        (&["erase", "ana", "--confirm", "ana"][..], 0),
+        (&["expire"], 1),
+        (&["hold", "release", "1"], 0),
+        (&["redact", "bo", id, "--confirm", id], 0),
+    ] {
+        let printed = done(dir, &[act, &["--json"]].concat());
+        fs::write(dir.join("printed"), &printed).unwrap();
+        let verified = done(dir, &["receipt", "verify", "printed", "--key", "key", "--json"]);
+        let [printed, verified] = [printed, verified].map(|text| serde_json::from_str::<Value>(&text).unwrap());
+        assert_eq!((&verified["verified"], &verified["receipt"]), (&Value::Bool(true), &printed["receipt"]), "{act:?}");
+        assert_eq!(verified["further"].as_array().unwrap().len(), more, "{act:?}");
+        for (one, checked) in
+            printed["further"].as_array().into_iter().flatten().zip(verified["further"].as_array().unwrap())
+        {
+            assert_eq!((&one["receipt"], &one["receipt"]["customers"]), (checked, &Value::from(22)));
+        }
+    }
+    // One of several that does not verify is none that does.
+    let shown = done(dir, &["receipt", "show", "1", "--json"]);
+    let spoiled = shown.replacen("\"proof\"", "\"further\": [{\"receipt\": {}}], \"proof\"", 1);
+    fs::write(dir.join("spoiled"), spoiled).unwrap();
+    assert_eq!(run(dir, &["receipt", "verify", "spoiled", "--key", "key"]).0, 3);
+}

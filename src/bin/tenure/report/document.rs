@@ -19,6 +19,7 @@ pub fn document(report: &Report) -> Value {
         "customers": report.customers,
         "total": report.total.as_ref().map(volume),
         "overdue": report.overdue.iter().map(|one| due_partition(&one.partition, one.deadline, one.volume)).collect::<Vec<_>>(),
+        "rows_overdue": report.rows_overdue,
         "notices": report.notices.iter().map(|one| {
             let mut row = due_partition(&one.partition, one.deadline, one.volume);
             row["since"] = json!(one.since.to_string());
@@ -107,7 +108,8 @@ pub fn month(day: Day) -> String {
     day.to_string().chars().take(7).collect()
 }
 
-fn when(due: Due) -> String {
+/// When something falls due, in a word or as a month.
+pub fn when(due: Due) -> String {
     match due {
         Due::Overdue => "overdue".into(),
         Due::In(day) => month(day),

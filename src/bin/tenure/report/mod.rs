@@ -41,8 +41,8 @@ pub fn report(global: &Global, args: &ReportArgs, output: &mut Output) -> Outcom
         }
         (None, _) => print(&report, output)?,
     }
-    let clean = report.overdue.is_empty() && report.damage.is_empty();
-    Ok(if clean { Exit::Done } else { Exit::Findings })
+    let bad = report.is_overdue() || !report.damage.is_empty();
+    Ok(if bad { Exit::Findings } else { Exit::Done })
 }
 
 /// Puts the page where an older one may be, in one step: whoever opens it sees the one or the other.
@@ -62,13 +62,30 @@ fn print(report: &Report, output: &mut Output) -> Result<(), Failure> {
     }
 }
 
-/// The sentences of the page, and its volumes.
+/// The sentences of the page, and the numbers of it that tell what is to be done.
 fn print_words(report: &Report, output: &mut Output) -> Result<(), Failure> {
     page::sentences(report).iter().try_for_each(|sentence| output.line(sentence))?;
-    if report.streams.is_empty() {
-        return Ok(());
+    let several = || "several".to_owned();
+    let mut due = Sheet::new(&["falls due", "records#", "stored#"]);
+    for slice in &report.due {
+        let volume = &slice.volume;
+        due.row([slice.of.map_or_else(several, document::when), count(volume.records), bytes(volume.stored_bytes)]);
     }
-    output.line("")?;
+    let mut scheduled = Sheet::new(&["what ends customer by customer", "customers#"]);
+    page::scheduled(report).into_iter().for_each(|(when, customers)| scheduled.row([when, customers]));
+    let mut acts = Sheet::new(&["what was let go of", "how many#", "stage now"]);
+    for one in &report.acts {
+        let (verb, stages) = page::verb_and_stages(one);
+        acts.row([verb.into(), count(one.count), stages]);
+    }
+    for sheet in [due, scheduled, volumes(report), acts].iter().filter(|sheet| !sheet.is_empty()) {
+        output.line("")?;
+        output.sheet(sheet)?;
+    }
+    Ok(())
+}
+
+fn volumes(report: &Report) -> Sheet {
     let mut sheet = Sheet::new(&["class", "jurisdiction", "records#", "raw#", "stored#", "ratio#"]);
     let several = || "several".to_owned();
     for stream in &report.streams {
@@ -82,5 +99,5 @@ fn print_words(report: &Report, output: &mut Output) -> Result<(), Failure> {
             format!("{:.2}x", volume.ratio()),
         ]);
     }
-    output.sheet(&sheet)
+    sheet
 }

@@ -30,7 +30,7 @@ pub fn page(report: &Report) -> Result<String, Failure> {
 
 /// What it comes to, sentence by sentence, the gravest first.
 pub fn sentences(report: &Report) -> Vec<String> {
-    let mut said = vec![overdue_in_words(report)];
+    let mut said = overdue_in_words(report);
     said.extend(damage_in_words(report));
     said.extend(notices_in_words(report));
     said.push(next_in_words(report));
@@ -51,7 +51,7 @@ fn view(report: &Report) -> Value {
         "now": report.now.to_string(),
         "policy": report.policy,
         "few": counted(report.crowd, "customer"),
-        "verdict": { "bad": !report.overdue.is_empty(), "words": overdue_in_words(report) },
+        "verdict": { "bad": report.is_overdue(), "words": overdue_in_words(report).join(" ") },
         "damage": (!report.damage.is_empty()).then(|| json!({
             "words": format!("{} damaged.", counted(report.damage.len() as u64, "file")),
             "files": report.damage.iter().map(|one| json!({
@@ -76,7 +76,7 @@ fn view(report: &Report) -> Value {
             row
         }).collect::<Vec<_>>(),
         "notices_more": report.notices.len().saturating_sub(LISTED),
-        "scheduled": scheduled(report),
+        "scheduled": scheduled(report).into_iter().map(|(when, customers)| json!({ "when": when, "customers": customers })).collect::<Vec<_>>(),
         "due_later": share(Some(Due::Later)),
         "due_by_customer": share(Some(Due::ByCustomer)),
         "due_never": share(Some(Due::Never)),
@@ -110,7 +110,7 @@ fn due_partition(partition: &PartitionId, deadline: Timestamp, volume: Option<Vo
 }
 
 /// Customers by what is scheduled of them; nothing where nothing is of anybody.
-fn scheduled(report: &Report) -> Vec<Value> {
+pub fn scheduled(report: &Report) -> Vec<(String, String)> {
     if report.scheduled.iter().all(|one| one.due == Some(RowDue::Nothing)) {
         return Vec::new();
     }
@@ -126,7 +126,7 @@ fn scheduled(report: &Report) -> Vec<Value> {
             None => "Several of these, of too few customers each".into(),
         };
         let restricted = if one.restricted == Some(true) { ", left by an erasure" } else { "" };
-        json!({ "when": when + restricted, "customers": count(one.customers) })
+        (when + restricted, count(one.customers))
     };
     report.scheduled.iter().map(row).collect()
 }
@@ -135,8 +135,13 @@ fn records_in_words(volume: &Volume) -> String {
     format!("{} ({})", counted(volume.records, "record"), bytes(volume.stored_bytes))
 }
 
-fn overdue_in_words(report: &Report) -> String {
-    let Some(first) = report.overdue.first() else { return "Nothing is overdue.".into() };
+fn overdue_in_words(report: &Report) -> Vec<String> {
+    let said: Vec<String> = partitions_overdue(report).into_iter().chain(rows_overdue(report)).collect();
+    if said.is_empty() { vec!["Nothing is overdue.".into()] } else { said }
+}
+
+fn partitions_overdue(report: &Report) -> Option<String> {
+    let first = report.overdue.first()?;
     let known: u64 = report.overdue.iter().filter_map(|one| one.volume).map(|volume| volume.records).sum();
     let all = report.overdue.iter().all(|one| one.volume.is_some());
     let number = report.overdue.len() as u64;
@@ -146,7 +151,19 @@ fn overdue_in_words(report: &Report) -> String {
         (known, false) => format!(" with more than {}", counted(known, "record")),
     };
     let (verb, since) = if number == 1 { ("is", "since") } else { ("are", "the first since") };
-    format!("{}{records} {verb} overdue, {since} {}.", counted(number, "partition"), first.deadline.day())
+    Some(format!("{}{records} {verb} overdue, {since} {}.", counted(number, "partition"), first.deadline.day()))
+}
+
+/// What is overdue by row is also said where it is of too few to be counted, or counted together with others.
+fn rows_overdue(report: &Report) -> Option<String> {
+    let late = report.scheduled.iter().filter(|one| one.due == Some(RowDue::Overdue));
+    let more = report.scheduled.iter().any(|one| one.due.is_none());
+    let of = match late.map(|one| one.customers).sum() {
+        0 => "some customers, too few to be counted,".into(),
+        number if more => format!("{} or more", counted(number, "customer")),
+        number => counted(number, "customer"),
+    };
+    report.rows_overdue.then(|| format!("Of {of} something is overdue that ends customer by customer."))
 }
 
 fn damage_in_words(report: &Report) -> Option<String> {
@@ -182,8 +199,8 @@ fn holds_in_words(report: &Report) -> String {
     };
     if report.holds.partitions > 0 {
         said += &format!(
-            " Of {} something is still kept by a hold.",
-            counted(report.holds.partitions, "expired partition")
+            " Of {} past the maximum something is still kept by a hold.",
+            counted(report.holds.partitions, "partition")
         );
     }
     said
@@ -365,18 +382,25 @@ fn age_in_words(age: Age) -> String {
     }
 }
 
-fn acts(acts: &ActsReport) -> Value {
+/// What acts are of, and how many stand at which stage.
+pub fn verb_and_stages(acts: &ActsReport) -> (&'static str, String) {
     let stages: Vec<String> = acts.stages.iter().map(|(stage, number)| format!("{} {stage}", count(*number))).collect();
+    let verb = match acts.verb {
+        Verb::Expire => "Expiries",
+        Verb::Erase => "Erasures of customers",
+        Verb::ErasePart => "Erasures of a part",
+        Verb::Redact => "Redactions",
+        Verb::Release => "Holds lifted",
+    };
+    (verb, stages.join(", "))
+}
+
+fn acts(acts: &ActsReport) -> Value {
+    let (verb, stages) = verb_and_stages(acts);
     json!({
-        "verb": match acts.verb {
-            Verb::Expire => "Expiries",
-            Verb::Erase => "Erasures of customers",
-            Verb::ErasePart => "Erasures of a part",
-            Verb::Redact => "Redactions",
-            Verb::Release => "Holds lifted",
-        },
+        "verb": verb,
         "count": count(acts.count),
-        "stages": stages.join(", "),
+        "stages": stages,
         "times": [times(&acts.fenced), times(&acts.shredded), times(&acts.finished), times(&acts.scrubbed)],
     })
 }
@@ -426,6 +450,7 @@ mod tests {
                 deadline: day("2026-02-01").start(),
                 volume: Some(volume),
             }],
+            rows_overdue: true,
             notices: vec![Noticed {
                 partition: partition("2026-01-01-month"),
                 since: day("2026-11-01").start(),
@@ -478,9 +503,10 @@ mod tests {
         let said = sentences(&report()).join("\n");
         for words in [
             "1 partition with 1,234 records is overdue, since 2026-02-01.",
+            "Of 1,021 customers or more something is overdue that ends customer by customer.",
             "1 file damaged: `tenure repair`",
             "Next to fall due: 1,234 records (3.0 MB) in Feb 2027.",
-            "2 legal holds stand; the oldest was placed on 2026-01-02. Of 1 expired partition something",
+            "2 legal holds stand; the oldest was placed on 2026-01-02. Of 1 partition past the maximum something",
             "Notice is running for 1 partition, due from 2027-02-01 on.",
             "Of some customers, too few to be counted, an erasure",
             "1,234 records of 77 customers: 9.0 MB that came in take 3.0 MB on disk, 3.00 to 1.",
