@@ -45,6 +45,7 @@ mod model;
 #[cfg(feature = "simulation")]
 mod oracle;
 #[cfg(feature = "simulation")]
+mod proof;
 mod races;
 #[cfg(feature = "simulation")]
 mod repair;

@@ -11,7 +11,7 @@ use tenure::Timestamp;
 
 use crate::Result;
 use crate::generated::{self, Numbers};
-use crate::records::{Pool, Rec, YEAR, YEAR_START, home};
+use crate::records::{self, Pool, Rec, YEAR, YEAR_START, home};
 
 /// A conversation as it was had, never repeated.
 pub struct Original {
@@ -52,7 +52,7 @@ impl Corpus {
         let originals = text.lines().map(|line| {
             let line: Line = serde_json::from_str(line)?;
             let at: Timestamp = line.at.parse()?;
-            let body = Bytes::copy_from_slice(line.body.get().as_bytes());
+            let body = records::body(line.body.get().as_bytes().to_vec());
             Ok(Original { customer: line.customer.to_string(), at: at.as_micros(), body })
         });
         Ok(Corpus { originals: originals.collect::<Result<_>>()? })
@@ -118,7 +118,7 @@ fn invented(count: usize) -> Vec<Original> {
     let original = |(index, call): (usize, generated::Call)| Original {
         customer: format!("c-{:06}", call.customer),
         at: spread(index, count),
-        body: call.body.into(),
+        body: records::body(call.body.into()),
     };
     calls.map(original).collect()
 }
@@ -138,7 +138,7 @@ fn recombine(chats: &[Vec<&str>], index: usize, n: &mut Numbers) -> Bytes {
         place += 1;
     }
     body.push_str("]}");
-    Bytes::from(body)
+    records::body(body.into_bytes())
 }
 
 fn spread(index: usize, count: usize) -> i64 {
