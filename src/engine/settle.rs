@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::catalog::{JournalFile, SegmentSlot, Totals};
 use super::merge::{fact, share};
 use super::{Engine, partition_name};
+use crate::env::Map;
 use crate::error::{Error, Result};
 use crate::format::frame::{FrameKey, FrameView};
 use crate::format::group::GroupView;
@@ -24,6 +25,8 @@ use crate::segment::{self, SegmentWriter, Written};
 
 /// Segments that are synced together: each is an open file.
 const AT_ONCE: usize = 64;
+/// So much of a file is looked at under one map.
+const MAPPED: u64 = 8 << 20;
 /// A journal file that is full, and whose first group is younger than this, is of somebody who loads in bulk.
 const BULK: Duration = Duration::from_secs(10);
 
@@ -34,12 +37,11 @@ const BULK: Duration = Duration::from_secs(10);
 /// Damage in the file; what the operating system answers. Nothing has changed then.
 pub fn settle(engine: &Engine, file: &Arc<JournalFile>, done: &mut Maintenance) -> Result<()> {
     let end = file.end();
-    let bytes = engine.env.map(&file.path).map_err(|error| Error::io("map a journal file", &file.path, error))?;
     let mut facts = Vec::new();
     let mut written = Vec::new();
     let source = Source { file, is_bulk: is_bulk(engine, file), totals: file.totals() };
-    for (partition, frames) in collect(engine, &source, &bytes, end)? {
-        let (segment, fact) = write_segment(engine, &source, partition, (&bytes, frames))?;
+    for (partition, frames) in collect(engine, &source, end)? {
+        let (segment, fact) = write_segment(engine, &source, partition, frames)?;
         done.segments_written += 1;
         done.bytes_written += fact.bytes;
         facts.push(fact);
@@ -49,7 +51,6 @@ pub fn settle(engine: &Engine, file: &Arc<JournalFile>, done: &mut Maintenance) 
         }
     }
     segment::publish(written)?;
-    drop(bytes);
     publish(engine, file, end, facts)?;
     done.journals_settled += 1;
     engine.env.remove_file(&file.path).map_err(|error| Error::io("remove a settled journal file", &file.path, error))
@@ -75,13 +76,19 @@ struct Placed {
     offset: u64,
 }
 
-/// Writes one partition's frames, of a file that holds `bytes`, as a segment.
+/// What a file holds. Mapped for a while and then anew: what of a map has been looked at counts as memory until it goes.
+fn mapped(engine: &Engine, file: &JournalFile) -> Result<Box<dyn Map>> {
+    engine.env.map(&file.path).map_err(|error| Error::io("map a journal file", &file.path, error))
+}
+
+/// Writes one partition's frames as a segment.
 fn write_segment(
     engine: &Engine,
     source: &Source<'_>,
     partition: PartitionNumber,
-    (bytes, mut frames): (&[u8], Vec<Placed>),
+    mut frames: Vec<Placed>,
 ) -> Result<(Written, SegmentFact)> {
+    let bytes = mapped(engine, source.file)?;
     frames.sort_unstable_by_key(|frame| frame.key);
     frames.dedup_by_key(|frame| (frame.key.opening, frame.key.sequence));
     let id = partition_name(engine, partition)?;
@@ -111,13 +118,8 @@ fn cut_short(file: &JournalFile, offset: u64) -> Error {
         .hint("open the store again; it reads the journal anew")
 }
 
-/// The frames by partition of a file that holds `bytes`, every checksum checked.
-fn collect(
-    engine: &Engine,
-    source: &Source<'_>,
-    bytes: &[u8],
-    end: u64,
-) -> Result<BTreeMap<PartitionNumber, Vec<Placed>>> {
+/// The frames of a file by partition, every checksum checked.
+fn collect(engine: &Engine, source: &Source<'_>, end: u64) -> Result<BTreeMap<PartitionNumber, Vec<Placed>>> {
     let mut runs: BTreeMap<PartitionNumber, Vec<Placed>> = BTreeMap::new();
     // An expired partition with held cells keeps those; before its key is gone, all.
     let held: HashSet<PartitionNumber> = engine.ledger().state().acts.held.keys().copied().collect();
@@ -125,7 +127,7 @@ fn collect(
         !engine.fences.has_partition(partition)
             || held.contains(&partition) && engine.partitions.numbered(partition).is_some()
     };
-    journal::groups(&source.file.path, bytes, end, &mut |group: GroupView<'_>| {
+    let mut take = |group: GroupView<'_>| {
         let start = group.head().offset;
         for run in group.runs().filter(|run| lives(run.head.partition)) {
             let frames = runs.entry(run.head.partition).or_insert_with(|| {
@@ -134,7 +136,12 @@ fn collect(
             });
             frames.extend(run.frames().map(|(at, frame)| Placed { key: frame.key(), offset: start + at }));
         }
-    })?;
+    };
+    let mut offset = 0;
+    while offset < end {
+        let bytes = mapped(engine, source.file)?;
+        offset = journal::groups(&source.file.path, &bytes, offset..end.min(offset + MAPPED), &mut take)?;
+    }
     for (partition, frames) in &mut runs {
         let known = engine.partitions.numbered(*partition);
         if let Some(known) = known.filter(|known| known.remnant.is_some()) {

@@ -1,6 +1,7 @@
 //! Reading a journal file that somebody may have left in the middle of a write: its whole groups, and what comes after.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::decode_head;
@@ -186,20 +187,21 @@ pub(super) fn group_at<'a>(
     Ok(GroupView::parse(bytes).and_then(|group| at_its_place(group, offset)))
 }
 
-/// Hands the groups that lie before `end` in a file that holds `bytes` to `visit`, in order, every checksum checked.
+/// Hands the groups of a file that holds `bytes` to `visit`, in order, every checksum checked: from the one at `span.start` to
+/// the first that ends at or beyond `span.end`. Where that ends.
 ///
 /// # Errors
 /// [`crate::ErrorKind::Corrupt`] where one of them is not whole.
-pub fn groups<'b>(path: &Path, bytes: &'b [u8], end: u64, visit: &mut dyn FnMut(GroupView<'b>)) -> Result<()> {
-    let mut offset = JOURNAL_HEAD_BYTES as u64;
-    while offset < end {
+pub fn groups(path: &Path, bytes: &[u8], span: Range<u64>, visit: &mut dyn FnMut(GroupView<'_>)) -> Result<u64> {
+    let mut offset = span.start.max(JOURNAL_HEAD_BYTES as u64);
+    while offset < span.end {
         let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
         let group = GroupView::parse(rest).and_then(|group| at_its_place(group, offset));
         let group = group.map_err(|malformed| Error::corrupt(path, offset, malformed.0))?;
         offset += group.bytes().len() as u64;
         visit(group);
     }
-    Ok(())
+    Ok(offset)
 }
 
 fn at_its_place(group: GroupView<'_>, offset: u64) -> Result<GroupView<'_>, Malformed> {
