@@ -147,7 +147,10 @@ impl Law {
         let (before, after) = (self.rules(stream), new.rules(stream));
         let longer = |one: &&Rule| before.iter().any(|other| never_sooner((one, one.most), (other, other.most)));
         let bound = |one: &&Rule| after.iter().any(|other| never_sooner((other, other.least), (one, one.least)));
-        after.iter().filter(|rule| rule.most.is_some()).all(longer)
+        // Windows of what becomes state go by column from then on, whatever the maximum runs from.
+        let becomes_state = new.latest(stream) && !self.latest(stream) && after.iter().any(|rule| rule.most.is_some());
+        !becomes_state
+            && after.iter().filter(|rule| rule.most.is_some()).all(longer)
             && before.iter().filter(|rule| rule.least.is_some()).all(bound)
     }
 
