@@ -33,7 +33,7 @@ pub fn create(
     policy: Option<&str>,
 ) -> Result<()> {
     let text = policy.unwrap_or(KEEP_EVERYTHING).to_owned();
-    Policy::parse(&text)?;
+    Policy::propose(&text)?;
     vacant(&**env, root)?;
     let store = StoreId::from_bytes(random(&**env).map_err(|error| Error::io("draw random bytes", root, error))?);
     for name in DIRECTORIES {

@@ -24,7 +24,7 @@ const REASON_LIMIT: usize = 4096;
 /// force stays.
 pub fn set(engine: &Engine, text: &str, reason: Option<&str>) -> Result<u32> {
     let writer = engine.writer()?;
-    let policy = Policy::parse(text)?;
+    let policy = Policy::propose(text)?;
     if reason.is_some_and(|reason| reason.trim().is_empty() || reason.len() > REASON_LIMIT) {
         return Err(Error::new(ErrorKind::Invalid, format!("a reason has 1 to {REASON_LIMIT} bytes")));
     }
@@ -77,7 +77,7 @@ fn shorter(shortened: &[Shortening]) -> Error {
 /// # Errors
 /// [`ErrorKind::Invalid`] naming the line that is wrong.
 pub fn check(engine: &Engine, text: &str) -> Result<PolicyCheck> {
-    let (old, new) = (engine.policy(), Policy::parse(text)?);
+    let (old, new) = (engine.policy(), Policy::propose(text)?);
     let (now, holds) = (engine.trusted.now(&*engine.env), hold::standing(engine));
     let (mut changes, mut unchanged) = (Vec::new(), 0);
     for partition in engine.partitions.all().into_iter().filter(|partition| partition.key.is_some()) {

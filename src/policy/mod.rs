@@ -25,7 +25,7 @@ pub use verdict::{Question, Verdict, Why, verdict};
 
 use classify::ClassRule;
 
-use crate::error::{RefusalReason, Result};
+use crate::error::{Error, ErrorKind, RefusalReason, Result};
 use crate::ident::Stream;
 use crate::window::{Timestamp, Window, WindowLength};
 
@@ -71,6 +71,26 @@ impl Policy {
     /// only, no rule at all.
     pub fn parse(text: &str) -> Result<Policy> {
         parse::parse(text)
+    }
+
+    /// Reads a policy that is to come into force. What a store may have in force already, and opens with, is refused here
+    /// where it has no effect.
+    ///
+    /// # Errors
+    /// As [`Policy::parse`]; [`crate::ErrorKind::Invalid`], naming the line, for access logs of a jurisdiction.
+    pub fn propose(text: &str) -> Result<Policy> {
+        let policy = Policy::parse(text)?;
+        let is_idle = |rule: &&Rule| {
+            rule.class() == Some(ACCESS_LOG) && rule.jurisdiction().is_some_and(|place| place != ACCESS_LOG_PLACE)
+        };
+        match policy.rules.iter().find(is_idle) {
+            None => Ok(policy),
+            Some(rule) => {
+                let what = format!("the policy is wrong in line {}: access logs are the store's own", rule.line);
+                let hint = format!("write jurisdiction = \"*\" or \"{ACCESS_LOG_PLACE}\" there");
+                Err(Error::new(ErrorKind::Invalid, what).hint(hint))
+            }
+        }
     }
 
     /// The rules in the order of the file: what a [`Duty`] or [`Limit`] names by place.

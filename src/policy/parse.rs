@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::classify::{ClassRule, Pattern, steps};
 use super::conflict::may_exceed;
-use super::{ACCESS_LOG, ACCESS_LOG_PLACE, AnchorKind, POLICY_LIMIT, Policy, RULES_LIMIT, Rule};
+use super::{AnchorKind, POLICY_LIMIT, Policy, RULES_LIMIT, Rule};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ident::Stream;
 use crate::window::{Period, WindowLength, Zone};
@@ -108,10 +108,6 @@ fn read(text: &str, written: WrittenRule, start: usize, index: usize) -> Result<
         latest: written.latest.as_ref().is_some_and(|latest| *latest.get_ref()),
     };
     let (least, most) = (place(written.keep_at_least.as_ref()), place(written.keep_at_most.as_ref()));
-    if rule.class() == Some(ACCESS_LOG) && rule.jurisdiction().is_some_and(|place| place != ACCESS_LOG_PLACE) {
-        let what = format!("access logs are the store's own: write jurisdiction = \"*\" or \"{ACCESS_LOG_PLACE}\"");
-        return Err(wrong(text, written.jurisdiction.span().start, what));
-    }
     if let (Some(notice), None) = (&written.notice, rule.keep_at_most) {
         return Err(wrong(text, notice.span().start, "notice has no keep_at_most to come before".into()));
     }

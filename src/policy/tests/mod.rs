@@ -142,7 +142,6 @@ fn errors_name_the_line() {
         ("\n[[rule]]\nclass = \"Chat\"\njurisdiction = \"UK\"", 5, "differ in case only"),
         ("\n[[rule]]\nclass = \"a/b\"\njurisdiction = \"UK\"", 6, "class is not"),
         ("\n[[rule]]\nclass = \"x\"\njurisdiction = \"\"", 7, "jurisdiction is not"),
-        ("\n[[rule]]\nclass = \"access-log\"\njurisdiction = \"EU\"", 7, "the store's own"),
         ("anchor = \"birthday\"", 4, "no anchor: event, year-end"),
         ("anchor = \"year-end\"", 1, "needs a zone"),
         ("anchor = \"year-end\"\nzone = \"Berlin\"", 5, "no IANA time zone"),

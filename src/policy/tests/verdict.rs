@@ -221,6 +221,14 @@ fn access_logs_are_shortened_by_a_rule_of_their_own() {
 }
 
 #[test]
+fn access_logs_of_a_jurisdiction_are_refused_and_a_store_that_has_them_in_force_opens() {
+    let text = |place: &str| format!("\n[[rule]]\nclass = \"access-log\"\njurisdiction = \"{place}\"\n");
+    let refused = Policy::propose(&text("EU")).unwrap_err();
+    assert!(refused.to_string().contains("line 2: access logs are the store's own"), "{refused}");
+    assert!(Policy::parse(&text("EU")).is_ok() && ["*", "STORE"].iter().all(|one| Policy::propose(&text(one)).is_ok()));
+}
+
+#[test]
 fn overhangs_are_those_of_the_windows() {
     let text = "[[rule]]\nclass = \"a\"\njurisdiction = \"*\"\nkeep_at_most = \"P1Y\"\n\
                 [[rule]]\nclass = \"b\"\njurisdiction = \"*\"\nkeep_at_most = \"P90D\"\n\
