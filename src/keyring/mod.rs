@@ -277,7 +277,12 @@ impl Keyring {
     /// # Errors
     /// As [`Keyring::customer`].
     pub fn customer_under(&self, tag: &[u8; 16]) -> Result<Option<Found<CustomerEntry>>> {
-        let known = match self.customers.get(tag) {
+        self.found_under(tag, self.customers.get(tag))
+    }
+
+    /// The entry that is kept under `tag`, of which the cache has said what is `cached`.
+    fn found_under(&self, tag: &[u8; 16], cached: Option<Known>) -> Result<Option<Found<CustomerEntry>>> {
+        let known = match cached {
             Some(known) => known,
             None => {
                 let key = TreeKey::new(EntryKind::Customer, tag);
@@ -294,12 +299,8 @@ impl Keyring {
     /// As [`Keyring::customer`].
     pub fn customers_under(&self, tags: &[[u8; 16]]) -> Result<Vec<Option<Found<CustomerEntry>>>> {
         let look = |known: &Known| known.as_ref().map_or(0, |(entry, _)| usize::from(entry.subject.as_bytes()[0]));
-        let known = self.customers.get_all(tags, look);
-        let found = |(known, tag): (Option<Known>, &[u8; 16])| match known {
-            Some(known) => Ok(known.map(|(entry, number)| Found { entry, number: self.pending(number) })),
-            None => self.customer_under(tag),
-        };
-        known.into_iter().zip(tags).map(found).collect()
+        let cached = self.customers.get_all(tags, look);
+        tags.iter().zip(cached).map(|(tag, cached)| self.found_under(tag, cached)).collect()
     }
 
     /// The entry of a customer whose facts cover a use of `stream` in `window`: made with a fresh secret and
