@@ -8,6 +8,7 @@ use crate::engine::{Engine, duty, erase};
 use crate::error::Result;
 use crate::ident::CustomerId;
 use crate::ops::receipt;
+use crate::ops::refresh::settled;
 use crate::policy::Happened;
 use crate::report::{Duty, Home};
 use crate::window::Timestamp;
@@ -18,6 +19,10 @@ use crate::window::Timestamp;
 /// # Errors
 /// Damage in what has to be read.
 pub fn homes(engine: &Engine, customer: &CustomerId, until: Option<Timestamp>) -> Result<Vec<Home>> {
+    settled(engine, || look(engine, customer, until))
+}
+
+fn look(engine: &Engine, customer: &CustomerId, until: Option<Timestamp>) -> Result<Vec<Home>> {
     let Some(entry) = erase::living(engine, customer)? else { return Ok(Vec::new()) };
     let policy = engine.policy();
     let facts = duty::facts(engine, &policy, &entry)?;

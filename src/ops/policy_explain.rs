@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::format::ledger::{Hold, Holds};
 use crate::ident::{CustomerId, Stream, SubjectNumber};
 use crate::keyring::{CustomerEntry, CustomerState};
+use crate::ops::refresh::settled;
 use crate::policy::{Facts, Happened, Policy, Question, Rule, Terms, verdict};
 use crate::report::{CustomerLaw, Place, Provision, StreamLaw};
 use crate::sync::Arc;
@@ -49,6 +50,10 @@ pub fn stream(engine: &Engine, stream: &Stream) -> StreamLaw {
 /// # Errors
 /// Damage in the keyring, or in an index.
 pub fn customer(engine: &Engine, customer: &CustomerId) -> Result<Option<CustomerLaw>> {
+    settled(engine, || of_customer(engine, customer))
+}
+
+fn of_customer(engine: &Engine, customer: &CustomerId) -> Result<Option<CustomerLaw>> {
     let Some(found) = engine.keyring.customer(customer)? else { return Ok(None) };
     if found.entry.state != CustomerState::Living {
         return Ok(None);

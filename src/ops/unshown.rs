@@ -9,6 +9,7 @@ use crate::engine::visible::{covered_or_held, shown};
 use crate::engine::{Engine, amend, duty, hold};
 use crate::error::Result;
 use crate::ident::{CustomerId, PartitionId};
+use crate::ops::refresh::settled;
 use crate::policy::HoldScope;
 use crate::report::{CustomerLaw, Unshown, WhyUnshown};
 use crate::window::Timestamp;
@@ -18,6 +19,10 @@ use crate::window::Timestamp;
 /// # Errors
 /// Damage in what has to be read.
 pub fn unshown(engine: &Engine, customer: &CustomerId, law: &CustomerLaw) -> Result<Vec<Unshown>> {
+    settled(engine, || count(engine, customer, law))
+}
+
+fn count(engine: &Engine, customer: &CustomerId, law: &CustomerLaw) -> Result<Vec<Unshown>> {
     let Some(found) = engine.keyring.customer(customer)? else { return Ok(Vec::new()) };
     let (entry, policy, now) = (&*found.entry, engine.policy(), engine.now());
     let (facts, holds) = (duty::facts(engine, &policy, entry)?, hold::standing(engine));
