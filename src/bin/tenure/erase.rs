@@ -47,7 +47,7 @@ pub fn erase(global: &Global, args: &EraseArgs, output: &mut Output) -> Outcome 
         output.say(SCRUBS_BY_ITSELF);
     }
     let (named, is_part) = (customers.len() as u64, args.stream.is_some() || args.until.is_some());
-    let erased = let_go(&store, &customers, args, beside).map(|proved| {
+    let erased = let_go(&store, &customers, args, beside, output).map(|proved| {
         let receipt = proved.as_ref().map(|proved| &proved.receipt);
         let all = receipt.is_some_and(|receipt| receipt.subjects.len() as u64 == named);
         let kept = if all { Ok(0) } else { kept(&store, &customers, args, receipt) };
@@ -108,6 +108,7 @@ fn let_go(
     customers: &[String],
     args: &EraseArgs,
     beside: bool,
+    output: &Output,
 ) -> Result<Option<ProvedReceipt>, Failure> {
     let receipt = match (customers, &args.stream, args.until) {
         (_, None, None) => store.request_erase(&customers.iter().map(String::as_str).collect::<Vec<_>>(), WAIT)?,
@@ -118,7 +119,7 @@ fn let_go(
         // Also where nothing was left to erase: it may have been erased by a run that came no further.
         scrub_now(|| store.scrub())?;
     }
-    latest(store, receipt)
+    latest(store, receipt, output)
 }
 
 /// Drops the dead bytes, once nobody reads the files any more in which they stood: the background work of this very opening
@@ -133,10 +134,10 @@ pub fn scrub_now(scrub: impl Fn() -> tenure::Result<Maintenance>) -> tenure::Res
     Ok(())
 }
 
-/// The receipt as it stands now, with its proof: later steps may have added a stage.
-pub fn latest(store: &Acting, receipt: Option<Receipt>) -> Result<Option<ProvedReceipt>, Failure> {
+/// The receipt as it stands now: later steps may have added a stage.
+pub fn latest(store: &Acting, receipt: Option<Receipt>, output: &Output) -> Result<Option<ProvedReceipt>, Failure> {
     let Some(receipt) = receipt else { return Ok(None) };
-    let now = store.proved_receipts(&[receipt.number])?.pop();
+    let now = receipt::as_it_stands(store, receipt.number, output)?;
     Ok(Some(now.unwrap_or(ProvedReceipt { receipt, proof: None })))
 }
 

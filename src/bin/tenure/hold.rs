@@ -101,7 +101,7 @@ fn after(store: &Acting, number: u64) -> Result<Vec<u64>, tenure::Error> {
 fn release(global: &Global, number: u64, output: &mut Output) -> Outcome {
     let (store, _) = global.open_or_beside(output)?;
     let released =
-        store.request_release(number, WAIT).map_err(Failure::from).and_then(|receipt| latest(&store, receipt));
+        store.request_release(number, WAIT).map_err(Failure::from).and_then(|receipt| latest(&store, receipt, output));
     let closed = store.close();
     let receipt = released?;
     closed?;

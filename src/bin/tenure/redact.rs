@@ -32,7 +32,7 @@ pub fn redact(global: &Global, args: &RedactArgs, output: &mut Output) -> Outcom
         if args.how.scrub_now && !beside {
             scrub_now(|| store.scrub())?;
         }
-        latest(&store, receipt)
+        latest(&store, receipt, output)
     });
     let closed = store.close();
     let receipt = redacted?;
