@@ -1,5 +1,5 @@
 //! A cheap hash for the names that the store gives: handles and subject numbers are as good as random and partitions are
-//! numbered, so nobody outside can choose names that meet. Never for what callers choose.
+//! numbered, so nobody outside can choose names that meet. Never for what callers choose. And how names are dealt to shards.
 
 use std::hash::{BuildHasherDefault, Hasher};
 

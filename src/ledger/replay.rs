@@ -51,12 +51,12 @@ impl Replay {
         }
     }
 
-    /// What is still to be found, handed on to the next file.
     /// Whether the expected head has not been found so far.
     pub(super) fn expects(&self) -> bool {
         self.expect.is_some()
     }
 
+    /// What is still to be found, handed on to the next file.
     pub(super) fn take_expect(&mut self) -> Option<(u64, Digest)> {
         self.expect.take()
     }

@@ -210,6 +210,13 @@ fn every_call_asks_for_the_right_it_needs() {
         for one in &uses {
             assert_eq!(one.outcome == "refused", !one.right.usual_roles().contains(&role), "{role} {}", one.right);
         }
+        // Whoever gave a purpose gave a reason besides.
+        let reason = format!("{PURPOSE}: because");
+        assert_eq!(
+            uses.iter().filter(|one| one.right == Right::SetPolicy && one.purpose == reason).count(),
+            2,
+            "{role}"
+        );
         // The policy is read before it is set.
         assert_eq!(uses.iter().filter(|one| one.outcome != "begun").count(), 70, "{role}");
         for one in uses.windows(2).filter(|pair| pair[0].outcome == "begun") {
