@@ -184,23 +184,22 @@ fn every_flipped_bit_and_every_cut_is_seen() {
 }
 
 /// Many note while one makes durable: nobody is told that anything failed, and every entry is there once.
+fn from_four_threads(work: &(dyn Fn(u64) + Sync)) {
+    std::thread::scope(|scope| (0..4).for_each(|thread| drop(scope.spawn(move || work(thread)))));
+}
+
 #[test]
 fn many_note_while_others_make_durable() {
     let dir = tempfile::tempdir().unwrap();
     let disk = env::disk::Disk::new();
     let log = AccessLog::new(Arc::new(env::disk::Disk::new()), dir.path().into(), STORE);
-    std::thread::scope(|scope| {
-        for thread in 0..4 {
-            let log = &log;
-            scope.spawn(move || {
-                for number in 0..500 {
-                    log.ready(now(), &key).unwrap();
-                    log.note(now(), &entry(thread * 500 + number)).unwrap();
-                    if number % 100 == thread * 7 {
-                        log.sync_older_than(Duration::ZERO).unwrap();
-                    }
-                }
-            });
+    from_four_threads(&|thread| {
+        for number in 0..500 {
+            log.ready(now(), &key).unwrap();
+            log.note(now(), &entry(thread * 500 + number)).unwrap();
+            if number % 100 == thread * 7 {
+                log.sync_older_than(Duration::ZERO).unwrap();
+            }
         }
     });
     log.sync().unwrap();
@@ -217,16 +216,11 @@ fn nothing_is_lost_where_months_end_while_many_note() {
     let dir = tempfile::tempdir().unwrap();
     let disk = env::disk::Disk::new();
     let log = AccessLog::new(Arc::new(env::disk::Disk::new()), dir.path().into(), STORE);
-    std::thread::scope(|scope| {
-        for thread in 0..4 {
-            let log = &log;
-            scope.spawn(move || {
-                for number in 0..MONTHS * 10 {
-                    let at = now().plus_seconds((number / 10 * 31 * 86_400) as i64);
-                    log.ready(at, &key).unwrap();
-                    log.note(at, &entry(thread * 1_000 + number)).unwrap();
-                }
-            });
+    from_four_threads(&|thread| {
+        for number in 0..MONTHS * 10 {
+            let at = now().plus_seconds((number / 10 * 31 * 86_400) as i64);
+            log.ready(at, &key).unwrap();
+            log.note(at, &entry(thread * 1_000 + number)).unwrap();
         }
     });
     log.sync().unwrap();
