@@ -3,8 +3,11 @@
 //! Checksums are computed into the input before it is decoded, since no fuzzer guesses one; an odd first byte leaves
 //! the input as it is. Beyond never panicking, each function asks that what is accepted encodes to the same bytes.
 
+use std::sync::OnceLock;
+
 use zeroize::Zeroizing;
 
+use crate::compress::{Compressor, Dictionary, Sample, Training, decompress, train};
 use crate::crypto::{Key, Sealer, Signer, TAG_BYTES, sha256};
 use crate::format::access;
 use crate::format::bytes::Malformed;
@@ -104,6 +107,43 @@ pub fn frame(data: &[u8]) {
     }
     assert!(Frames::new(&bytes).count() <= bytes.len() / FRAME_OVERHEAD + 1);
     assert!(Frames::in_segment(&bytes).count() <= bytes.len() / TAG_BYTES + 1);
+}
+
+/// Bodies that are compressed with a dictionary come back, whatever the dictionary is: most inputs follow tables that are in
+/// order with content of their own, some are a dictionary themselves.
+pub fn compression(data: &[u8]) {
+    static TABLES: OnceLock<Vec<u8>> = OnceLock::new();
+    let Some((bytes, given)) = choose(data) else { return };
+    let Some((&cut, rest)) = bytes.split_first() else { return };
+    let (dictionary, bodies) = rest.split_at(usize::from(cut).min(rest.len()));
+    let tables = TABLES.get_or_init(|| {
+        let chat = |n: u64| -> String { (0..90).map(|at| format!("order {} of {n}, ", n * at % 31)).collect() };
+        let chats: Vec<(u64, String)> = (0..200).map(|n| (n % 50, chat(n))).collect();
+        let samples: Vec<_> =
+            chats.iter().map(|(customer, chat)| Sample { customer: *customer, body: chat.as_bytes() }).collect();
+        let trained = train(&samples, &Training { k: 2, size: 2_048 }, &|| false);
+        trained.expect("it is trained the same every time").dictionary.bytes().to_vec()
+    });
+    let front: &[u8] = if given { tables } else { b"\x37\xa4\x30\xec" };
+    let Ok(dictionary) = Dictionary::new([front, dictionary].concat()) else { return };
+    let (one, other) = bodies.split_at(bodies.len() / 2);
+    let mut compressor = Compressor::default();
+    let two: Vec<_> = compressor
+        .store_two([one, other], Some(&dictionary))
+        .map(|stored| {
+            let mut bytes = Vec::new();
+            (stored.append_to(&mut bytes), bytes)
+        })
+        .into();
+    for (body, (compressed, bytes)) in [one, other].into_iter().zip(two) {
+        match compressed {
+            true => assert_eq!(decompress(&bytes, body.len(), Some(&dictionary)).as_deref(), Ok(body)),
+            false => assert_eq!(bytes, body),
+        }
+        let mut alone = Vec::new();
+        assert_eq!(compressor.store(body, Some(&dictionary)).append_to(&mut alone), compressed);
+        assert_eq!(alone, bytes);
+    }
 }
 
 /// A group, and the head of a journal file.

@@ -11,6 +11,7 @@ use zstd::zstd_safe::{CCtx, DCtx, compress_bound};
 
 use super::LEVEL;
 use super::dictionary::Dictionary;
+use super::encode::Encoder;
 
 /// The bytes do not decompress to the length they promise, or a dictionary is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +26,34 @@ const BLOCK_HEAD: usize = 3;
 /// The type of such a block. zstd makes no first block of any other, but of bytes that do not shrink.
 const COMPRESSED: u32 = 2;
 
-/// What bodies are compressed with: a context of zstd and room for a frame. No dictionary is ever loaded into it: each
-/// call names its own.
+/// What bodies are compressed with: a context of zstd, and for two at a time an encoder of our own and room for a frame. No
+/// dictionary is ever loaded into the context: each call names its own.
 #[derive(Default)]
 pub struct Compressor {
     context: Option<CCtx<'static>>,
+    lanes: [Lane; 2],
+}
+
+/// What one body is compressed with, and in.
+#[derive(Default)]
+struct Lane {
+    encoder: Option<Encoder>,
     frame: Vec<u8>,
+}
+
+/// A body as it is stored.
+#[derive(Clone, Copy)]
+pub struct Stored<'a> {
+    bytes: &'a [u8],
+    is_compressed: bool,
+}
+
+impl Stored<'_> {
+    /// Appends it to `out` and says whether it is compressed.
+    pub fn append_to(&self, out: &mut Vec<u8>) -> bool {
+        out.extend_from_slice(self.bytes);
+        self.is_compressed
+    }
 }
 
 impl fmt::Debug for Compressor {
@@ -98,55 +121,90 @@ impl Head {
 }
 
 impl Compressor {
-    /// Appends `body`, compressed with `dictionary`, to `out`, and says so with `true`; where compression would not make
-    /// it smaller, nothing is appended and the answer is `false`.
-    pub fn compress_into(&mut self, body: &[u8], dictionary: Option<&Dictionary>, out: &mut Vec<u8>) -> bool {
-        let kept = self.compress(body, dictionary).filter(|kept| kept.len() < body.len());
-        out.extend_from_slice(kept.unwrap_or_default());
-        kept.is_some()
+    /// `body` as it is stored: compressed with `dictionary` where that makes it smaller.
+    pub fn store<'a>(&'a mut self, body: &'a [u8], dictionary: Option<&Dictionary>) -> Stored<'a> {
+        let Compressor { context, lanes: [lane, _] } = self;
+        let is_encoded =
+            dictionary.and_then(Dictionary::prepared).is_some_and(|prepared| lane.encoder().encode(prepared, body));
+        lane.stored(is_encoded, context, body, dictionary)
     }
 
-    /// Appends `body` to `out` as it is stored: compressed with `dictionary`, which is said with `true`, or as it is.
-    pub fn store_into(&mut self, body: &[u8], dictionary: Option<&Dictionary>, out: &mut Vec<u8>) -> bool {
-        let compressed = self.compress_into(body, dictionary, out);
-        if !compressed {
-            out.extend_from_slice(body);
-        }
-        compressed
-    }
-
-    fn compress(&mut self, body: &[u8], dictionary: Option<&Dictionary>) -> Option<&[u8]> {
-        if self.context.is_none() {
-            self.context = CCtx::try_create();
-        }
-        let context = self.context.as_mut()?;
-        self.frame.clear();
-        self.frame.reserve(compress_bound(body.len()));
-        match dictionary {
-            Some(dictionary) => context.compress_using_cdict(&mut self.frame, body, dictionary.compression()),
-            None => context.compress(&mut self.frame, body, LEVEL),
-        }
-        .ok()?;
-        keep(&self.frame, body.len(), dictionary)
+    /// The same for two bodies: faster than one after the other.
+    pub fn store_two<'a>(&'a mut self, bodies: [&'a [u8]; 2], dictionary: Option<&Dictionary>) -> [Stored<'a>; 2] {
+        let Compressor { context, lanes: [one, other] } = self;
+        let are_encoded = dictionary
+            .and_then(Dictionary::prepared)
+            .map_or([false; 2], |prepared| Encoder::encode_two([one.encoder(), other.encoder()], prepared, bodies));
+        [
+            one.stored(are_encoded[0], context, bodies[0], dictionary),
+            other.stored(are_encoded[1], context, bodies[1], dictionary),
+        ]
     }
 }
 
-/// As `Compressor::compress_into`, with a compressor of this thread.
+impl Lane {
+    fn encoder(&mut self) -> &mut Encoder {
+        self.encoder.get_or_insert_with(Encoder::new)
+    }
+
+    /// What is stored of `body`, which the encoder has just encoded or left to zstd.
+    fn stored<'a>(
+        &'a mut self,
+        is_encoded: bool,
+        context: &mut Option<CCtx<'static>>,
+        body: &'a [u8],
+        dictionary: Option<&Dictionary>,
+    ) -> Stored<'a> {
+        let compressed = match &self.encoder {
+            Some(encoder) if is_encoded => Some(encoder.block()),
+            _ => compress(context, &mut self.frame, body, dictionary),
+        };
+        match compressed.filter(|compressed| compressed.len() < body.len()) {
+            Some(bytes) => Stored { bytes, is_compressed: true },
+            None => Stored { bytes: body, is_compressed: false },
+        }
+    }
+}
+
+/// Compresses `body` with zstd's encoder; nothing without memory for it.
+fn compress<'a>(
+    context: &mut Option<CCtx<'static>>,
+    frame: &'a mut Vec<u8>,
+    body: &[u8],
+    dictionary: Option<&Dictionary>,
+) -> Option<&'a [u8]> {
+    if context.is_none() {
+        *context = CCtx::try_create();
+    }
+    let context = context.as_mut()?;
+    frame.clear();
+    frame.reserve(compress_bound(body.len()));
+    match dictionary {
+        Some(dictionary) => context.compress_using_cdict(frame, body, dictionary.compression()?),
+        None => context.compress(frame, body, LEVEL),
+    }
+    .ok()?;
+    keep(frame, body.len(), dictionary)
+}
+
+/// Appends `body`, compressed with `dictionary`, to `out`, and says so with `true`; where compression would not make it smaller,
+/// nothing is appended and the answer is `false`.
 #[cfg(any(test, feature = "simulation"))]
 pub fn compress_into(body: &[u8], dictionary: Option<&Dictionary>, out: &mut Vec<u8>) -> bool {
-    COMPRESSOR.with_borrow_mut(|compressor| compressor.compress_into(body, dictionary, out))
+    COMPRESSOR.with_borrow_mut(|compressor| {
+        let stored = compressor.store(body, dictionary);
+        stored.is_compressed && stored.append_to(out)
+    })
 }
 
-/// As `Compressor::store_into`, with a compressor of this thread.
+/// Appends `body` to `out` as it is stored: compressed with `dictionary`, which is said with `true`, or as it is.
 pub fn store_into(body: &[u8], dictionary: Option<&Dictionary>, out: &mut Vec<u8>) -> bool {
-    COMPRESSOR.with_borrow_mut(|compressor| compressor.store_into(body, dictionary, out))
+    COMPRESSOR.with_borrow_mut(|compressor| compressor.store(body, dictionary).append_to(out))
 }
 
 /// How many bytes are stored of `body`: compressed with `dictionary`, or as it is.
 pub fn stored_length(body: &[u8], dictionary: Option<&Dictionary>) -> usize {
-    let mut out = Vec::new();
-    store_into(body, dictionary, &mut out);
-    out.len()
+    COMPRESSOR.with_borrow_mut(|compressor| compressor.store(body, dictionary).bytes.len())
 }
 
 /// What is kept of a frame; nothing of a frame that would not be found again.

@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::OnceLock;
 
 use zstd::dict::{CDict, DDict};
 
 use super::LEVEL;
-use super::codec::Malformed;
+use super::codec::{Malformed, decompress};
+use super::encode::{Encoder, Prepared};
 
 /// Dictionaries are packed once and copied into every window.
 const PACKING_LEVEL: i32 = 19;
@@ -19,7 +21,9 @@ pub struct Dictionary {
     bytes: Vec<u8>,
     /// As it was unpacked, where it was.
     packed: Option<Vec<u8>>,
-    compression: CDict<'static>,
+    /// For our own encoder and for zstd's, once they are asked for.
+    prepared: OnceLock<Option<Prepared>>,
+    compression: OnceLock<Option<CDict<'static>>>,
     decompression: DDict<'static>,
 }
 
@@ -32,9 +36,8 @@ impl Dictionary {
         if bytes.is_empty() {
             return Err(Malformed);
         }
-        let compression = CDict::try_create(&bytes, LEVEL).ok_or(Malformed)?;
         let decompression = DDict::try_create(&bytes).ok_or(Malformed)?;
-        Ok(Dictionary { bytes, packed: None, compression, decompression })
+        Ok(Dictionary { bytes, packed: None, prepared: OnceLock::new(), compression: OnceLock::new(), decompression })
     }
 
     /// Prepares what [`Dictionary::packed`] made of bytes that were no more than `limit`.
@@ -69,8 +72,21 @@ impl Dictionary {
         }
     }
 
-    pub(super) fn compression(&self) -> &CDict<'static> {
-        &self.compression
+    /// For our own encoder; nothing where it has no use for this dictionary.
+    pub(super) fn prepared(&self) -> Option<&Prepared> {
+        self.prepared.get_or_init(|| Prepared::of(&self.bytes).filter(|prepared| self.agrees_with(prepared))).as_ref()
+    }
+
+    /// Whether what our own encoder makes of a sample comes back. A table that it read otherwise than zstd does would lose
+    /// every record from then on.
+    fn agrees_with(&self, prepared: &Prepared) -> bool {
+        let (mut encoder, sample) = (Encoder::new(), prepared.sample());
+        encoder.encode(prepared, &sample) && decompress(encoder.block(), sample.len(), Some(self)) == Ok(sample)
+    }
+
+    /// For zstd's encoder; nothing without memory for it.
+    pub(super) fn compression(&self) -> Option<&CDict<'static>> {
+        self.compression.get_or_init(|| CDict::try_create(&self.bytes, LEVEL)).as_ref()
     }
 
     pub(super) fn decompression(&self) -> &DDict<'static> {

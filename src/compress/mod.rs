@@ -1,8 +1,14 @@
 //! The only room that imports zstd: one frame per record, never across customers; and the dictionaries that make small
 //! frames compress well without carrying anybody's words.
 
+mod block;
 mod codec;
 mod dictionary;
+mod encode;
+mod fse;
+mod matches;
+mod processor;
+mod tables;
 mod train;
 
 #[cfg(feature = "simulation")]
@@ -11,6 +17,7 @@ pub use codec::Malformed;
 pub use codec::compress_into;
 pub use codec::{Compressor, decompress, store_into};
 pub use dictionary::Dictionary;
+pub use processor::prefetch;
 pub use train::{Sample, Trained, Training, measure, train};
 #[cfg(feature = "simulation")]
 pub use train::{Unproved, prove};

@@ -257,24 +257,33 @@ impl Encoder<'_> {
             let named = self.dictionary(partition);
             let (id, dictionary) = named.as_ref().map_or((0, None), |(id, dictionary)| (*id, Some(&**dictionary)));
             let context = self.opening.context(partition.number);
-            for (Ready { record, sequence, .. }, cell) in run.iter().zip(cells) {
-                let head = self.head(FrameKind::Record, *sequence, random, cell, id);
-                let raw_length = record.body.len() as u32;
-                let prefix = Prefix {
-                    at: record.at,
-                    raw_length,
-                    kind: record.kind,
-                    id: record.id,
-                    original: None,
-                    compressed: false,
-                    large: false,
-                    amends: None,
-                    since: None,
+            let mut cells = cells.iter();
+            let mut pairs = run.chunks(2).peekable();
+            while let Some(pair) = pairs.next() {
+                pairs.peek().into_iter().copied().flatten().for_each(|next| compress::prefetch(&next.record.body));
+                let stored = match pair {
+                    [one, other] => compressor.store_two([&one.record.body, &other.record.body], dictionary),
+                    one => [compressor.store(&one[0].record.body, dictionary); 2],
                 };
-                let place = group.push(&context, &cell.sealer, &head, record.at, raw_length, |out| {
-                    prefix.encode_with(out, |out| compressor.store_into(&record.body, dictionary, out));
-                })?;
-                places.push(place);
+                for ((Ready { record, sequence, .. }, stored), cell) in pair.iter().zip(stored).zip(&mut cells) {
+                    let head = self.head(FrameKind::Record, *sequence, random, cell, id);
+                    let raw_length = record.body.len() as u32;
+                    let prefix = Prefix {
+                        at: record.at,
+                        raw_length,
+                        kind: record.kind,
+                        id: record.id,
+                        original: None,
+                        compressed: false,
+                        large: false,
+                        amends: None,
+                        since: None,
+                    };
+                    let place = group.push(&context, &cell.sealer, &head, record.at, raw_length, |out| {
+                        prefix.encode_with(out, |out| stored.append_to(out));
+                    })?;
+                    places.push(place);
+                }
             }
         }
         self.spare.give_back(compressor);

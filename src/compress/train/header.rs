@@ -5,6 +5,7 @@
 //! for content is thrown away. A table of counts says of no byte where it stood; the proof looks all the same.
 
 use super::super::dictionary::MAGIC;
+use super::super::fse::Counts;
 use super::runs::{RUN, Runs, runs};
 use super::shared::Pool;
 use super::text::Text;
@@ -69,45 +70,7 @@ pub fn header_length(dictionary: &[u8]) -> Option<usize> {
     let weights = usize::from(*dictionary.get(START)?);
     let mut at = START + 1 + if weights < 128 { weights } else { (weights - 127).div_ceil(2) };
     for _ in ["offsets", "match lengths", "literal lengths"] {
-        at += counts_length(dictionary.get(at..)?)?;
+        at += Counts::read(dictionary.get(at..)?)?.1;
     }
     (at + REPEATS <= dictionary.len()).then_some(at + REPEATS)
-}
-
-/// How many bytes one table of normalised counts has (RFC 8878, 4.1.1).
-fn counts_length(table: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    let peek = |at: usize, bits: u32| -> Option<u32> {
-        let window: [u8; 4] = std::array::from_fn(|byte| table.get(at / 8 + byte).copied().unwrap_or(0));
-        (at / 8 < table.len()).then_some((u32::from_le_bytes(window) >> (at % 8)) & ((1 << bits) - 1))
-    };
-    let accuracy = peek(at, 4)? + 5;
-    at += 4;
-    let mut left = (1_i32 << accuracy) + 1;
-    while left > 1 {
-        // Values below `short` take one bit less than it takes to count what is left.
-        let bits = 32 - (left as u32).leading_zeros();
-        let half = 1_i32 << (bits - 1);
-        let short = 2 * half - 1 - left;
-        let low = peek(at, bits - 1)? as i32;
-        let value = if low < short {
-            at += bits as usize - 1;
-            low
-        } else {
-            let value = peek(at, bits)? as i32;
-            at += bits as usize;
-            if value >= half { value - short } else { value }
-        };
-        left -= (value - 1).abs();
-        if value == 1 {
-            loop {
-                let more = peek(at, 2)?;
-                at += 2;
-                if more != 3 {
-                    break;
-                }
-            }
-        }
-    }
-    (left == 1).then_some(at.div_ceil(8))
 }
