@@ -218,8 +218,51 @@ fn compare(corpus: &Corpus) {
         let ratio = raw as f64 / stored as f64;
         println!("| {name} | {length} | {ratio:.3} | {there:.0} | {back:.0} | {identified} | {betrayed} |");
     }
+    beside_zstd(corpus, &ours);
     assert_eq!((identified(corpus, &ours), betrayed(corpus, &ours)), (0, 0), "a dictionary tells on somebody");
     assert!(corpus.planted.is_empty() || betrayed(corpus, &usual) > 0, "nobody would have noticed");
+}
+
+/// What zstd's own encoder makes of the same records with the same dictionary, in turns with ours.
+fn beside_zstd(corpus: &Corpus, dictionary: &Dictionary) {
+    const HEAD: usize = 10; // Of a frame; ours are without.
+    let mut zstd = zstd::bulk::Compressor::with_dictionary(3, dictionary.bytes()).unwrap();
+    let mut back = zstd::bulk::Decompressor::with_dictionary(dictionary.bytes()).unwrap();
+    let frames: Vec<_> = corpus.held_out.iter().map(|call| zstd.compress(&call.body).unwrap()).collect();
+    let own = compressed(&corpus.held_out, Some(dictionary));
+    let (mut out, mut taken) = (Vec::with_capacity(1 << 20), [(); 4].map(|()| Vec::new()));
+    for _ in 0..ROUNDS {
+        let calls = || corpus.held_out.iter();
+        taken[0].push(seconds(|| {
+            calls().for_each(|call| {
+                out.clear();
+                black_box(compress_into(&call.body, Some(dictionary), &mut out));
+            })
+        }));
+        taken[1].push(seconds(|| {
+            calls().for_each(|call| {
+                black_box(zstd.compress_to_buffer(&call.body, &mut out).unwrap());
+            })
+        }));
+        taken[2].push(seconds(|| {
+            own.iter().zip(calls()).for_each(|(own, call)| {
+                black_box(decompress(own, call.body.len(), Some(dictionary)).unwrap());
+            })
+        }));
+        taken[3].push(seconds(|| {
+            frames.iter().zip(calls()).for_each(|(frame, call)| {
+                black_box(back.decompress(frame, call.body.len()).unwrap());
+            })
+        }));
+    }
+    let length = |frames: &[Vec<u8>], head: usize| frames.iter().map(|frame| frame.len() - head).sum::<usize>() as f64;
+    let [there, zstd_there, back, zstd_back] = taken.map(median);
+    println!(
+        "with k = 20, ours of zstd's own encoder: {:.3} of the bytes, {:.2} of the time; decompressed in {:.2} of the time",
+        length(&own, 0) / length(&frames, HEAD),
+        there / zstd_there,
+        back / zstd_back,
+    );
 }
 
 fn records(calls: &[Call]) -> Vec<Record> {

@@ -1,5 +1,5 @@
-//! Writes a block of zstd (RFC 8878, 3.1.1.3) with the tables of a dictionary: nothing is counted, and no table is made or
-//! written.
+//! Writes a block of zstd (RFC 8878, 3.1.1.3) with the tables of a dictionary: nothing is counted, and no table is made
+//! or written.
 
 use super::fse::Encoding;
 use super::matches::{LITERAL_LIMIT, SEQUENCE_LIMIT, Sequence};
@@ -16,7 +16,9 @@ const TREELESS: usize = 3;
 /// All three kinds of codes as the dictionary says.
 const REPEAT_ALL: u8 = 0b1111_1100;
 
-/// The most bytes of a block: each literal takes 11 bits, each sequence 64, and some more for what is around them.
+/// More bytes than any block takes: a literal takes 11 bits; a sequence 42 of states and offset, and the lengths of all
+/// of them together no more than another 22 each; some more for what is around them, and for the eight that are put out
+/// at once.
 const BLOCK_LIMIT: usize = LITERAL_LIMIT * 11 / 8 + SEQUENCE_LIMIT * 8 + 256;
 
 /// Room for one block.
@@ -34,7 +36,8 @@ struct Bits<'a> {
 }
 
 impl Bits<'_> {
-    /// Adds the lowest `count` bits of `value`, which has no others; at most 57 between two times that they are put out.
+    /// Adds the lowest `count` bits of `value`, which has no others. No more than 63 may be waiting, and up to seven
+    /// wait after [`Bits::put_out`].
     #[inline(always)]
     fn add(&mut self, value: u32, count: u32) {
         self.pending |= u64::from(value) << self.count;
@@ -186,7 +189,7 @@ struct Codes {
     offset: Code,
 }
 
-/// A distance as it is written: three less are the offsets to repeat, which chats hardly ever do.
+/// A distance as it is written: one to three mean an offset that is repeated, which hardly ever happens in chats.
 #[inline(always)]
 fn offset(sequence: &Sequence) -> u32 {
     sequence.distance + 3
@@ -205,8 +208,8 @@ impl Codes {
     /// Writes what the codes leave open.
     #[inline(always)]
     fn write_rest(&self, sequence: &Sequence, bits: &mut Bits<'_>) {
-        // Up to seven bits and three changes of state, of 8, 9 and 9 bits, are waiting, and an offset has sixteen.
-        if self.run.bits + self.length.bits > 57 - 33 - 16 {
+        // Up to seven bits and three changes of state, of nine bits at most, are waiting, and an offset has sixteen.
+        if self.run.bits + self.length.bits > 63 - (7 + 3 * 9) - 16 {
             bits.put_out();
         }
         bits.add_lowest(sequence.run.into(), self.run.bits);

@@ -26,8 +26,8 @@ const BLOCK_HEAD: usize = 3;
 /// The type of such a block. zstd makes no first block of any other, but of bytes that do not shrink.
 const COMPRESSED: u32 = 2;
 
-/// What bodies are compressed with: a context of zstd, and for two at a time an encoder of our own and room for a frame. No
-/// dictionary is ever loaded into the context: each call names its own.
+/// What bodies are compressed with: a context of zstd, and for two at a time an encoder of our own and room for a
+/// frame. No dictionary is ever loaded into the context: each call names its own.
 #[derive(Default)]
 pub struct Compressor {
     context: Option<CCtx<'static>>,
@@ -187,8 +187,8 @@ fn compress<'a>(
     keep(frame, body.len(), dictionary)
 }
 
-/// Appends `body`, compressed with `dictionary`, to `out`, and says so with `true`; where compression would not make it smaller,
-/// nothing is appended and the answer is `false`.
+/// Appends `body`, compressed with `dictionary`, to `out`, and says so with `true`; where compression would not make it
+/// smaller, nothing is appended and the answer is `false`.
 #[cfg(any(test, feature = "simulation"))]
 pub fn compress_into(body: &[u8], dictionary: Option<&Dictionary>, out: &mut Vec<u8>) -> bool {
     COMPRESSOR.with_borrow_mut(|compressor| {

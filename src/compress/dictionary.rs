@@ -23,7 +23,7 @@ pub struct Dictionary {
     packed: Option<Vec<u8>>,
     /// For our own encoder and for zstd's, once they are asked for.
     prepared: OnceLock<Option<Prepared>>,
-    compression: OnceLock<Option<CDict<'static>>>,
+    compression: OnceLock<CDict<'static>>,
     decompression: DDict<'static>,
 }
 
@@ -79,14 +79,19 @@ impl Dictionary {
 
     /// Whether what our own encoder makes of a sample comes back. A table that it read otherwise than zstd does would lose
     /// every record from then on.
-    fn agrees_with(&self, prepared: &Prepared) -> bool {
+    pub(super) fn agrees_with(&self, prepared: &Prepared) -> bool {
         let (mut encoder, sample) = (Encoder::new(), prepared.sample());
         encoder.encode(prepared, &sample) && decompress(encoder.block(), sample.len(), Some(self)) == Ok(sample)
     }
 
     /// For zstd's encoder; nothing without memory for it.
     pub(super) fn compression(&self) -> Option<&CDict<'static>> {
-        self.compression.get_or_init(|| CDict::try_create(&self.bytes, LEVEL)).as_ref()
+        if self.compression.get().is_none() {
+            let made = CDict::try_create(&self.bytes, LEVEL)?;
+            // Another thread may have been first: its own is as good.
+            _ = self.compression.set(made);
+        }
+        self.compression.get()
     }
 
     pub(super) fn decompression(&self) -> &DDict<'static> {

@@ -1,7 +1,8 @@
 //! Short bodies that have a dictionary: parsed and coded by ourselves, as blocks that any zstd decodes.
 //!
-//! zstd's encoder takes two thirds of the time of an ingest, most of it for finding matches. What is known here and not there: the
-//! dictionary is small and its tables fit, the body is short, and what is repeated is mostly in the dictionary.
+//! zstd's encoder took two thirds of the time of an ingest, most of it for finding matches. What is known here and not
+//! there: the dictionary is small and its tables fit, the body is short, and what is repeated is mostly in the
+//! dictionary.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -35,7 +36,8 @@ impl Prepared {
         Some(Prepared { tables, index: Index::new(&content)?, content, number })
     }
 
-    /// A body to try it with: every byte there is, and pieces of the content of many lengths with something between them.
+    /// A body to try it with: every byte there is, and pieces of the content of many lengths with something between
+    /// them.
     pub fn sample(&self) -> Vec<u8> {
         let mut sample: Vec<u8> = (0..=255).collect();
         for n in 0..40 {
@@ -57,8 +59,8 @@ impl Encoder {
         self.block.bytes()
     }
 
-    /// Writes the block that `body` becomes. `false` where zstd's own encoder is the better one: for long bodies, and for such
-    /// as share so little with the dictionary that tables of their own are worth it.
+    /// Writes the block that `body` becomes, which may be no shorter. `false` where zstd's own encoder is the better
+    /// one: for long bodies, and for such as share so little with the dictionary that tables of their own are worth it.
     pub fn encode(&mut self, prepared: &Prepared, body: &[u8]) -> bool {
         self.finder.look_at(&prepared.content, prepared.number);
         body.len() <= BODY_LIMIT && processor::encode(self, prepared, body)
@@ -106,7 +108,8 @@ mod tests {
 
     /// A dictionary of as many bytes at most, trained by zstd on invented chats.
     fn trained(size: usize) -> Dictionary {
-        let words = ["refund", "your order", "has been", "Thank you for", "calling", "the agent", "tomorrow", "\u{fc}n\u{fc}"];
+        let words =
+            ["refund", "your order", "has been", "Thank you for", "calling", "the agent", "tomorrow", "\u{fc}n\u{fc}"];
         let chat = |n: usize| -> Vec<u8> {
             (0..40).flat_map(|at| format!("{} {}, ", words[(n * 7 + at * at) % 8], n * at % 31).into_bytes()).collect()
         };
@@ -174,6 +177,7 @@ mod tests {
                 prop_assert_eq!(blocks.0, blocks.2, "with and without what the processor has");
                 prop_assert!(!blocks.0 || encoder.block() == slow.block());
             }
+            prop_assert!(one.len() > LITERAL_LIMIT || first.encode(prepared, &one), "it can have no more literals");
             let alone = [first.encode(prepared, &one), second.encode(prepared, &other)];
             let blocks = [first.block().to_vec(), second.block().to_vec()];
             prop_assert_eq!(Encoder::encode_two([&mut slow, &mut first], prepared, [&one, &other]), alone);
@@ -194,6 +198,8 @@ mod tests {
                 let back = there_and_back(dictionary(), &mut encoder, &body);
                 assert!(back.is_none_or(|back| back == body), "{length} bytes");
             }
+            let end = &content[content.len() - length.min(content.len())..];
+            assert!(length < 40 || there_and_back(dictionary(), &mut encoder, end).is_some(), "{length} bytes");
         }
         let long = b"The agent, ".repeat(BODY_LIMIT / 11);
         assert_eq!(there_and_back(dictionary(), &mut encoder, &long).unwrap(), long);
@@ -257,6 +263,31 @@ mod tests {
         }
     }
 
+    #[test]
+    fn weights_that_no_code_has_are_no_table() {
+        let hostile = b"\x37\xa4\x30\xec\0\0\0\0\x08\x10\xfe\xff\xff\x27\x7e\x00\x08";
+        assert!(Tables::read(hostile).is_none());
+        assert!(Tables::read(&[&hostile[..8], &[0xff; 200]].concat()).is_none());
+    }
+
+    #[test]
+    fn one_encoder_serves_many_dictionaries() {
+        let (others, mut encoders) = ([with_noise(300).0, trained(1_000)], [Encoder::new(), Encoder::new()]);
+        for round in 0..4 {
+            for dictionary in [dictionary(), &others[0], &others[1]] {
+                let bytes = dictionary.bytes();
+                let bodies = [&bytes[bytes.len() - 100..], &b"refund, the agent 3, ".repeat(9)[..]];
+                let [one, other] = &mut encoders;
+                let encoded = Encoder::encode_two([one, other], dictionary.prepared().unwrap(), bodies);
+                for (n, body) in bodies.into_iter().enumerate() {
+                    let block = encoders[n].block();
+                    assert!(encoded[n] && block.len() < body.len(), "round {round}, body {n}");
+                    assert_eq!(decompress(block, body.len(), Some(dictionary)).as_deref(), Ok(body));
+                }
+            }
+        }
+    }
+
     /// Whatever a header says, reading it comes to an end, and a table that is used means what it means to zstd.
     #[test]
     fn damaged_headers_are_no_tables_or_the_same_as_zstds() {
@@ -266,8 +297,10 @@ mod tests {
             for flip in [1, 0x10, 0x80, 0xff] {
                 let mut bytes = whole.to_vec();
                 bytes[at] ^= flip;
+                let read = Prepared::of(&bytes);
                 let Ok(damaged) = Dictionary::new(bytes) else { continue };
-                if damaged.prepared().is_some() {
+                if let Some(read) = read {
+                    assert!(damaged.agrees_with(&read), "byte {at}");
                     let body = b"Thank you for calling the agent, refund 7".repeat(3);
                     assert_eq!(there_and_back(&damaged, &mut encoder, &body).unwrap(), body, "byte {at}");
                 }

@@ -32,6 +32,9 @@ impl Counts {
                 at += bits as usize;
                 if value >= half { value - short } else { value }
             };
+            if of.len() > 255 {
+                return None;
+            }
             of.push((value - 1) as i16);
             left -= (value - 1).abs();
             // After a symbol that never comes, it is said how many more of them there are, three at a time.
@@ -74,8 +77,8 @@ impl Counts {
     }
 }
 
-/// How a symbol changes the state, as in FSE's reference implementation: `bits` is such that the upper half of its sum with
-/// a state is how many bits leave the state; the rest of it, moved by `find`, is the place of the next one.
+/// How a symbol changes the state, as in FSE's reference implementation: `bits` is such that the upper half of its sum
+/// with a state is how many bits leave the state; the rest of it, moved by `find`, is the place of the next one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Change {
     pub bits: u32,

@@ -1,19 +1,21 @@
 //! Finds what a body shares with a dictionary and with its own beginning.
 //!
-//! The dictionary and the body lie in one window, one before the other, so that a match is two places in it, wherever it is.
-//! At every place three others are looked at: where the dictionary has the same eight bytes, where it has the same
-//! five, and where the body had them last. The longest of the matches at two neighbouring places is taken. Nothing of this
-//! branches but on whether there is one: with chats a processor guesses such branches wrong half of the time, and what it
-//! loses by that is most of what finding matches costs.
+//! The dictionary and the body lie in one window, one before the other, so that a match is two places in it, wherever
+//! it is. At every place others are looked at: where the dictionary has the same eight bytes, where it has the same
+//! five, and where the body had them when it was last looked at there. The longest of the matches at two neighbouring
+//! places is taken. Choosing it takes no branch but on whether there is one: with chats a processor guesses such
+//! branches wrong half of the time, and what it loses by that is most of what finding matches costs.
+
+use zeroize::Zeroize;
 
 use super::processor::common;
 
 /// The longest body, in bytes.
 pub const BODY_LIMIT: usize = 32 << 10;
-/// The most literals and sequences of a body. zstd's own encoder uses a dictionary's tables up to these, and from there on tables
-/// made for the body.
+/// The most literals and sequences of a body. Up to these zstd's own encoder uses a dictionary's tables, and from there
+/// on tables that it makes for the body.
 pub const LITERAL_LIMIT: usize = 1024;
-pub const SEQUENCE_LIMIT: usize = 1000;
+pub const SEQUENCE_LIMIT: usize = 999;
 
 /// Where the body starts in the window. As much of a dictionary is looked at, its end: the places fit in 16 bits.
 const START: usize = 1 << 16;
@@ -33,6 +35,11 @@ const RECENT_BITS: u32 = 12;
 type Window = [u8; MARGIN + WINDOW + MARGIN];
 type Places = [u16; 1 << INDEX_BITS];
 
+/// Room for them, of sizes that an index is kept within by a mask.
+const SEQUENCE_ROOM: usize = SEQUENCE_LIMIT.next_power_of_two();
+const LITERAL_ROOM: usize = 2 * LITERAL_LIMIT;
+type Literals = [u8; LITERAL_ROOM + BREADTH];
+
 /// `run` literals, and then `length` bytes that stand `distance` bytes before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sequence {
@@ -48,15 +55,15 @@ pub struct Index {
     five: Box<Places>,
 }
 
-/// Finds matches, and has room for what comes of it.
+/// Finds matches, and has room for what comes of it. What it has seen is wiped when it is dropped.
 pub struct Finder {
     window: Box<Window>,
     /// The content in the window, by the number that its owner gave it.
     content: (u64, usize),
     /// Where the body had which five bytes last.
     recent: Box<[u16; 1 << RECENT_BITS]>,
-    sequences: Box<[Sequence; SEQUENCE_LIMIT.next_power_of_two()]>,
-    literals: Box<[u8; 2 * LITERAL_LIMIT + BREADTH]>,
+    sequences: Box<[Sequence; SEQUENCE_ROOM]>,
+    literals: Box<Literals>,
 }
 
 /// A boxed array, made where it will lie.
@@ -84,7 +91,8 @@ fn eight_before(window: &Window, place: usize) -> u64 {
     u64::from_le_bytes(*window[start..].first_chunk().expect("the margin is longer than what is loaded"))
 }
 
-/// The hash of the first `BYTES` bytes of `bytes` in `bits` bits: Fibonacci hashing (Knuth, The Art of Computer Programming, 6.4).
+/// The hash of the first `BYTES` bytes of `bytes` in `bits` bits: Fibonacci hashing (Knuth, The Art of Computer
+/// Programming, 6.4).
 #[inline(always)]
 fn hash<const BYTES: u32>(bytes: u64, bits: u32) -> usize {
     ((bytes << (64 - 8 * BYTES)).wrapping_mul(0x9e37_79b1_85eb_ca87) >> (64 - bits)) as usize
@@ -93,13 +101,15 @@ fn hash<const BYTES: u32>(bytes: u64, bits: u32) -> usize {
 impl Index {
     /// The index of `content`, which is no longer than its [`tail`]; nothing where it is too short for any.
     pub fn new(content: &[u8]) -> Option<Self> {
-        let last = content.len().checked_sub(BREADTH)?;
+        if content.len() < BREADTH {
+            return None;
+        }
         let first = START - content.len();
         let mut index = Index { eight: zeros(), five: zeros() };
         index.eight.fill(first as u16);
         index.five.fill(first as u16);
-        for at in 0..last {
-            let bytes = u64::from_le_bytes(*content[at..].first_chunk()?);
+        for (at, bytes) in content.windows(8).enumerate() {
+            let bytes = u64::from_le_bytes(*bytes.first_chunk()?);
             index.eight[hash::<8>(bytes, INDEX_BITS)] = (first + at) as u16;
             index.five[hash::<5>(bytes, INDEX_BITS)] = (first + at) as u16;
         }
@@ -112,15 +122,23 @@ pub fn tail(content: &[u8]) -> &[u8] {
     &content[content.len().saturating_sub(START)..]
 }
 
+impl Drop for Finder {
+    fn drop(&mut self) {
+        self.window.zeroize();
+        self.literals.zeroize();
+    }
+}
+
 impl Finder {
     pub fn new() -> Self {
         Finder { window: zeros(), content: (0, 0), recent: zeros(), sequences: zeros(), literals: zeros() }
     }
 
-    /// Puts `content`, no longer than its [`tail`], before the bodies that come, unless it is there already: one `number` stands for one
-    /// content.
+    /// Puts `content`, no longer than its [`tail`], before the bodies that come, unless it is there already: one
+    /// `number` stands for one content.
     pub fn look_at(&mut self, content: &[u8], number: u64) {
         if self.content != (number, content.len()) {
+            // Nothing before a shorter content is ever looked at; nothing of the one before it stays in memory.
             self.window[..MARGIN + START].fill(0);
             self.window[MARGIN + START - content.len()..MARGIN + START].copy_from_slice(content);
             self.content = (number, content.len());
@@ -137,38 +155,40 @@ impl Finder {
         Progress { place: START, done: START, literals: 0, sequences: 0, end: last.saturating_sub(8 + TOGETHER), last }
     }
 
-    /// Looks at the next places, and takes the match that is there. `false` where literals or sequences are too many.
+    /// Looks at the next places, and takes the match that is there.
     #[inline(always)]
-    fn step(&mut self, index: &Index, progress: &mut Progress) -> bool {
+    fn step(&mut self, index: &Index, progress: &mut Progress) {
         let Progress { place, done, literals, sequences, last, .. } = *progress;
         let (first, window) = (START - self.content.1, &*self.window);
         let best = best(window, index, &mut self.recent, place);
         if best.length < SHORTEST {
             progress.place += TOGETHER;
-            return true;
+            return;
         }
+        debug_assert!(best.place >= first, "the index is of another content");
         let at = place + best.skipped;
         let length = extend(window, at, best.place, best.length as usize, last);
         let next = at + length;
         (progress.place, progress.done) = (next, next);
         let back = reach_back(window, at, best.place, (at - done).min(best.place.saturating_sub(first)));
         let run = at - back - done;
-        if literals + run > LITERAL_LIMIT || sequences == SEQUENCE_LIMIT - 1 {
-            return false;
+        if literals + run > LITERAL_LIMIT || sequences == SEQUENCE_LIMIT {
+            progress.give_up();
+            return;
         }
         keep(window, done, run, &mut self.literals, literals);
         progress.literals += run;
         let distance = (at - best.place) as u32;
-        self.sequences[sequences % SEQUENCE_LIMIT.next_power_of_two()] =
+        self.sequences[sequences % SEQUENCE_ROOM] =
             Sequence { run: run as u16, length: (length + back) as u16, distance };
         progress.sequences += 1;
         remember(window, &mut self.recent, next - 2);
-        true
     }
 
-    /// The sequences, and the literals of all of them and of what comes after the last. Nothing where they are too many.
+    /// The sequences, and the literals of all of them and of what comes after the last. Nothing where they are too
+    /// many.
     #[inline(always)]
-    fn end(&mut self, progress: &Progress) -> Option<(&[Sequence], &[u8])> {
+    fn end(&mut self, progress: &Progress) -> Parsed<'_> {
         let Progress { done, literals, sequences, last, .. } = *progress;
         let all = literals + last - done;
         if all > LITERAL_LIMIT {
@@ -193,17 +213,26 @@ struct Progress {
     last: usize,
 }
 
-/// What a body was parsed into; nothing where that are more sequences or literals than the limits.
+impl Progress {
+    fn goes_on(&self) -> bool {
+        self.place < self.end
+    }
+
+    /// Ends here, with more literals than are allowed.
+    fn give_up(&mut self) {
+        (self.end, self.literals) = (0, LITERAL_LIMIT + 1);
+    }
+}
+
+/// What a body was parsed into; nothing where there are more sequences or literals than the limits.
 pub type Parsed<'a> = Option<(&'a [Sequence], &'a [u8])>;
 
 /// Parses a body with the index of the content that its finder was told to look at.
 #[inline(always)]
 pub fn parse<'a>(finder: &'a mut Finder, index: &Index, body: &[u8]) -> Parsed<'a> {
     let mut progress = finder.begin(body);
-    while progress.place < progress.end {
-        if !finder.step(index, &mut progress) {
-            return None;
-        }
+    while progress.goes_on() {
+        finder.step(index, &mut progress);
     }
     finder.end(&progress)
 }
@@ -212,18 +241,17 @@ pub fn parse<'a>(finder: &'a mut Finder, index: &Index, body: &[u8]) -> Parsed<'
 #[inline(always)]
 pub fn parse_two<'a>([one, other]: [&'a mut Finder; 2], index: &Index, bodies: [&[u8]; 2]) -> [Parsed<'a>; 2] {
     let (mut first, mut second) = (one.begin(bodies[0]), other.begin(bodies[1]));
-    let (mut fits, mut second_fits) = (true, true);
-    while first.place < first.end && second.place < second.end && fits && second_fits {
-        fits = one.step(index, &mut first);
-        second_fits = other.step(index, &mut second);
+    while first.goes_on() && second.goes_on() {
+        one.step(index, &mut first);
+        other.step(index, &mut second);
     }
-    while first.place < first.end && fits {
-        fits = one.step(index, &mut first);
+    while first.goes_on() {
+        one.step(index, &mut first);
     }
-    while second.place < second.end && second_fits {
-        second_fits = other.step(index, &mut second);
+    while second.goes_on() {
+        other.step(index, &mut second);
     }
-    [if fits { one.end(&first) } else { None }, if second_fits { other.end(&second) } else { None }]
+    [one.end(&first), other.end(&second)]
 }
 
 /// The best match at two neighbouring places.
@@ -256,6 +284,7 @@ fn best(window: &Window, index: &Index, recent: &mut [u16; 1 << RECENT_BITS], pl
         let before = START + usize::from(std::mem::replace(slot, (here - START) as u16));
         let places = [index.eight[hash::<8>(first, INDEX_BITS)], index.five[hash::<5>(first, INDEX_BITS)]];
         let mut most = packed(common(before) * u32::from(before < here), before);
+        // At the second place, where the dictionary has the same five bytes, hardly anything is found that is longer.
         for there in places.into_iter().take(2 - skipped) {
             most = most.max(packed(common(usize::from(there)), usize::from(there)));
         }
@@ -296,10 +325,10 @@ fn reach_back(window: &Window, here: usize, there: usize, most: usize) -> usize 
 
 /// Copies literals out of the window, some bytes more than there are.
 #[inline(always)]
-fn keep(window: &Window, from: usize, run: usize, out: &mut [u8; 2 * LITERAL_LIMIT + BREADTH], at: usize) {
+fn keep(window: &Window, from: usize, run: usize, out: &mut Literals, at: usize) {
     let mut copied = 0;
     loop {
-        let start = (at + copied) % (2 * LITERAL_LIMIT);
+        let start = (at + copied) % LITERAL_ROOM;
         out[start..start + BREADTH].copy_from_slice(load::<BREADTH>(window, from + copied));
         copied += BREADTH;
         if copied >= run {

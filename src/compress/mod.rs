@@ -24,3 +24,9 @@ pub use train::{Unproved, prove};
 
 /// The level that bodies are compressed at: zstd's own default, measured as the best trade for chats.
 const LEVEL: i32 = 3;
+
+/// Reads a dictionary's tables as its preparation does.
+#[cfg(fuzzing)]
+pub fn read_tables(dictionary: &[u8]) {
+    _ = tables::Tables::read(dictionary);
+}

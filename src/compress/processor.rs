@@ -26,7 +26,7 @@ pub fn common(one: &[u8; 16], other: &[u8; 16]) -> u32 {
 
 /// Asks for bytes that will be read soon.
 #[inline(always)]
-pub fn prefetch(bytes: &[u8]) {
+pub fn prefetch(#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables))] bytes: &[u8]) {
     #[cfg(target_arch = "x86_64")]
     for line in bytes.chunks(64).take(64) {
         // SAFETY: SSE belongs to every x86-64; a prefetch has no effect but on caches, whatever the address.
@@ -67,7 +67,7 @@ pub fn encode(encoder: &mut Encoder, prepared: &Prepared, body: &[u8]) -> bool {
 pub fn encode_two(encoders: [&mut Encoder; 2], prepared: &Prepared, bodies: [&[u8]; 2]) -> [bool; 2] {
     #[cfg(target_arch = "x86_64")]
     if is_quick() {
-        // SAFETY: as above.
+        // SAFETY: the processor has just been asked for all that the function is compiled for.
         return unsafe { encode_two_quickly(encoders, prepared, bodies) };
     }
     Encoder::run_two(encoders, prepared, bodies)

@@ -1,13 +1,13 @@
-//! What a dictionary's header says (RFC 8878, 5): which bits a literal is written as, and which code a length or a distance
-//! has.
+//! What a dictionary's header says (RFC 8878, 5): which bits a literal is written as, and which code a length or a
+//! distance has.
 
 use super::dictionary::MAGIC;
 use super::fse::{Change, Counts, Encoding};
 
 /// Where the tables stand: after the magic number and the dictionary's own.
-const START: usize = 8;
-/// The offsets to repeat at the start of a record come last.
-const REPEATS: usize = 12;
+pub const START: usize = 8;
+/// Bytes of the offsets to repeat at the start of a record, which come last.
+pub const REPEATS: usize = 12;
 
 /// Bits that follow each code of a run of literals, of up to 2,047 (RFC 8878, 3.1.1.3.2.1.1).
 const RUN_BITS: &[u32] = &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 3, 4, 6, 7, 8, 9, 10];
@@ -22,8 +22,9 @@ const OFFSET_BITS: &[u32] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 
 /// The shortest match that the format knows, whose code is the first.
 pub const MATCH_MIN: u32 = 3;
 
-/// The longest bits of a literal.
+/// How many bits a literal takes at most, and so the greatest weight of one.
 const LITERAL_BITS: u32 = 11;
+/// The accuracy of the table that weights are coded with, at most.
 const WEIGHTS_LOG: u32 = 6;
 
 /// How a value is written: a change of state, and then so many of its lowest bits.
@@ -43,8 +44,8 @@ pub struct Field {
 }
 
 impl Field {
-    /// Reads the table that `header` starts with, and leaves what comes after. `bits` are those that follow each code, of
-    /// which the first is that of the value `first`.
+    /// Reads the table that `header` starts with, and leaves what comes after. `bits` are those that follow each code,
+    /// of which the first is that of the value `first`.
     fn read(header: &mut &[u8], bits: &[u32], first: usize) -> Option<Self> {
         let (counts, length) = Counts::read(header)?;
         *header = header.get(length..)?;
@@ -89,11 +90,11 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// The tables of `dictionary`, and where its content starts; nothing where it has none, or they lack anything that a body
-    /// may need.
+    /// The tables of `dictionary`, and where its content starts; nothing where it has none, or they lack anything that
+    /// a body may need.
     pub fn read(dictionary: &[u8]) -> Option<(Self, usize)> {
         let mut header = dictionary.strip_prefix(&MAGIC)?.get(START - MAGIC.len()..)?;
-        let (literals, length) = literals(header)?;
+        let (literals, length) = literal_codes(header)?;
         header = header.get(length..)?;
         let offsets = Field::read(&mut header, OFFSET_BITS, 1)?;
         let matches = Field::read(&mut header, MATCH_BITS, 0)?;
@@ -104,8 +105,11 @@ impl Tables {
 }
 
 /// Huffman's codes, and how many bytes their description takes (RFC 8878, 4.2.1).
-fn literals(header: &[u8]) -> Option<([Literal; 256], usize)> {
-    let (mut weights, length) = weights(header)?;
+fn literal_codes(header: &[u8]) -> Option<([Literal; 256], usize)> {
+    let (mut weights, described) = read_weights(header)?;
+    if weights.iter().any(|&weight| u32::from(weight) > LITERAL_BITS) {
+        return None;
+    }
     let share = |weight: u8| (1_u32 << weight) >> 1;
     let sum: u32 = weights.iter().map(|&weight| share(weight)).sum();
     let log = sum.checked_ilog2()? + 1;
@@ -127,16 +131,16 @@ fn literals(header: &[u8]) -> Option<([Literal; 256], usize)> {
         }
         bits >>= 1;
     }
-    (weights.len() == 256 && codes.iter().all(|code| code.length > 0)).then_some((codes, length))
+    (weights.len() == 256 && codes.iter().all(|code| code.length > 0)).then_some((codes, described))
 }
 
-/// The weights of all bytes but the last, and how many bytes they are written in.
-fn weights(header: &[u8]) -> Option<(Vec<u8>, usize)> {
+/// The weights of all bytes but the last, and how many bytes they are written in. Those that are not coded are no more
+/// than half of the bytes, and too few.
+fn read_weights(header: &[u8]) -> Option<(Vec<u8>, usize)> {
     let (&first, rest) = header.split_first()?;
     let first = usize::from(first);
-    if let Some(count) = first.checked_sub(127) {
-        let halves = rest.get(..count.div_ceil(2))?.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        return Some((halves.take(count).collect(), 1 + count.div_ceil(2)));
+    if first >= 128 {
+        return None;
     }
     let coded = rest.get(..first)?;
     let (counts, length) = Counts::read(coded)?;

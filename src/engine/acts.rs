@@ -57,7 +57,8 @@ pub fn perform(engine: &Engine, number: u64, ids: Option<&[CustomerId]>) -> Resu
     Ok(())
 }
 
-/// Waits until every append that began before is durable, then forgets the keys that appends made ready.
+/// Waits until every append that began before is durable, then forgets the keys that appends made ready, and what bodies
+/// were compressed with, where words of theirs and of dictionaries may still stand.
 pub fn drain(engine: &Engine, writer: &Writer) -> Result<()> {
     drop(engine.fences.shut());
     flush(engine, writer)
@@ -67,6 +68,7 @@ pub fn drain(engine: &Engine, writer: &Writer) -> Result<()> {
 pub fn flush(engine: &Engine, writer: &Writer) -> Result<()> {
     writer.committer.flush(&engine.tools(writer))?;
     writer.cells.purge();
+    writer.committer.spare.purge();
     Ok(())
 }
 

@@ -21,7 +21,7 @@ use crate::segment;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
-/// Prepared dictionaries kept in memory, each of about half a megabyte.
+/// Prepared dictionaries kept in memory: half a megabyte for one of 64 KB, and as much again once a body is left to zstd.
 const PREPARED_LIMIT: usize = 48;
 
 /// Partitions of which it is known at once what new frames name.

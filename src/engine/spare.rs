@@ -44,6 +44,12 @@ impl Spare {
         }
     }
 
+    /// Drops all compressors, which wipe what they have seen.
+    pub fn purge(&self) {
+        let compressors = std::mem::take(&mut self.kept().compressors);
+        drop(compressors);
+    }
+
     /// Keeps a compressor for later.
     pub fn give_back(&self, compressor: Compressor) {
         let mut kept = self.kept();

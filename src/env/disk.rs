@@ -1,6 +1,6 @@
 //! The production environment: the operating system's files, maps, locks, clock and randomness.
 //!
-//! It owns every call to `std::fs`, the clock and the kernel's randomness, and the one `unsafe` line of the crate.
+//! It owns every call to `std::fs`, the clock and the kernel's randomness, and the one `unsafe` line outside of `compress::processor`.
 //! It never retries, buffers or interprets: what the kernel says is what the rooms above hear.
 
 use std::fs;

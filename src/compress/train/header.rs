@@ -6,6 +6,7 @@
 
 use super::super::dictionary::MAGIC;
 use super::super::fse::Counts;
+use super::super::tables::{REPEATS, START};
 use super::runs::{RUN, Runs, runs};
 use super::shared::Pool;
 use super::text::Text;
@@ -13,17 +14,13 @@ use super::text::Text;
 /// About how many bytes of records the tables are made from; more make no better ones.
 const ENOUGH: usize = 1 << 20;
 
-/// Magic number and the dictionary's number, which is none: then frames do not name it.
-const START: usize = 8;
-/// The last offsets to repeat at the start of a record: 1, 4, 8.
-const REPEATS: usize = 12;
-
 /// A header that fits the text; none where zstd finds nothing to count.
 pub fn header(text: &Text, pool: &Pool, size: usize) -> Option<Vec<u8>> {
     let (bytes, lengths) = speechless(text, pool);
     let mut trained = zstd::dict::from_continuous(&bytes, &lengths, size).ok()?;
     let length = header_length(&trained)?;
     trained.truncate(length);
+    // It has no number: then frames do not name it.
     trained[4..START].fill(0);
     Some(trained)
 }
