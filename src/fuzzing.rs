@@ -117,8 +117,8 @@ pub fn compression(data: &[u8]) {
     let Some((&cut, rest)) = bytes.split_first() else { return };
     let (dictionary, bodies) = rest.split_at(usize::from(cut).min(rest.len()));
     let tables = TABLES.get_or_init(|| {
-        let chat = |n: u64| -> String { (0..90).map(|at| format!("order {} of {n}, ", n * at % 31)).collect() };
-        let chats: Vec<(u64, String)> = (0..200).map(|n| (n % 50, chat(n))).collect();
+        let chat = |n: u64| -> String { (0..20).map(|at| format!("order {} of {n}, ", n * at % 31)).collect() };
+        let chats: Vec<(u64, String)> = (0..40).map(|n| (n, chat(n))).collect();
         let samples: Vec<_> =
             chats.iter().map(|(customer, chat)| Sample { customer: *customer, body: chat.as_bytes() }).collect();
         let trained = train(&samples, &Training { k: 2, size: 2_048 }, &|| false);
