@@ -183,11 +183,11 @@ fn every_flipped_bit_and_every_cut_is_seen() {
     assert_eq!(look().unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
-/// Many note while one makes durable: nobody is told that anything failed, and every entry is there once.
 fn from_four_threads(work: &(dyn Fn(u64) + Sync)) {
     std::thread::scope(|scope| (0..4).for_each(|thread| drop(scope.spawn(move || work(thread)))));
 }
 
+/// Many note while one makes durable: nobody is told that anything failed, and every entry is there once.
 #[test]
 fn many_note_while_others_make_durable() {
     let dir = tempfile::tempdir().unwrap();
