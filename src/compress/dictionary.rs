@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::OnceLock;
 
+use bytes::Bytes;
 use zstd::dict::{CDict, DDict};
 
 use super::LEVEL;
@@ -18,7 +19,7 @@ pub(super) const MAGIC: [u8; 4] = [0x37, 0xa4, 0x30, 0xec];
 
 /// A dictionary with its prepared forms for compression and decompression. It is prepared once and shared by threads.
 pub struct Dictionary {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     /// As it was unpacked, where it was.
     packed: Option<Vec<u8>>,
     /// For our own encoder and for zstd's, once they are asked for.
@@ -37,7 +38,13 @@ impl Dictionary {
             return Err(Malformed);
         }
         let decompression = DDict::try_create(&bytes).ok_or(Malformed)?;
-        Ok(Dictionary { bytes, packed: None, prepared: OnceLock::new(), compression: OnceLock::new(), decompression })
+        Ok(Dictionary {
+            bytes: bytes.into(),
+            packed: None,
+            prepared: OnceLock::new(),
+            compression: OnceLock::new(),
+            decompression,
+        })
     }
 
     /// Prepares what [`Dictionary::packed`] made of bytes that were no more than `limit`.

@@ -6,6 +6,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
+
 use super::block::Block;
 use super::matches::{self, BODY_LIMIT, Finder, Index, Parsed, parse, parse_two};
 use super::processor;
@@ -15,7 +17,7 @@ use super::tables::Tables;
 pub struct Prepared {
     tables: Tables,
     index: Index,
-    content: Vec<u8>,
+    content: Bytes,
     /// No two have the same.
     number: u64,
 }
@@ -28,10 +30,10 @@ pub struct Encoder {
 
 impl Prepared {
     /// Makes `dictionary` ready; nothing where it has no tables, or nearly no content.
-    pub fn of(dictionary: &[u8]) -> Option<Self> {
+    pub fn of(dictionary: &Bytes) -> Option<Self> {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let (tables, content) = Tables::read(dictionary)?;
-        let content = matches::tail(&dictionary[content..]).to_vec();
+        let content = dictionary.slice_ref(matches::tail(&dictionary[content..]));
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Some(Prepared { tables, index: Index::new(&content)?, content, number })
     }
@@ -293,11 +295,11 @@ mod tests {
     fn damaged_headers_are_no_tables_or_the_same_as_zstds() {
         let (whole, mut encoder) = (dictionary().bytes(), Encoder::new());
         for at in 0..200 {
-            assert!(Prepared::of(&whole[..at]).is_none() || at > 8);
+            assert!(Prepared::of(&Bytes::copy_from_slice(&whole[..at])).is_none() || at > 8);
             for flip in [1, 0x10, 0x80, 0xff] {
                 let mut bytes = whole.to_vec();
                 bytes[at] ^= flip;
-                let read = Prepared::of(&bytes);
+                let read = Prepared::of(&bytes.clone().into());
                 let Ok(damaged) = Dictionary::new(bytes) else { continue };
                 if let Some(read) = read {
                     assert!(damaged.agrees_with(&read), "byte {at}");

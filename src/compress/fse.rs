@@ -43,6 +43,9 @@ impl Counts {
                 more = peek(at, 2)?;
                 at += 2;
                 of.extend((0..more).map(|_| 0));
+                if of.len() > 255 {
+                    return None;
+                }
             }
         }
         (left == 1 && of.len() <= 256).then_some((Counts { log, of }, at.div_ceil(8)))

@@ -26,12 +26,14 @@ pub fn common(one: &[u8; 16], other: &[u8; 16]) -> u32 {
 
 /// Asks for bytes that will be read soon.
 #[inline(always)]
-pub fn prefetch(#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables))] bytes: &[u8]) {
+pub fn prefetch(bytes: &[u8]) {
     #[cfg(target_arch = "x86_64")]
     for line in bytes.chunks(64).take(64) {
         // SAFETY: SSE belongs to every x86-64; a prefetch has no effect but on caches, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = bytes;
 }
 
 /// Whether shifts and counts of bits, of which encoding is made, are one step each.

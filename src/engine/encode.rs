@@ -257,15 +257,14 @@ impl Encoder<'_> {
             let named = self.dictionary(partition);
             let (id, dictionary) = named.as_ref().map_or((0, None), |(id, dictionary)| (*id, Some(&**dictionary)));
             let context = self.opening.context(partition.number);
-            let mut cells = cells.iter();
-            let mut pairs = run.chunks(2).peekable();
-            while let Some(pair) = pairs.next() {
-                pairs.peek().into_iter().copied().flatten().for_each(|next| compress::prefetch(&next.record.body));
+            let mut ahead = run.iter().skip(2);
+            for (pair, cells) in run.chunks(2).zip(cells.chunks(2)) {
+                ahead.by_ref().take(2).for_each(|next| compress::prefetch(&next.record.body));
                 let stored = match pair {
                     [one, other] => compressor.store_two([&one.record.body, &other.record.body], dictionary),
                     one => [compressor.store(&one[0].record.body, dictionary); 2],
                 };
-                for ((Ready { record, sequence, .. }, stored), cell) in pair.iter().zip(stored).zip(&mut cells) {
+                for ((Ready { record, sequence, .. }, stored), cell) in pair.iter().zip(stored).zip(cells) {
                     let head = self.head(FrameKind::Record, *sequence, random, cell, id);
                     let raw_length = record.body.len() as u32;
                     let prefix = Prefix {
