@@ -24,7 +24,7 @@ pub fn common(one: &[u8; 16], other: &[u8; 16]) -> u32 {
     }
 }
 
-/// Asks for bytes that will be read soon.
+/// Asks for bytes that will be read soon, the first 4 KiB of them.
 #[inline(always)]
 pub fn prefetch(bytes: &[u8]) {
     #[cfg(target_arch = "x86_64")]
