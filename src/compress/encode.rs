@@ -16,8 +16,13 @@ use super::tables::Tables;
 /// A dictionary made ready for this.
 pub struct Prepared {
     tables: Tables,
+    content: Content,
+}
+
+/// The content of a dictionary made ready for finding matches with it.
+pub struct Content {
     index: Index,
-    content: Bytes,
+    bytes: Bytes,
     /// No two have the same.
     number: u64,
 }
@@ -31,11 +36,8 @@ pub struct Encoder {
 impl Prepared {
     /// Makes `dictionary` ready; nothing where it has no tables, or nearly no content.
     pub fn of(dictionary: &Bytes) -> Option<Self> {
-        static NUMBER: AtomicU64 = AtomicU64::new(1);
         let (tables, content) = Tables::read(dictionary)?;
-        let content = dictionary.slice_ref(matches::tail(&dictionary[content..]));
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        Some(Prepared { tables, index: Index::new(&content)?, content, number })
+        Some(Prepared { tables, content: Content::of(&dictionary.slice(content..))? })
     }
 
     /// A body to try it with: every byte there is, and pieces of the content of many lengths with something between
@@ -43,11 +45,30 @@ impl Prepared {
     pub fn sample(&self) -> Vec<u8> {
         let mut sample: Vec<u8> = (0..=255).collect();
         for n in 0..40 {
-            let from = n * 97 % self.content.len();
-            sample.extend(self.content[from..].iter().take(5 + 3 * n));
+            let content = &self.content.bytes;
+            let from = n * 97 % content.len();
+            sample.extend(content[from..].iter().take(5 + 3 * n));
             sample.extend((0..n % 17).map(|byte| (byte * 31 + n) as u8));
         }
         sample
+    }
+}
+
+impl Content {
+    /// Makes as much of `content` ready as is looked at, its end; nothing where it is too short.
+    pub fn of(content: &Bytes) -> Option<Self> {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let bytes = content.slice_ref(matches::tail(content));
+        Some(Content { index: Index::new(&bytes)?, bytes, number: NUMBER.fetch_add(1, Ordering::Relaxed) })
+    }
+
+    /// What `body` is parsed into with this content.
+    pub fn parse<'a>(&self, finder: &'a mut Finder, body: &[u8]) -> Parsed<'a> {
+        finder.look_at(&self.bytes, self.number);
+        if body.len() > BODY_LIMIT {
+            return None;
+        }
+        parse(finder, &self.index, body)
     }
 }
 
@@ -64,7 +85,7 @@ impl Encoder {
     /// Writes the block that `body` becomes, which may be no shorter. `false` where zstd's own encoder is the better
     /// one: for long bodies, and for such as share so little with the dictionary that tables of their own are worth it.
     pub fn encode(&mut self, prepared: &Prepared, body: &[u8]) -> bool {
-        self.finder.look_at(&prepared.content, prepared.number);
+        self.finder.look_at(&prepared.content.bytes, prepared.content.number);
         body.len() <= BODY_LIMIT && processor::encode(self, prepared, body)
     }
 
@@ -74,19 +95,21 @@ impl Encoder {
             let [one, other] = encoders;
             return [one.encode(prepared, bodies[0]), other.encode(prepared, bodies[1])];
         }
-        encoders.iter_mut().for_each(|encoder| encoder.finder.look_at(&prepared.content, prepared.number));
+        for encoder in &mut encoders {
+            encoder.finder.look_at(&prepared.content.bytes, prepared.content.number);
+        }
         processor::encode_two(encoders, prepared, bodies)
     }
 
     #[inline(always)]
     pub(super) fn run(&mut self, prepared: &Prepared, body: &[u8]) -> bool {
         let Encoder { finder, block } = self;
-        write(block, prepared, parse(finder, &prepared.index, body))
+        write(block, prepared, parse(finder, &prepared.content.index, body))
     }
 
     #[inline(always)]
     pub(super) fn run_two([one, other]: [&mut Encoder; 2], prepared: &Prepared, bodies: [&[u8]; 2]) -> [bool; 2] {
-        let [first, second] = parse_two([&mut one.finder, &mut other.finder], &prepared.index, bodies);
+        let [first, second] = parse_two([&mut one.finder, &mut other.finder], &prepared.content.index, bodies);
         [write(&mut one.block, prepared, first), write(&mut other.block, prepared, second)]
     }
 }

@@ -9,23 +9,30 @@ pub const START: usize = 8;
 /// Bytes of the offsets to repeat at the start of a record, which come last.
 pub const REPEATS: usize = 12;
 
-/// Bits that follow each code of a run of literals, of up to 2,047 (RFC 8878, 3.1.1.3.2.1.1).
-const RUN_BITS: &[u32] = &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 3, 4, 6, 7, 8, 9, 10];
-/// Of a match of up to 64 KiB.
-const MATCH_BITS: &[u32] = &[
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2,
-    3, 3, 4, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15,
+/// Bits that follow each code of a run of literals (RFC 8878, 3.1.1.3.2.1.1).
+pub const RUN_BITS: &[u32] = &[
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
 ];
-/// Of an offset of up to 128 KiB.
-const OFFSET_BITS: &[u32] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+/// Of a match beyond its least.
+pub const MATCH_BITS: &[u32] = &[
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2,
+    3, 3, 4, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
+];
+/// Of an offset, whose first code is that of 1.
+pub const OFFSET_BITS: &[u32] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23];
+/// As many codes of them as bodies need that are encoded here: runs of up to 2,047, matches and offsets of up to 64 and
+/// 128 KiB.
+const RUNS: usize = 30;
+const MATCHES: usize = 52;
+const OFFSETS: usize = 17;
 
 /// The shortest match that the format knows, whose code is the first.
 pub const MATCH_MIN: u32 = 3;
 
 /// How many bits a literal takes at most, and so the greatest weight of one.
-const LITERAL_BITS: u32 = 11;
+pub const LITERAL_BITS: u32 = 11;
 /// The accuracy of the table that weights are coded with, at most.
-const WEIGHTS_LOG: u32 = 6;
+pub const WEIGHTS_LOG: u32 = 6;
 
 /// How a value is written: a change of state, and then so many of its lowest bits.
 #[derive(Clone, Copy, Debug, Default)]
@@ -96,16 +103,16 @@ impl Tables {
         let mut header = dictionary.strip_prefix(&MAGIC)?.get(START - MAGIC.len()..)?;
         let (literals, length) = literal_codes(header)?;
         header = header.get(length..)?;
-        let offsets = Field::read(&mut header, OFFSET_BITS, 1)?;
-        let matches = Field::read(&mut header, MATCH_BITS, 0)?;
-        let runs = Field::read(&mut header, RUN_BITS, 0)?;
+        let offsets = Field::read(&mut header, &OFFSET_BITS[..OFFSETS], 1)?;
+        let matches = Field::read(&mut header, &MATCH_BITS[..MATCHES], 0)?;
+        let runs = Field::read(&mut header, &RUN_BITS[..RUNS], 0)?;
         let content = dictionary.len() - header.get(REPEATS..)?.len();
         Some((Tables { literals, runs, matches, offsets }, content))
     }
 }
 
 /// Huffman's codes, and how many bytes their description takes (RFC 8878, 4.2.1).
-fn literal_codes(header: &[u8]) -> Option<([Literal; 256], usize)> {
+pub fn literal_codes(header: &[u8]) -> Option<([Literal; 256], usize)> {
     let (mut weights, described) = read_weights(header)?;
     if weights.iter().any(|&weight| u32::from(weight) > LITERAL_BITS) {
         return None;

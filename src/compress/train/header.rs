@@ -1,62 +1,45 @@
-//! What stands before the content of a dictionary: how often which literal, offset and length is to be expected.
-//!
-//! The tables are zstd's own, from a training of its own on records that say nothing: every byte outside the shared
-//! strings, and every digit, has changed places with others of its kind all over the text. What that training would have
-//! for content is thrown away. A table of counts says of no byte where it stood; the proof looks all the same.
+//! What stands before the content of a dictionary (RFC 8878, 5): how often which literal, offset and length is to be
+//! expected, as our own encoder wrote them with that content. What fewer than k customers had is told as if nobody had
+//! it, so that a header says of a few no more than its content does.
 
 use super::super::dictionary::MAGIC;
 use super::super::fse::Counts;
 use super::super::tables::{REPEATS, START};
-use super::runs::{RUN, Runs, runs};
-use super::shared::Pool;
-use super::text::Text;
+use super::counts::{Bits, fitted, write};
+use super::fit::Fit;
+use super::huffman::describe;
 
-/// About how many bytes of records the tables are made from; more make no better ones.
-const ENOUGH: usize = 1 << 20;
+/// Accuracies of the tables, the greatest there are (RFC 8878, 3.1.1.3.2.1).
+const OFFSETS_LOG: u32 = 8;
+const LENGTHS_LOG: u32 = 9;
+/// zstd's encoder takes tables of a dictionary as they are where they have every offset that content and one of its
+/// blocks, of 128 KiB, may need.
+const REACH: usize = 128 << 10;
 
-/// A header that fits the text; none where zstd finds nothing to count.
-pub fn header(text: &Text, pool: &Pool, size: usize) -> Option<Vec<u8>> {
-    let (bytes, lengths) = speechless(text, pool);
-    let mut trained = zstd::dict::from_continuous(&bytes, &lengths, size).ok()?;
-    let length = header_length(&trained)?;
-    trained.truncate(length);
+/// No header is longer: magic number and number, weights, the three tables with the most bits for each of their codes, and
+/// offsets to repeat.
+pub const HEADER_LIMIT: usize = START + 128 + 28 + 67 + 46 + REPEATS;
+
+/// The header that fits the content of which `fit` was taken.
+pub fn header(fit: &Fit, k: usize) -> Vec<u8> {
     // It has no number: then frames do not name it.
-    trained[4..START].fill(0);
-    Some(trained)
+    let mut header = [&MAGIC[..], &[0; START - MAGIC.len()]].concat();
+    let literals = fit.literals.told(k).try_into().expect("there are as many as bytes");
+    describe(&literals, &mut header);
+    let offsets = fit.offsets.told(k);
+    let reach = (fit.uses.len() + REACH).ilog2() as usize + 1;
+    table(&offsets[..reach.min(offsets.len())], OFFSETS_LOG, &mut header);
+    table(&fit.matches.told(k), LENGTHS_LOG, &mut header);
+    table(&fit.runs.told(k), LENGTHS_LOG, &mut header);
+    // Offsets to repeat: those that a record without a dictionary begins with.
+    header.extend([1_u32, 4, 8].map(u32::to_le_bytes).as_flattened());
+    header
 }
 
-/// The records with their unshared bytes and digits shuffled, and their lengths.
-fn speechless(text: &Text, pool: &Pool) -> (Vec<u8>, Vec<usize>) {
-    let mut numbers = Runs::for_at_most(pool.bytes.len());
-    for piece in &pool.pieces {
-        runs(piece.of(&pool.bytes)).for_each(|run| _ = numbers.number(run));
-    }
-    let every = text.bytes.len().div_ceil(ENOUGH);
-    let (mut bytes, mut lengths, mut places) = (Vec::new(), Vec::new(), Vec::new());
-    for line in text.records.iter().step_by(every) {
-        let raw = &text.raw[line.start as usize..line.end as usize];
-        let mut shared = vec![false; raw.len()];
-        for (at, run) in runs(text.line(line)).enumerate() {
-            if numbers.find(run).is_some() {
-                shared[at..at + RUN].fill(true);
-            }
-        }
-        let speaks = |at: &usize| !shared[*at] || raw[*at].is_ascii_digit();
-        places.extend((0..raw.len()).filter(speaks).map(|at| bytes.len() + at));
-        bytes.extend_from_slice(raw);
-        lengths.push(raw.len());
-    }
-    // Fisher and Yates, with the numbers of splitmix64: the same text gives the same header.
-    let mut state = 0_u64;
-    for last in (1..places.len()).rev() {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let other = (z ^ (z >> 31)) % (last as u64 + 1);
-        bytes.swap(places[last], places[other as usize]);
-    }
-    (bytes, lengths)
+fn table(times: &[u64], log: u32, header: &mut Vec<u8>) {
+    let mut bits = Bits::default();
+    write(&Counts { log, of: fitted(times, log) }, &mut bits);
+    header.extend(bits.end());
 }
 
 /// Where the content of a dictionary starts (RFC 8878, 5): nothing where the header cannot be read.

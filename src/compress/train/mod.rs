@@ -1,8 +1,12 @@
 //! Training a dictionary that holds only what many customers share.
 
 mod choose;
+mod counts;
+mod fit;
 mod header;
+mod huffman;
 mod prove;
+mod refine;
 mod runs;
 mod shared;
 #[cfg(test)]
@@ -11,8 +15,8 @@ mod text;
 
 use super::codec::stored_length;
 use super::dictionary::Dictionary;
-use choose::choose;
-use header::header;
+use header::{HEADER_LIMIT, header};
+use refine::refine;
 use shared::shared;
 use text::Text;
 
@@ -72,11 +76,10 @@ fn make(text: &Text, training: &Training, stop: &dyn Fn() -> bool) -> Option<Vec
     if pool.pieces.is_empty() {
         return None;
     }
-    // Content alone will do where zstd finds too little to count.
-    let mut bytes = header(text, &pool, training.size).unwrap_or_default();
-    let content = choose(text, &pool, training.size.checked_sub(bytes.len())?, stop)?;
+    let (content, fit) = refine(text, &pool, training.size.checked_sub(HEADER_LIMIT)?, stop)?;
+    let mut bytes = header(&fit, training.k);
     bytes.extend_from_slice(&content);
-    (!content.is_empty()).then_some(bytes)
+    Some(bytes)
 }
 
 /// What the records of those customers of whom no training takes anything compress to: of `samples`, whatever the
