@@ -3,15 +3,15 @@
 //!
 //! Repeatable: until the fact is durable the segments are strangers that the next opening sweeps away.
 
-use crate::sync::Arc;
 use crate::sync::atomic::Ordering;
+use crate::sync::{Arc, Mutex};
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use super::catalog::{JournalFile, SegmentSlot, Totals};
 use super::merge::{fact, share};
-use super::{Engine, partition_name};
-use crate::env::Map;
+use super::{Engine, partition_name, tasks};
+use crate::env::{self, File, Map, OpenMode};
 use crate::error::{Error, Result};
 use crate::format::frame::{FrameKey, FrameView};
 use crate::format::group::GroupView;
@@ -25,6 +25,9 @@ use crate::segment::{self, SegmentWriter, Written};
 
 /// Segments that are synced together: each is an open file.
 const AT_ONCE: usize = 64;
+/// Segments that are written at the same time where the store has threads of its own: while one waits for the disk, the
+/// other is copied and hashed, and whoever waits for all to be settled waits half as long.
+const SIDE_BY_SIDE: usize = 2;
 /// So much of a file is looked at under one map.
 const MAPPED: u64 = 8 << 20;
 /// A journal file that is full, and whose first group is younger than this, is of somebody who loads in bulk.
@@ -37,20 +40,26 @@ const BULK: Duration = Duration::from_secs(10);
 /// Damage in the file; what the operating system answers. Nothing has changed then.
 pub fn settle(engine: &Engine, file: &Arc<JournalFile>, done: &mut Maintenance) -> Result<()> {
     let end = file.end();
-    let mut facts = Vec::new();
-    let mut written = Vec::new();
     let source = Source { file, is_bulk: is_bulk(engine, file), totals: file.totals() };
-    for (partition, frames) in collect(engine, &source, end)? {
-        let (segment, fact) = write_segment(engine, &source, partition, frames)?;
-        done.segments_written += 1;
-        done.bytes_written += fact.bytes;
-        facts.push(fact);
-        written.push(segment);
-        if written.len() == AT_ONCE {
-            segment::publish(std::mem::take(&mut written))?;
-        }
+    let runs: Vec<(PartitionNumber, Mutex<Vec<Placed>>)> =
+        collect(engine, &source, end)?.into_iter().map(|(partition, frames)| (partition, Mutex::new(frames))).collect();
+    // Of a map every frame would be a page of its own, looked at once for each partition.
+    let reader = engine.env.open(&file.path, OpenMode::Read);
+    let reader = reader.map_err(|error| Error::io("open a journal file", &file.path, error))?;
+    let threads = if engine.writer()?.has_worker { SIDE_BY_SIDE } else { 1 };
+    let mut facts = Vec::with_capacity(runs.len());
+    for runs in runs.chunks(AT_ONCE) {
+        let written = tasks::shared(threads, runs.len(), &|| (), &|(), number| {
+            let (partition, frames) = &runs[number];
+            let frames = std::mem::take(&mut *frames.lock().expect("no holder of this lock panics"));
+            write_segment(engine, &source, &*reader, *partition, frames)
+        })?;
+        let (segments, facts_of_these): (Vec<_>, Vec<_>) = written.into_iter().unzip();
+        segment::publish(segments)?;
+        facts.extend(facts_of_these);
     }
-    segment::publish(written)?;
+    done.segments_written += facts.len() as u64;
+    done.bytes_written += facts.iter().map(|fact: &SegmentFact| fact.bytes).sum::<u64>();
     publish(engine, file, end, facts)?;
     done.journals_settled += 1;
     engine.env.remove_file(&file.path).map_err(|error| Error::io("remove a settled journal file", &file.path, error))
@@ -74,6 +83,7 @@ fn is_bulk(engine: &Engine, file: &JournalFile) -> bool {
 struct Placed {
     key: FrameKey,
     offset: u64,
+    length: u32,
 }
 
 /// What a file holds. Mapped for a while and then anew: what of a map has been looked at counts as memory until it goes.
@@ -85,10 +95,10 @@ fn mapped(engine: &Engine, file: &JournalFile) -> Result<Box<dyn Map>> {
 fn write_segment(
     engine: &Engine,
     source: &Source<'_>,
+    reader: &dyn File,
     partition: PartitionNumber,
     mut frames: Vec<Placed>,
 ) -> Result<(Written, SegmentFact)> {
-    let bytes = mapped(engine, source.file)?;
     frames.sort_unstable_by_key(|frame| frame.key);
     frames.dedup_by_key(|frame| (frame.key.opening, frame.key.sequence));
     let id = partition_name(engine, partition)?;
@@ -101,8 +111,12 @@ fn write_segment(
         true => SegmentWriter::create_direct(env, &path, head),
         false => SegmentWriter::create(env, &path, head),
     }?;
-    for Placed { offset, .. } in &frames {
-        let frame = FrameView::again(bytes.get(*offset as usize..).unwrap_or_default());
+    let mut bytes = Vec::new();
+    for Placed { offset, length, .. } in &frames {
+        bytes.resize(*length as usize, 0);
+        let read = env::read_exact_at(reader, &mut bytes, *offset);
+        read.map_err(|error| Error::io("read a journal file", &source.file.path, error))?;
+        let frame = FrameView::again(&bytes);
         writer.push(&frame.map_err(|malformed| Error::corrupt(&source.file.path, *offset, malformed.0))?)?;
     }
     let totals = source.totals.get(&partition).copied().unwrap_or_default();
@@ -134,7 +148,12 @@ fn collect(engine: &Engine, source: &Source<'_>, end: u64) -> Result<BTreeMap<Pa
                 let expected = source.totals.get(&run.head.partition).map_or(0, |totals| totals.records);
                 Vec::with_capacity(expected as usize)
             });
-            frames.extend(run.frames().map(|(at, frame)| Placed { key: frame.key(), offset: start + at }));
+            let placed = |(at, frame): (u64, FrameView<'_>)| Placed {
+                key: frame.key(),
+                offset: start + at,
+                length: frame.length() as u32,
+            };
+            frames.extend(run.frames().map(placed));
         }
     };
     let mut offset = 0;
