@@ -265,6 +265,25 @@ fn beside_zstd(corpus: &Corpus, dictionary: &Dictionary) {
     );
 }
 
+/// The ratio that other sizes and another k would come to.
+fn by_size_and_k(corpus: &Corpus) {
+    let samples = corpus.samples();
+    let ratio = |training: &Training| {
+        let dictionary = train(&samples, training, &|| false).expect("many customers share something").dictionary;
+        let stored: usize = compressed(&corpus.held_out, Some(&dictionary)).iter().map(Vec::len).sum();
+        corpus.raw() as f64 / stored as f64
+    };
+    let row = |name: &str, trainings: &[(String, Training)]| {
+        let cells = |cell: &dyn Fn(&(String, Training)) -> String| trainings.iter().map(cell).collect::<String>();
+        println!("\n| {name} |{}", cells(&|(label, _)| format!(" {label} |")));
+        println!("|---|{}", "---|".repeat(trainings.len()));
+        println!("| {} |{}", corpus.name, cells(&|(_, training)| format!(" {:.3} |", ratio(training))));
+    };
+    let sizes = [8, 16, 32, 48, 64].map(|size| (format!("{size} KB"), Training { size: size << 10, ..TRAINING }));
+    row("size, k = 20", &sizes);
+    row("k, 64 KB", &[2, 5, 10, 20, 30, 50].map(|k| (k.to_string(), Training { k, ..TRAINING })));
+}
+
 fn records(calls: &[Call]) -> Vec<Record> {
     let first: Timestamp = "2025-01-01T00:00:00Z".parse().unwrap();
     let step = 31_000_000 / calls.len() as i64;
@@ -329,6 +348,7 @@ fn main() {
     }
     for corpus in &corpora {
         compare(corpus);
+        by_size_and_k(corpus);
         // A dictionary weighs less in a partition that has more.
         beside_the_kernel(corpus, &corpus.held_out[..corpus.held_out.len() / 3]);
         beside_the_kernel(corpus, &corpus.held_out);

@@ -11,8 +11,8 @@ use crate::env::Env;
 use crate::env::disk::Disk;
 use crate::env::sim::{Failure, Faults, Plant, Sim};
 use crate::error::Result;
-use crate::format::frame::FrameView;
-use crate::format::samples::{STORE, Sample, at, handle, partition_id, salt};
+use crate::format::frame::{self, FrameContext, FrameHead, FrameView};
+use crate::format::samples::{OPENING, STORE, Sample, at, handle, partition_id, salt};
 use crate::format::segment::{SegmentHead, TRAILER_BYTES};
 use crate::ident::{Handle, PartitionNumber};
 use crate::window::Day;
@@ -146,6 +146,36 @@ fn past_the_page_cache_the_same_bytes_are_written() {
     assert!(bytes[0].len() > 3 << 20, "of several pieces");
     assert!(bytes[0] == bytes[1]);
     assert_eq!(crate::crypto::sha256(&bytes[1][..bytes[1].len() - TRAILER_BYTES]), hashes[1].hash);
+}
+
+#[test]
+fn an_index_of_many_pieces_is_written_piece_by_piece_and_found() {
+    let env = Sim::new(1).env();
+    let mut writer = SegmentWriter::create(Arc::clone(&env), &file(3), head(3)).unwrap();
+    let numbered = |number: u32| {
+        let mut bytes = [7; 16];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        Handle::from_bytes(bytes)
+    };
+    let (sample, salt) = (Sample::new(5, 1, 0), salt(OPENING));
+    let (sealer, context) =
+        (sample.sealer(), FrameContext { store: &STORE, partition: PartitionNumber(5), salt: &salt });
+    let mut bytes = Vec::new();
+    for number in 0..130_000 {
+        let head = FrameHead { handle: numbered(number), sequence: number.into(), ..sample.head() };
+        bytes.clear();
+        frame::seal(&mut bytes, &context, &sealer, &head, |out| out.push(0)).unwrap();
+        assert!(writer.push(&FrameView::parse(&bytes).unwrap()).unwrap());
+    }
+    let written = writer.finish(130_000, span()).unwrap();
+    let segment = Segment::open(&*env, &file(3), Some(&written.hash)).unwrap();
+    for number in [0, 63, 64, 52_428, 64_000, 129_999] {
+        assert_eq!(segment.find(&numbered(number)).unwrap().unwrap().count, 1);
+    }
+    assert_eq!(segment.find(&numbered(130_000)).unwrap(), None);
+    let handles = segment.handles().map(|entry| entry.unwrap().0);
+    assert!(handles.eq((0..130_000).map(numbered)));
+    assert_eq!(verify(&*env, &file(3), Some(&written.hash)).unwrap().frames, 130_000);
 }
 
 #[test]

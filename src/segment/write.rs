@@ -162,9 +162,7 @@ impl SegmentWriter {
         self.last = Some(*frame.head());
         self.records += 1;
         self.chunks += u64::from(frame.head().kind == FrameKind::Chunk);
-        if self.buffer.len() >= PIECE {
-            self.flush(self.buffer.len() / BLOCK * BLOCK)?;
-        }
+        self.flush_pieces()?;
         Ok(true)
     }
 
@@ -176,6 +174,14 @@ impl SegmentWriter {
     fn hash(&mut self, end: usize) {
         self.hasher.update(&self.buffer[self.hashed..end]);
         self.hashed = end;
+    }
+
+    /// Writes out what there is in whole blocks, once that is a piece.
+    fn flush_pieces(&mut self) -> Result<()> {
+        match self.buffer.len() >= PIECE {
+            true => self.flush(self.buffer.len() / BLOCK * BLOCK),
+            false => Ok(()),
+        }
     }
 
     /// Writes out the first `count` bytes of the buffer.
@@ -237,12 +243,19 @@ impl SegmentWriter {
             dictionaries: self.dictionaries.iter().copied().collect(),
             salts: self.head.salts.clone(),
         };
-        let mut firsts = Vec::with_capacity(self.entries.len().div_ceil(BLOCK_ENTRIES));
+        let entries = std::mem::take(&mut self.entries);
+        let mut firsts = Vec::with_capacity(entries.len().div_ceil(BLOCK_ENTRIES));
         let mut footer = Vec::new();
-        for block in self.entries.chunks(BLOCK_ENTRIES) {
+        // Of a million customers an index has 20 MB: block by block it goes where the frames went.
+        for block in entries.chunks(BLOCK_ENTRIES) {
             firsts.push(block[0].handle);
+            footer.clear();
             encode_block(block, widths, &mut footer);
+            self.buffer.extend_from_slice(&footer);
+            self.flush_pieces()?;
         }
+        drop(entries);
+        footer.clear();
         encode_sparse(&firsts, &mut footer);
         summary.encode(&mut footer);
         self.buffer.extend_from_slice(&footer);
