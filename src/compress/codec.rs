@@ -6,10 +6,12 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::sync::{Arc, Weak};
 
 use zstd::zstd_safe::{CCtx, DCtx, compress_bound};
 
 use super::LEVEL;
+use super::behind::{Behind, ROOM};
 use super::dictionary::Dictionary;
 use super::encode::Encoder;
 
@@ -66,6 +68,45 @@ impl fmt::Debug for Compressor {
 struct Opener {
     context: DCtx<'static>,
     frame: Vec<u8>,
+    near: Near,
+}
+
+/// Dictionaries that a thread decompresses with again and again have room behind them: for so many bodies of one it takes
+/// to be worth a copy. A thread has no more of them than this, a hundred kilobytes each; the least used of late goes first.
+const AGAIN: u32 = 16;
+const NEAR_LIMIT: usize = 4;
+
+/// The dictionaries used lately, the last one first.
+#[derive(Default)]
+struct Near(Vec<NearOne>);
+
+struct NearOne {
+    /// Of the dictionary, which may have gone since.
+    mark: Weak<()>,
+    uses: u32,
+    behind: Option<Behind>,
+}
+
+impl Near {
+    /// The dictionary with room behind it, once that is worth it.
+    fn behind(&mut self, dictionary: &Dictionary) -> Option<&mut Behind> {
+        let Near(all) = self;
+        let place = all.iter().position(|one| std::ptr::eq(one.mark.as_ptr(), Arc::as_ptr(dictionary.mark())));
+        match place {
+            Some(place) => all[..=place].rotate_right(1),
+            None => {
+                all.retain(|one| one.mark.strong_count() > 0);
+                all.truncate(NEAR_LIMIT - 1);
+                all.insert(0, NearOne { mark: Arc::downgrade(dictionary.mark()), uses: 0, behind: None });
+            }
+        }
+        let one = &mut all[0];
+        one.uses = one.uses.saturating_add(1);
+        if one.uses == AGAIN {
+            one.behind = Behind::of(dictionary.bytes());
+        }
+        one.behind.as_mut()
+    }
 }
 
 thread_local! {
@@ -225,7 +266,7 @@ pub fn decompress(compressed: &[u8], length: usize, dictionary: Option<&Dictiona
     OPENER
         .with_borrow_mut(|slot| {
             if slot.is_none() {
-                *slot = Some(Opener { context: DCtx::try_create()?, frame: Vec::new() });
+                *slot = Some(Opener { context: DCtx::try_create()?, frame: Vec::new(), near: Near::default() });
             }
             let opener = slot.as_mut()?;
             let frame = if length > ONE_BLOCK {
@@ -236,6 +277,10 @@ pub fn decompress(compressed: &[u8], length: usize, dictionary: Option<&Dictiona
                 opener.frame.extend_from_slice(compressed);
                 &opener.frame
             };
+            let near = &mut opener.near;
+            if let Some(behind) = dictionary.filter(|_| length <= ROOM).and_then(|dictionary| near.behind(dictionary)) {
+                return behind.decompress(&mut opener.context, frame, length).ok();
+            }
             let mut body = Vec::with_capacity(length);
             match dictionary {
                 Some(dictionary) => opener.context.decompress_using_ddict(&mut body, frame, dictionary.decompression()),
@@ -274,6 +319,29 @@ mod tests {
         assert_eq!(decompress(b"no frame", 100, None), Err(Malformed));
         assert_eq!(decompress(b"", 100, None), Err(Malformed));
         assert_eq!(decompress(b"no frame", 200_000, None), Err(Malformed));
+    }
+
+    #[test]
+    fn it_makes_no_difference_how_often_a_dictionary_was_used_and_whether_others_were() {
+        let words = |n: usize| format!("Thank you for calling number {n}. How may I help you? ").into_bytes();
+        let bodies = [words(0), words(3).repeat(20), words(5).repeat(ROOM / 40)];
+        assert!(bodies[2].len() > ROOM);
+        for round in 0..3 {
+            let dictionaries: Vec<Dictionary> =
+                (0..NEAR_LIMIT + 2).map(|n| Dictionary::new(words(n)).unwrap()).collect();
+            for use_of in 0..3 * AGAIN as usize {
+                // At first each by itself, then all in turns.
+                for dictionary in if round == 0 { &dictionaries[..1] } else { &dictionaries[..] } {
+                    comes_back(&bodies[use_of % bodies.len()], Some(dictionary));
+                }
+            }
+            let near = |slot: &Option<Opener>| {
+                let Near(all) = &slot.as_ref().unwrap().near;
+                (all.len(), all.iter().filter(|one| one.behind.is_some()).count())
+            };
+            let (known, behind) = OPENER.with_borrow(near);
+            assert!(known <= NEAR_LIMIT && (round > 0 || behind == 1), "{known} known, {behind} with room");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use zstd::dict::{CDict, DDict};
@@ -26,6 +26,8 @@ pub struct Dictionary {
     prepared: OnceLock<Option<Prepared>>,
     compression: OnceLock<CDict<'static>>,
     decompression: DDict<'static>,
+    /// Tells it from every other, and whether it still lives.
+    mark: Arc<()>,
 }
 
 impl Dictionary {
@@ -44,6 +46,7 @@ impl Dictionary {
             prepared: OnceLock::new(),
             compression: OnceLock::new(),
             decompression,
+            mark: Arc::new(()),
         })
     }
 
@@ -99,6 +102,10 @@ impl Dictionary {
             _ = self.compression.set(made);
         }
         self.compression.get()
+    }
+
+    pub(super) fn mark(&self) -> &Arc<()> {
+        &self.mark
     }
 
     pub(super) fn decompression(&self) -> &DDict<'static> {

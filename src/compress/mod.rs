@@ -1,6 +1,7 @@
 //! The only room that imports zstd: one frame per record, never across customers; and the dictionaries that make small
 //! frames compress well without carrying anybody's words.
 
+mod behind;
 mod block;
 mod codec;
 mod dictionary;
