@@ -17,12 +17,12 @@ pub use shuttle::{
     thread,
 };
 
-/// Runs `work` on this thread and so many beside it that they are `count`; returns when all are done. Under a scheduler
-/// one runs after the other.
+/// Runs `work` on this thread and so many beside it that they are `count`; returns when all are done. Where the system has
+/// no further thread there are fewer: `work` takes what is left to do. Under a scheduler one runs after the other.
 pub fn side_by_side(count: usize, work: &(dyn Fn() + Sync)) {
     #[cfg(not(shuttle))]
     thread::scope(|scope| {
-        (1..count).for_each(|_| drop(scope.spawn(work)));
+        (1..count).for_each(|_| drop(thread::Builder::new().spawn_scoped(scope, work)));
         work();
     });
     #[cfg(shuttle)]

@@ -15,10 +15,10 @@ pub const ROOM: usize = 32 << 10;
 
 /// A dictionary with room behind it, for one thread.
 pub struct Behind {
-    /// Dropped before what it borrows.
+    /// Of the first `length` bytes; dropped before what it borrows.
     dictionary: ManuallyDrop<DDict<'static>>,
-    room: &'static mut [u8],
-    /// The allocation that the two are parts of.
+    length: usize,
+    /// The dictionary and the room, one allocation that nobody else has.
     whole: *mut [u8],
 }
 
@@ -30,18 +30,14 @@ impl Behind {
         bytes.extend_from_slice(dictionary);
         bytes.resize(dictionary.len() + ROOM, 0);
         let whole = Box::into_raw(bytes.into_boxed_slice());
-        // SAFETY: `whole` was a box a moment ago and nobody else knows it. The two slices are all of it, have no byte in
-        // common, and live as long as the allocation: they go no further than into the fields of this struct, which is what
-        // frees it, in `drop` or right below. The first is never written again.
-        let (content, room) = unsafe {
-            let start = whole.cast::<u8>();
-            let content: &'static [u8] = std::slice::from_raw_parts(start, dictionary.len());
-            (content, std::slice::from_raw_parts_mut(start.add(dictionary.len()), ROOM))
-        };
+        // SAFETY: `whole` was a box a moment ago, so these bytes are there, and are as long as the allocation lives: what
+        // borrows them is the field of this struct that `drop` drops before it frees them, or nothing. They are never
+        // written again: `room` begins after them.
+        let content: &'static [u8] = unsafe { std::slice::from_raw_parts(whole.cast::<u8>(), dictionary.len()) };
         match DDict::try_create_by_reference(content) {
-            Some(dictionary) => Some(Behind { dictionary: ManuallyDrop::new(dictionary), room, whole }),
+            Some(lent) => Some(Behind { dictionary: ManuallyDrop::new(lent), length: dictionary.len(), whole }),
             None => {
-                // SAFETY: it came from a box, and neither slice is used any more.
+                // SAFETY: it came from a box, and nothing borrows it any more.
                 drop(unsafe { Box::from_raw(whole) });
                 None
             }
@@ -53,7 +49,7 @@ impl Behind {
     /// # Errors
     /// [`Malformed`] where it holds something else.
     pub fn decompress(&mut self, context: &mut DCtx<'_>, frame: &[u8], length: usize) -> Result<Vec<u8>, Malformed> {
-        let room = self.room.get_mut(..length).ok_or(Malformed)?;
+        let room = room(&mut self.whole, self.length).get_mut(..length).ok_or(Malformed)?;
         let done = context.decompress_using_ddict(room, frame, &self.dictionary);
         let body = (done == Ok(length)).then(|| room.to_vec());
         room.fill(0);
@@ -61,11 +57,20 @@ impl Behind {
     }
 }
 
+/// What is behind the `length` bytes of a dictionary.
+#[allow(unsafe_code)]
+fn room(whole: &mut *mut [u8], length: usize) -> &mut [u8] {
+    // SAFETY: the allocation has `ROOM` bytes after the dictionary, which nothing borrows but through this, and for no longer
+    // than the field that says where it is. zstd finds the dictionary before them by its address: it reads there, which the
+    // borrow that it has of those bytes allows.
+    unsafe { std::slice::from_raw_parts_mut(whole.cast::<u8>().add(length), ROOM) }
+}
+
 impl Drop for Behind {
     #[allow(unsafe_code)]
     fn drop(&mut self) {
-        // SAFETY: the dictionary is dropped here and nowhere else, and is not used after; then `whole`, which came from a box,
-        // is given back once, and the room, which is part of it, is not used after.
+        // SAFETY: the dictionary is dropped here and nowhere else, and is not used after; then `whole`, which came from a box
+        // and which nothing borrows any more, is given back once.
         unsafe {
             ManuallyDrop::drop(&mut self.dictionary);
             drop(Box::from_raw(self.whole));
@@ -86,12 +91,15 @@ mod tests {
         for body in [&words[..40], b"Nobody called. How may I help you? Thank you.", &words.repeat(200)] {
             let frame = compressor.compress(body).unwrap();
             assert_eq!(behind.decompress(&mut context, &frame, body.len()).unwrap(), body);
-            assert!(behind.room.iter().all(|byte| *byte == 0));
+            assert!(room(&mut behind.whole, behind.length).iter().all(|byte| *byte == 0));
             for wrong in [body.len() - 1, body.len() + 1, ROOM + 1] {
                 assert_eq!(behind.decompress(&mut context, &frame, wrong), Err(Malformed));
             }
             assert_eq!(behind.decompress(&mut context, &frame[..frame.len() - 1], body.len()), Err(Malformed));
-            assert!(behind.room.iter().all(|byte| *byte == 0), "of what could not be decoded neither");
+            assert!(
+                room(&mut behind.whole, behind.length).iter().all(|byte| *byte == 0),
+                "of what could not be decoded neither"
+            );
         }
     }
 }
