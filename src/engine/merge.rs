@@ -114,10 +114,7 @@ fn merge(
     // Lengths stand inside the ciphertext: of the dropped frames they are estimated as an even share.
     let raw_bytes = share(totals.raw_bytes, merged.kept, merged.kept + merged.dropped);
     let new = match merged.kept {
-        0 => {
-            writer.abandon();
-            None
-        }
+        0 => None,
         _ => {
             let summary = writer.finish(raw_bytes, span)?;
             done.bytes_written += summary.bytes;

@@ -42,7 +42,7 @@ pub fn merged_salts(sources: &[&Segment]) -> Result<Vec<(u32, Salt)>> {
 ///
 /// # Errors
 /// [`crate::ErrorKind::Corrupt`] at the first damaged frame, naming its file, and where a source has other frames than
-/// its summary says; the system's. The writer is then to be abandoned.
+/// its summary says; the system's. The writer is then to be dropped.
 pub fn merge(sources: &[&Segment], keep: &dyn Fn(&Handle) -> bool, writer: &mut SegmentWriter) -> Result<Merged> {
     let mut merged = Merged::default();
     let mut heap = BinaryHeap::with_capacity(sources.len());

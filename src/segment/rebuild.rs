@@ -80,13 +80,8 @@ fn begin(env: &Arc<dyn Env>, path: &Path, contents: &Contents) -> Result<(Cursor
 }
 
 fn copy(mut cursor: Cursor, mut writer: SegmentWriter, contents: &Contents) -> Result<SegmentSummary> {
-    match push_all(&mut cursor, &mut writer, contents.records) {
-        Ok(()) => writer.finish(contents.raw_bytes, contents.span),
-        Err(error) => {
-            writer.abandon();
-            Err(error)
-        }
-    }
+    push_all(&mut cursor, &mut writer, contents.records)?;
+    writer.finish(contents.raw_bytes, contents.span)
 }
 
 fn push_all(cursor: &mut Cursor, writer: &mut SegmentWriter, records: u64) -> Result<()> {

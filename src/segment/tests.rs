@@ -194,6 +194,27 @@ fn frames_out_of_order_and_of_unknown_openings_are_refused() {
 }
 
 #[test]
+fn what_is_given_up_leaves_nothing_behind() {
+    let env = Sim::new(1).env();
+    let frames: Vec<Vec<u8>> = model(&records(2, 2)).into_values().collect();
+    let begun = |number| {
+        let mut writer = SegmentWriter::create(Arc::clone(&env), &file(number), head(number)).unwrap();
+        assert!(writer.push(&FrameView::parse(&frames[1]).unwrap()).unwrap());
+        writer
+    };
+    let names = || env.list(&directory(Path::new(ROOT), &partition_id())).unwrap().len();
+    let (unfinished, written) = (begun(1), begun(2).write(1, span()).unwrap());
+    assert_eq!(names(), 2);
+    drop((unfinished, written));
+    assert_eq!(names(), 0);
+    begun(3).finish(1, span()).unwrap();
+    // Of two, one has a name that is taken.
+    let pair = [4, 3].map(|number| begun(number).write(1, span()).unwrap());
+    assert_eq!(publish(pair.into()).unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(names(), 2, "the one before and the one that had got its name");
+}
+
+#[test]
 fn a_published_segment_is_never_replaced() {
     let env = Sim::new(1).env();
     let frames = model(&records(4, 2));
@@ -286,7 +307,7 @@ fn a_merge_never_passes_over_damage() {
         let mut writer = SegmentWriter::create(Arc::clone(&env), &file(9), head(9)).unwrap();
         let error = merge(&[&segment], &|_| true, &mut writer).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
-        writer.abandon();
+        drop(writer);
         sim.flip(file(1), byte, 0);
     }
     assert_eq!(env.list(&directory(Path::new(ROOT), &partition_id())).unwrap().len(), 1);

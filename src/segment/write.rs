@@ -36,14 +36,17 @@ pub struct SegmentSummary {
     pub last_day: Day,
 }
 
+/// Where a segment goes. What has not got its name when this goes is removed, whatever went wrong; what cannot be removed is
+/// swept at the next opening.
 struct Target {
     env: Arc<dyn Env>,
     file: Arc<dyn File>,
     temporary: PathBuf,
     path: PathBuf,
+    is_named: bool,
 }
 
-/// A segment that is being written, under a temporary name.
+/// A segment that is being written, under a temporary name. Dropped unfinished, it leaves nothing behind.
 pub struct SegmentWriter {
     /// Where it goes; none where only its hash is asked for.
     target: Option<Target>,
@@ -89,7 +92,7 @@ impl SegmentWriter {
         env::create_dirs(&*env, env::parent(path)).map_err(failed)?;
         let temporary = env::temporary_name(&*env, path).map_err(failed)?;
         let file = env.open(&temporary, mode).map_err(failed)?;
-        let target = Target { env, file, temporary, path: path.to_path_buf() };
+        let target = Target { env, file, temporary, path: path.to_path_buf(), is_named: false };
         Ok(SegmentWriter { target: Some(target), ..SegmentWriter::measure(head) })
     }
 
@@ -127,7 +130,7 @@ impl SegmentWriter {
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`] where the frame is out of order or of an opening without a salt: then the source it
-    /// comes from is not what it should be, and the segment is to be abandoned. The system's.
+    /// comes from is not what it should be, and the segment is to be dropped. The system's.
     pub fn push(&mut self, frame: &FrameView<'_>) -> Result<bool> {
         let key = frame.key();
         match self.last {
@@ -214,13 +217,8 @@ impl SegmentWriter {
     /// # Errors
     /// As [`SegmentWriter::finish`].
     pub fn write(mut self, raw_bytes: u64, span: (Day, Day)) -> Result<Written> {
-        match self.complete(raw_bytes, span) {
-            Ok(summary) => Ok(Written { summary, target: self.target }),
-            Err(error) => {
-                self.abandon();
-                Err(error)
-            }
-        }
+        let summary = self.complete(raw_bytes, span)?;
+        Ok(Written { summary, target: self.target })
     }
 
     fn complete(&mut self, raw_bytes: u64, (first_day, last_day): (Day, Day)) -> Result<SegmentSummary> {
@@ -268,14 +266,9 @@ impl SegmentWriter {
         let (records, chunks) = (self.records, self.chunks);
         Ok(SegmentSummary { hash, bytes: self.flushed, records, chunks, first_day, last_day })
     }
-
-    /// Gives it up and removes what was written. What cannot be removed is swept at the next opening.
-    pub fn abandon(self) {
-        self.target.iter().for_each(Target::remove);
-    }
 }
 
-/// A segment that was written whole, and has no name and no place on the disk yet.
+/// A segment that was written whole, and has no name and no place on the disk yet. Dropped unpublished, it leaves nothing.
 pub struct Written {
     /// What was written.
     pub summary: SegmentSummary,
@@ -288,24 +281,17 @@ pub struct Written {
 /// # Errors
 /// The system's. Those that have a name by then are nobody's, and swept at the next opening.
 pub fn publish(segments: Vec<Written>) -> Result<()> {
-    let targets: Vec<Target> = segments.into_iter().filter_map(|written| written.target).collect();
-    let outcome = name(&targets);
-    if outcome.is_err() {
-        targets.iter().for_each(Target::remove);
-    }
-    outcome
-}
-
-fn name(targets: &[Target]) -> Result<()> {
+    let mut targets: Vec<Target> = segments.into_iter().filter_map(|written| written.target).collect();
     let failed = |target: &Target, error| Error::io("publish a segment", &target.path, error);
-    for target in targets {
+    for target in &targets {
         target.file.sync_data().map_err(|error| failed(target, error))?;
     }
-    for target in targets {
+    for target in &mut targets {
         target.env.rename_new(&target.temporary, &target.path).map_err(|error| failed(target, error))?;
+        target.is_named = true;
     }
     let mut synced = BTreeSet::new();
-    for target in targets {
+    for target in &targets {
         let directory = env::parent(&target.path);
         if synced.insert(directory) {
             target.env.sync_dir(directory).map_err(|error| failed(target, error))?;
@@ -314,8 +300,10 @@ fn name(targets: &[Target]) -> Result<()> {
     Ok(())
 }
 
-impl Target {
-    fn remove(&self) {
-        let _ = self.env.remove_file(&self.temporary);
+impl Drop for Target {
+    fn drop(&mut self) {
+        if !self.is_named {
+            let _ = self.env.remove_file(&self.temporary);
+        }
     }
 }
