@@ -81,6 +81,35 @@ impl Drop for Behind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn damage_is_answered_as_with_the_dictionary_elsewhere(
+            pieces in prop::collection::vec((0..120_usize, 0..40_usize, "[a-z ]{0,9}"), 0..60),
+            damage in prop::collection::vec((any::<prop::sample::Index>(), 1..=u8::MAX), 0..3),
+            off in -1..2_isize,
+        ) {
+            let words = b"Thank you for calling. How may I help you? ".repeat(4);
+            let piece = |(from, length, own): &(usize, usize, String)| {
+                [&words[*from..from + length], own.as_bytes()].concat()
+            };
+            let body: Vec<u8> = pieces.iter().flat_map(piece).collect();
+            let mut frame = zstd::bulk::Compressor::with_dictionary(3, &words).unwrap().compress(&body).unwrap();
+            for (place, flips) in &damage {
+                *place.get_mut(&mut frame) ^= flips;
+            }
+            let length = body.len().saturating_add_signed(off);
+            let (mut context, apart) = (DCtx::create(), DDict::create(&words));
+            let mut plain = vec![0; length];
+            let done = context.decompress_using_ddict(&mut plain[..], &frame, &apart);
+            let expected = if done == Ok(length) { Ok(plain) } else { Err(Malformed) };
+            prop_assert!(!damage.is_empty() || off != 0 || expected.as_ref() == Ok(&body));
+            let mut behind = Behind::of(&words).unwrap();
+            prop_assert_eq!(behind.decompress(&mut context, &frame, length), expected);
+            prop_assert!(room(&mut behind.whole, behind.length).iter().all(|byte| *byte == 0));
+        }
+    }
 
     #[test]
     fn bodies_come_back_and_leave_nothing_in_the_room() {

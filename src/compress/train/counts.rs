@@ -1,8 +1,5 @@
 //! Counts that fit a table of finite state entropy, and how they are written (RFC 8878, 4.1.1).
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
-
 use super::super::fse::Counts;
 
 /// Bits one after the other, from the lowest on.
@@ -14,11 +11,6 @@ pub struct Bits {
 }
 
 impl Bits {
-    /// Goes on after whole bytes.
-    pub fn after(bytes: Vec<u8>) -> Self {
-        Bits { bytes, ..Bits::default() }
-    }
-
     /// Adds the lowest `count` bits, up to 32, of `value`.
     pub fn push(&mut self, value: u32, count: u32) {
         self.pending |= (u64::from(value) & ((1 << count) - 1)) << self.count;
@@ -30,55 +22,30 @@ impl Bits {
         }
     }
 
-    /// The bytes, the last one filled up with zeros.
-    pub fn end(mut self) -> Vec<u8> {
+    /// Fills up the last byte with zeros.
+    pub fn fill(&mut self) {
         if self.count > 0 {
-            self.bytes.push(self.pending as u8);
+            self.push(0, 8 - self.count);
         }
+    }
+
+    /// The bytes, the last one filled up.
+    pub fn end(mut self) -> Vec<u8> {
+        self.fill();
         self.bytes
-    }
-}
-
-/// What it would save to give a symbol one state more.
-struct Wish {
-    saves: f64,
-    symbol: usize,
-}
-
-impl PartialEq for Wish {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Wish {}
-
-impl PartialOrd for Wish {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Wish {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.saves.total_cmp(&other.saves).then_with(|| other.symbol.cmp(&self.symbol))
     }
 }
 
 /// Divides two to the power of `log` states among symbols that come so many `times`, for the fewest bits: one each, and
 /// every further one to whom it saves most. There are no more symbols than states; those that never come get none.
 pub fn fitted(times: &[u64], log: u32) -> Vec<i16> {
-    let wish = |symbol: usize, has: i16| {
-        let has = f64::from(has);
-        Wish { saves: times[symbol] as f64 * ((has + 1.0) / has).log2(), symbol }
-    };
     let mut states: Vec<i16> = times.iter().map(|times| i16::from(*times > 0)).collect();
-    let present = (0..times.len()).filter(|symbol| times[*symbol] > 0);
-    let mut wishes: BinaryHeap<Wish> = present.map(|symbol| wish(symbol, 1)).collect();
-    for _ in wishes.len()..1 << log {
-        let Some(Wish { symbol, .. }) = wishes.pop() else { break };
+    let present: Vec<usize> = (0..times.len()).filter(|symbol| times[*symbol] > 0).collect();
+    for _ in present.len()..1 << log {
+        let saves = |symbol: &usize| times[*symbol] as f64 * (1.0 + 1.0 / f64::from(states[*symbol])).log2();
+        let most = present.iter().copied().max_by(|one, other| saves(one).total_cmp(&saves(other)));
+        let Some(symbol) = most else { break };
         states[symbol] += 1;
-        wishes.push(wish(symbol, states[symbol]));
     }
     states
 }

@@ -46,7 +46,7 @@ fn two_streams(weights: &[u8]) -> Vec<u8> {
     let counts = Counts { log: WEIGHTS_LOG, of: fitted(&times[..=last], WEIGHTS_LOG) };
     let mut bits = Bits::default();
     write(&counts, &mut bits);
-    let mut bits = Bits::after(bits.end());
+    bits.fill();
     let (states, changes) = Encoding::of(&counts).expect("it has as many states as its logarithm says");
     let mut at = [None; 2];
     for (place, weight) in weights.iter().enumerate().rev() {

@@ -1,6 +1,8 @@
 //! The content of a dictionary, by what our own encoder does with it: what is hardly used makes room for more, and what
 //! is used most comes last, where references to it are shortest.
 
+use bytes::Bytes;
+
 use super::choose::Coverage;
 use super::fit::Fit;
 use super::shared::{Piece, Pool};
@@ -14,7 +16,7 @@ const HARDLY: f32 = 24.0;
 
 /// The content of a dictionary of at most `size` bytes, pieces of the pool, each behind a separator; and how the text
 /// fits it. Nothing where that is too little to be of use.
-pub fn refine(text: &Text, pool: &Pool, size: usize, stop: &dyn Fn() -> bool) -> Option<(Vec<u8>, Fit)> {
+pub fn refine(text: &Text, pool: &Pool, size: usize, stop: &dyn Fn() -> bool) -> Option<(Bytes, Fit)> {
     let mut coverage = Coverage::of(text, pool);
     let mut pieces: Vec<Piece> = Vec::new();
     for round in 0..ROUNDS {
@@ -37,13 +39,13 @@ pub fn refine(text: &Text, pool: &Pool, size: usize, stop: &dyn Fn() -> bool) ->
     Some((content, fit))
 }
 
-fn content(pool: &Pool, pieces: &[Piece]) -> Vec<u8> {
+fn content(pool: &Pool, pieces: &[Piece]) -> Bytes {
     let mut content = Vec::new();
     for piece in pieces {
         content.push(SEPARATOR);
         content.extend_from_slice(piece.of(&pool.bytes));
     }
-    content
+    content.into()
 }
 
 /// The pieces in the order of how often a byte of them is used, without those that are used less than `hardly`.
@@ -86,7 +88,7 @@ mod tests {
             (0..).zip(&bodies).map(|(customer, body)| Sample { customer, body: body.as_bytes() }).collect();
         let text = Text::of(samples.iter()).unwrap();
         let pool = shared(&text, 20, &|| false).unwrap();
-        let refined = |size| String::from_utf8(refine(&text, &pool, size, &|| false).unwrap().0).unwrap();
+        let refined = |size| String::from_utf8(refine(&text, &pool, size, &|| false).unwrap().0.into()).unwrap();
         let all = refined(1_000);
         let place = |words: &str| all.find(words).unwrap_or_else(|| panic!("{words} in {all}"));
         let parcels = ["Das Paket ist noch nicht da.", "Where is my parcel by now?"].map(place);
