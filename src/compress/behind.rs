@@ -1,5 +1,5 @@
 //! A dictionary with room behind it. zstd copies what a reference finds in a dictionary by a call for each, unless the
-//! dictionary ends where the body begins: then it is one window, and decoding a chat takes three quarters of the time.
+//! dictionary ends where the body begins: then it is one window, and decoding takes less time (docs/dictionary.md).
 //!
 //! One of the places with `unsafe`: dictionary and room are one allocation, the dictionary lent to zstd, the room written.
 

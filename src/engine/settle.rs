@@ -26,7 +26,7 @@ use crate::segment::{self, SegmentWriter, Written};
 /// Segments that are synced together: each is an open file.
 const AT_ONCE: usize = 64;
 /// Segments that are written at the same time where the store has threads of its own: while one waits for the disk, the
-/// other is copied and hashed, and whoever waits for all to be settled waits half as long.
+/// other is copied and hashed, and whoever waits for all to be settled waits less.
 const SIDE_BY_SIDE: usize = 2;
 /// So much of a file is looked at under one map.
 const MAPPED: u64 = 8 << 20;
@@ -43,7 +43,7 @@ pub fn settle(engine: &Engine, file: &Arc<JournalFile>, done: &mut Maintenance) 
     let source = Source { file, is_bulk: is_bulk(engine, file), totals: file.totals() };
     let runs: Vec<(PartitionNumber, Mutex<Vec<Placed>>)> =
         collect(engine, &source, end)?.into_iter().map(|(partition, frames)| (partition, Mutex::new(frames))).collect();
-    // Of a map every frame would be a page of its own, looked at once for each partition.
+    // A map would stay in memory whole, or be faulted in anew for each partition.
     let reader = engine.env.open(&file.path, OpenMode::Read);
     let reader = reader.map_err(|error| Error::io("open a journal file", &file.path, error))?;
     let threads = if engine.writer()?.has_worker { SIDE_BY_SIDE } else { 1 };

@@ -11,7 +11,7 @@ use super::runs::{RUN, Runs};
 use super::shared::{Piece, Pool, SHORTEST};
 use super::text::Text;
 
-/// How long the runs are whose coverage counts, and what one of them counts. Measured: docs/dictionary.md.
+/// How long the runs are whose coverage counts, and what one of them counts. Tried: docs/dictionary.md.
 const SCALES: [(usize, f32); 4] = [(8, 1.0), (16, 4.0), (32, 8.0), (64, 8.0)];
 
 /// How many strings are looked at between two questions whether to stop.

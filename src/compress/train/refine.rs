@@ -8,7 +8,7 @@ use super::fit::Fit;
 use super::shared::{Piece, Pool};
 use super::text::{SEPARATOR, Text};
 
-/// How often it is tried and put in order, and how often what is hardly used is left out. Measured: docs/dictionary.md.
+/// How often it is tried and put in order, and how often what is hardly used is left out. Tried: docs/dictionary.md.
 const ROUNDS: usize = 8;
 const WEEDINGS: usize = 6;
 /// A piece is hardly used that is used so many times less, for its bytes, than the whole content.
