@@ -3,7 +3,6 @@
 
 use crate::sync::atomic::Ordering;
 use crate::sync::{Arc, MutexGuard};
-use std::collections::HashMap;
 
 use zeroize::Zeroizing;
 
@@ -44,9 +43,6 @@ pub(super) fn no_randomness(error: std::io::Error) -> Error {
 
 /// So many entries are sealed anew while everybody waits. Tests have few.
 const FEW: usize = if cfg!(test) { 2 } else { 1024 };
-
-/// Leaves of a tree to be, by keys that belong to them.
-type Leaves = HashMap<TreeKey, Child>;
 
 /// Everything under the crown of a tree to be, and what the crown and the root must say about it.
 struct Draft {
@@ -151,6 +147,8 @@ impl Keyring {
         };
         let items = Keyring::incoming(&unfolded, folded, changes);
         drop(unfolded);
+        #[cfg(test)]
+        meanwhile::happen(self);
         tree.log.check()?;
         let gone = self.gone(changes)?;
         let epoch = self.custodian.next_epoch()?;
@@ -210,47 +208,27 @@ impl Keyring {
         self.custodian.advance(ledger.0, &ledger.1)
     }
 
-    /// Puts the new tree in the place of the old one. Whoever appends waits no longer than it takes to seal what came since
-    /// a moment ago: in another file than the old tree's most of it is done before; in the same one, where every entry has
-    /// to follow the crown, the leaves are looked up before.
+    /// Puts the new tree in the place of the old one. What came meanwhile is sealed anew under it while more comes under the
+    /// old one, so that whoever appends waits no longer than it takes for the last few.
     fn switch(&self, old: &Tree, draft: Draft) -> Result<(Arc<Tree>, u64, MutexGuard<'_, ()>)> {
-        let (is_other, mut done) = (!Arc::ptr_eq(&old.log, &draft.log), draft.folded);
-        let mut ready = match is_other {
-            true => Leaves::new(),
-            false => self.leaves_to_be(old, &draft)?,
-        };
+        let mut done = draft.folded;
         let (key, route) = (random_key(&*self.env)?, random_key(&*self.env)?);
         let nonce = env::random::<NONCE_BYTES>(&*self.env).map_err(no_randomness)?;
-        if is_other {
-            let mut new = State::over(self.crowned(&locked(&self.state), old, draft, (key, route, nonce)));
-            loop {
-                let late = locked(&self.state).since(done);
-                if late.len() <= FEW {
-                    break;
-                }
-                done = self.take_over(&mut new, &late, &mut ready)?.max(done);
+        let mut new = State::over(self.crowned(&locked(&self.state), old, draft, (key, route, nonce)));
+        loop {
+            #[cfg(test)]
+            meanwhile::happen(self);
+            let late = locked(&self.state).since(done);
+            if late.len() <= FEW {
+                break;
             }
-            new.tree.log.sync()?;
-            let syncing = locked(&self.syncing);
-            let mut state = locked(&self.state);
-            let (tree, last) = self.replace(&mut state, new, done, &mut ready)?;
-            return Ok((tree, last, syncing));
+            done = self.take_over(&mut new, &late)?.max(done);
         }
+        new.tree.log.sync()?;
         let syncing = locked(&self.syncing);
         let mut state = locked(&self.state);
-        let new = State::over(self.crowned(&state, old, draft, (key, route, nonce)));
-        let (tree, last) = self.replace(&mut state, new, done, &mut ready)?;
+        let (tree, last) = self.replace(&mut state, new, done)?;
         Ok((tree, last, syncing))
-    }
-
-    /// The leaves that what arrived meanwhile belongs to, under a tree that will stand in the same file as `old`.
-    fn leaves_to_be(&self, old: &Tree, draft: &Draft) -> Result<Leaves> {
-        let late = locked(&self.state).since(draft.folded);
-        let leaf = |entry: &Arc<Unfolded>| {
-            let leaf = old.leaf_below(&self.nodes, draft.top.duplicate(), draft.level, &entry.key)?;
-            Ok((entry.key, leaf))
-        };
-        late.iter().map(leaf).collect()
     }
 
     /// Writes the crown. The tree under it counts what was folded.
@@ -292,13 +270,10 @@ impl Keyring {
     }
 
     /// Seals entries of an older state anew; returns the number of the last one.
-    fn take_over(&self, new: &mut State, late: &[Arc<Unfolded>], ready: &mut Leaves) -> Result<u64> {
+    fn take_over(&self, new: &mut State, late: &[Arc<Unfolded>]) -> Result<u64> {
         let tree = new.tree.clone();
         for entry in late {
-            let leaf = match ready.remove(&entry.key) {
-                Some(leaf) => leaf,
-                None => tree.leaf_of(&self.nodes, &entry.key)?,
-            };
+            let leaf = tree.leaf_of(&self.nodes, &entry.key)?;
             let nonces = self.nonces()?;
             let copy =
                 Unfolded { key: entry.key, number: entry.number, first: entry.first, payload: entry.payload.clone() };
@@ -308,8 +283,8 @@ impl Keyring {
     }
 
     /// Takes over what is not `done` yet, and then the place of the state that was in force.
-    fn replace(&self, state: &mut State, mut new: State, done: u64, ready: &mut Leaves) -> Result<(Arc<Tree>, u64)> {
-        self.take_over(&mut new, &state.since(done), ready)?;
+    fn replace(&self, state: &mut State, mut new: State, done: u64) -> Result<(Arc<Tree>, u64)> {
+        self.take_over(&mut new, &state.since(done))?;
         new.next_partition = state.next_partition;
         let (tree, last) = (new.tree.clone(), new.next_number - 1);
         *state = new;
@@ -324,5 +299,34 @@ impl Keyring {
                 .map_err(|error| Error::io("remove a keyring file", &mirror.path, error))?;
         }
         Ok(())
+    }
+}
+
+/// What comes while a new tree is made and entries are sealed anew: tests say so, here on the one thread that they have.
+#[cfg(test)]
+pub(super) mod meanwhile {
+    use std::cell::RefCell;
+
+    use super::Keyring;
+
+    type Event = Box<dyn FnMut(&Keyring)>;
+
+    thread_local! {
+        static EVENT: RefCell<Option<Event>> = const { RefCell::new(None) };
+    }
+
+    /// Does `work`, and whenever somebody else could come first in it, `event`.
+    pub fn during<T>(event: impl FnMut(&Keyring) + 'static, work: impl FnOnce() -> T) -> T {
+        EVENT.set(Some(Box::new(event)));
+        let done = work();
+        EVENT.take();
+        done
+    }
+
+    pub(super) fn happen(keyring: &Keyring) {
+        if let Some(mut event) = EVENT.take() {
+            event(keyring);
+            EVENT.set(Some(event));
+        }
     }
 }

@@ -37,16 +37,17 @@ pub fn scan(bytes: &[u8], base: u64, epoch: u64, next: u64) -> Scan {
         };
         if let LogFrame::Entry(entry) = frame {
             found.durable = found.durable.max(entry.head.durable);
-            // A later epoch: the root that it was sealed under never became durable, nor was it acknowledged.
-            if entry.head.epoch != epoch || entry.head.number != found.next {
-                let what =
-                    if entry.head.epoch > epoch { "it ends with an unfinished fold" } else { "entries are missing" };
-                found.broken = Some((base + at as u64, what));
-                break;
+            // Of another epoch: while entries are sealed anew for a root to be, more come under the one before. This root's
+            // chain has all that counts: an earlier one's were sealed anew behind its crown, and a later one never was.
+            if entry.head.epoch == epoch {
+                if entry.head.number != found.next {
+                    found.broken = Some((base + at as u64, "entries are missing"));
+                    break;
+                }
+                found.entries.push(Place { offset: base + at as u64, length: length as u32 });
+                found.next += 1;
+                found.valid = base + (at + length) as u64;
             }
-            found.entries.push(Place { offset: base + at as u64, length: length as u32 });
-            found.next += 1;
-            found.valid = base + (at + length) as u64;
         }
         at += length;
     }

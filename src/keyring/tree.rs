@@ -168,13 +168,8 @@ impl Tree {
 
     /// The record of the leaf that `key` belongs to, from its parent or the crown.
     pub fn leaf_of(&self, nodes: &Nodes, key: &TreeKey) -> Result<Child> {
-        self.leaf_below(nodes, self.crown.top.duplicate(), self.crown.level, key)
-    }
-
-    /// The same below another top, of a tree that stands in the same log.
-    pub fn leaf_below(&self, nodes: &Nodes, top: Child, level: u8, key: &TreeKey) -> Result<Child> {
-        let mut child = top;
-        for level in (1..=level).rev() {
+        let mut child = self.crown.top.duplicate();
+        for level in (1..=self.crown.level).rev() {
             let node = self.inner(nodes, &child, level)?;
             child = node.child(node.index_of(key));
         }

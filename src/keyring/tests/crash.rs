@@ -1,11 +1,14 @@
 //! Power cuts at every change of a life of a keyring, and in the recovery after them: nothing that was durable is lost,
 //! nobody gets a second secret, no key seals two messages under one nonce, and opening again changes nothing more.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::*;
 use crate::crypto::seals;
 use crate::env::sim::{Faults, Plant, Survivors};
+use crate::keyring::fold::{Folded, meanwhile::during};
 
 /// What the outside was told.
 #[derive(Default)]
@@ -38,6 +41,22 @@ impl Told {
     fn sync(&mut self, keyring: &Keyring) -> Result<()> {
         self.durable = keyring.sync()?;
         Ok(())
+    }
+
+    /// Makes a new root while customers come, from `first` on, and are durable under the old one.
+    fn renew(&mut self, keyring: &Keyring, first: usize, make: impl FnOnce() -> Result<Folded>) -> Result<()> {
+        let told = Rc::new(RefCell::new(std::mem::take(self)));
+        let (heard, mut coming) = (told.clone(), first..first + 8);
+        let come = move |keyring: &Keyring| {
+            let mut told = heard.borrow_mut();
+            for number in coming.by_ref().take(4) {
+                let _ = told.customer(keyring, number); // Where that fails, so does what it happens in.
+            }
+            let _ = told.sync(keyring);
+        };
+        let made = during(come, make);
+        *self = told.take();
+        made.map(|_| self.durable = keyring.durable())
     }
 
     /// All that was durable is there and unchanged; the rest is there unchanged or not at all.
@@ -83,21 +102,18 @@ fn live(place: &Place, told: &mut Told) -> Result<()> {
     (0..12).try_for_each(|number| told.customer(&keyring, number))?;
     told.partition(&keyring, 0)?;
     told.sync(&keyring)?;
-    keyring.fold((3, [3; 32]))?;
-    told.durable = keyring.durable();
+    told.renew(&keyring, 30, || keyring.fold((3, [3; 32])))?;
     for number in 12..15 {
         told.customer(&keyring, number)?;
         told.sync(&keyring)?;
     }
     told.customer(&keyring, 15)?;
     told.partition(&keyring, 1)?;
-    keyring.fold((4, [4; 32]))?;
-    told.durable = keyring.durable();
+    told.renew(&keyring, 38, || keyring.fold((4, [4; 32])))?;
     told.customer(&keyring, 16)?;
     told.sync(&keyring)?;
     told.customer(&keyring, 17)?;
-    keyring.compact((5, [5; 32]))?;
-    told.durable = keyring.durable();
+    told.renew(&keyring, 46, || keyring.compact((5, [5; 32])))?;
     told.customer(&keyring, 18)?;
     told.partition(&keyring, 2)?;
     told.sync(&keyring)?;
@@ -237,8 +253,8 @@ fn step(keyring: &Keyring, told: &mut Told, dice: &mut Dice, round: u64) -> Resu
         0..5 => told.customer(keyring, dice.below(40) as usize),
         5 => told.partition(keyring, dice.below(4) as usize),
         6..9 => told.sync(keyring),
-        9 | 10 => keyring.fold((round, [0; 32])).map(|_| told.durable = keyring.durable()),
-        _ => keyring.compact((round, [0; 32])).map(|_| told.durable = keyring.durable()),
+        9 | 10 => told.renew(keyring, 40 + 8 * round as usize, || keyring.fold((round, [0; 32]))),
+        _ => told.renew(keyring, 40 + 8 * round as usize, || keyring.compact((round, [0; 32]))),
     }
 }
 

@@ -1,69 +1,25 @@
-//! What is appended while a new tree is being made.
+//! What is appended while a new tree is being made, and while what came is sealed anew under it.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use zeroize::Zeroizing;
+use std::cell::RefCell;
+use std::rc::Rc;
 
 use super::*;
-use crate::crypto::Digest;
-use crate::keyring::custodian::{Custodian, Evidence, FileCustodian, OpeningToken, Registration};
+use crate::keyring::fold::meanwhile::during;
 
-/// A custodian of a file in whose hands a fold has customers coming: it is asked for an epoch when it is settled what is
-/// folded, and nothing is in force yet.
-struct Busy {
-    custodian: Arc<FileCustodian>,
-    keyring: OnceLock<Arc<Keyring>>,
-    /// Customers so far, and how many come with every epoch.
-    come: (AtomicUsize, usize),
-}
+/// Customers that come, with their secrets, so many at a time until there are enough of them.
+#[derive(Default)]
+struct Crowd(Vec<[u8; 32]>);
 
-impl std::fmt::Debug for Busy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Busy")
-    }
-}
-
-impl Custodian for Busy {
-    fn create(&self, store: &StoreId) -> Result<()> {
-        self.custodian.create(store)
+impl Crowd {
+    fn come(&mut self, keyring: &Keyring, count: usize) {
+        let Crowd(secrets) = self;
+        (0..count).for_each(|_| secrets.push(secret(&add(keyring, secrets.len()).entry)));
     }
 
-    fn registration(&self) -> Result<Registration> {
-        self.custodian.registration()
-    }
-
-    fn register(&self, expected: &OpeningToken, new: &OpeningToken) -> Result<()> {
-        self.custodian.register(expected, new)
-    }
-
-    fn release(&self) {
-        self.custodian.release();
-    }
-
-    fn next_epoch(&self) -> Result<u64> {
-        if let Some(keyring) = self.keyring.get() {
-            let (come, count) = &self.come;
-            let first = come.fetch_add(*count, Ordering::Relaxed);
-            (first..first + count).for_each(|number| drop(add(keyring, number)));
+    fn look(&self, keyring: &Keyring) {
+        for (number, known) in self.0.iter().enumerate() {
+            assert_eq!(secret(&keyring.customer(&id(number)).unwrap().unwrap().entry), *known);
         }
-        self.custodian.next_epoch()
-    }
-
-    fn seal(&self, epoch: u64, plain: &[u8]) -> Result<Vec<u8>> {
-        self.custodian.seal(epoch, plain)
-    }
-
-    fn open(&self, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
-        self.custodian.open(sealed)
-    }
-
-    fn destroy_before(&self, epoch: u64) -> Result<Evidence> {
-        self.custodian.destroy_before(epoch)
-    }
-
-    fn advance(&self, length: u64, head: &Digest) -> Result<()> {
-        self.custodian.advance(length, head)
     }
 }
 
@@ -71,26 +27,54 @@ impl Custodian for Busy {
 fn what_comes_while_a_tree_is_made_is_under_it_in_the_end() {
     let sim = Sim::new(8);
     let place = Place::new(&sim, 1);
-    let come = (AtomicUsize::new(0), 300);
-    let busy = Arc::new(Busy { custodian: place.custodian(), keyring: OnceLock::new(), come });
-    let keyring = Arc::new(Keyring::create(sim.env(), place.options(), busy.clone(), store()).unwrap());
-    busy.keyring.set(keyring.clone()).map_err(drop).unwrap();
-    let mut secrets = Vec::new();
+    let keyring = place.create().unwrap();
+    let crowd = Rc::new(RefCell::new(Crowd::default()));
     for round in 1..=6 {
-        let folded = match round % 3 {
-            0 => keyring.fold((round, [0; 32])),
-            _ => keyring.compact((round, [0; 32])),
-        };
-        assert_eq!(folded.unwrap().entries, if round == 1 { 0 } else { 300 });
-        assert_eq!((keyring.unfolded(), keyring.durable()), (300, 300 * round), "what came is durable with the root");
-        let now = busy.come.0.load(Ordering::Relaxed);
-        secrets.extend((secrets.len()..now).map(|number| secret(&add(&keyring, number).entry)));
+        let before = crowd.borrow().0.len() as u64;
+        let (crowd, mut coming) = (crowd.clone(), [300, 40, 5, 2, 1].into_iter());
+        let come = move |keyring: &Keyring| crowd.borrow_mut().come(keyring, coming.next().unwrap_or(0));
+        let folded = during(come, || match round % 3 {
+            0 => keyring.compact((round, [0; 32])),
+            _ => keyring.fold((round, [0; 32])),
+        });
+        assert_eq!(folded.unwrap().entries, if round == 1 { 0 } else { 347 });
+        assert_eq!((keyring.unfolded(), keyring.durable()), (347, before + 347), "what came is durable with the root");
     }
-    assert_eq!((keyring.customers(), keyring.appended()), (1_800, 1_800));
+    assert_eq!((keyring.customers(), keyring.appended()), (2_082, 2_082));
+    crowd.borrow().look(&keyring);
     sim.restart();
-    let keyring = place.write(1_800);
-    assert_eq!(keyring.customers(), 1_800);
-    for (number, known) in secrets.iter().enumerate() {
-        assert_eq!(secret(&keyring.customer(&id(number)).unwrap().unwrap().entry), *known);
+    let keyring = place.write(2_082);
+    assert_eq!(keyring.customers(), 2_082);
+    crowd.borrow().look(&keyring);
+}
+
+#[test]
+fn readers_follow_a_chain_between_whose_entries_others_are_sealed_anew() {
+    let sim = Sim::new(9);
+    let place = Place::new(&sim, 2);
+    let keyring = place.create().unwrap();
+    let crowd = Rc::new(RefCell::new(Crowd::default()));
+    crowd.borrow_mut().come(&keyring, 3);
+    keyring.sync().unwrap();
+    let reader = Rc::new(place.open(Access::Read, 3).unwrap().0);
+    for round in 1..=3 {
+        let (crowd, reader, mut times) = (crowd.clone(), reader.clone(), 0);
+        let place = place.clone();
+        let come = move |keyring: &Keyring| {
+            times += 1;
+            if times <= 4 {
+                crowd.borrow_mut().come(keyring, 6);
+                let durable = keyring.sync().unwrap();
+                assert!(reader.refresh().unwrap());
+                crowd.borrow().look(&reader);
+                // One that opens it now finds the same: the root in force is the one before.
+                crowd.borrow().look(&place.open(Access::Read, durable).unwrap().0);
+            }
+        };
+        during(come, || keyring.fold((round, [0; 32]))).unwrap();
+        assert_eq!(keyring.unfolded(), 24);
     }
+    reader.refresh().unwrap();
+    crowd.borrow().look(&reader);
+    assert_eq!(crowd.borrow().0.len(), 75);
 }
