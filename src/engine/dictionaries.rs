@@ -7,8 +7,8 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::Engine;
 use super::partitions::{Partition, Partitions};
+use super::{Engine, tasks};
 use crate::compress::Dictionary;
 use crate::crypto::{DictionaryKey, Digest, sha256};
 use crate::env::{self, Env, read_file};
@@ -26,6 +26,10 @@ const PREPARED_LIMIT: usize = 48;
 
 /// Partitions of which it is known at once what new frames name.
 const WRITING_LIMIT: usize = 64;
+
+/// Files that are written at the same time where the store has threads of its own: each waits for the disk, and who
+/// appends to a new window waits for all of them.
+const SIDE_BY_SIDE: usize = 4;
 
 const PREFIX: &str = "dictionary-";
 
@@ -336,48 +340,88 @@ impl Prepared {
     }
 }
 
-/// Gives `partition` the dictionary `words`: seals it under the partition's key, publishes the file and then the fact.
-/// `false` where the partition has this one or expires, or `stale` says so at the last moment; nothing has changed then.
-/// No lock is held but the ledger's, while it makes the fact durable.
-///
-/// # Errors
-/// What the operating system, the keyring or the ledger answers.
-pub fn publish(
-    engine: &Engine,
-    partition: &Partition,
-    dictionary: &Dictionary,
-    provenance: Provenance,
-    stale: &dyn Fn(&State) -> bool,
-) -> Result<bool> {
-    let (number, id) = (partition.number, id(dictionary));
-    let head = DictionaryHead { store: engine.store, partition: number, dictionary: id, provenance };
-    let Some(key) = partition.key.as_ref().map(|key| key.dictionary(id)) else { return Ok(false) };
-    let sealed = head.seal(&key, &dictionary.packed());
-    let sealed = sealed.ok_or_else(|| Error::new(ErrorKind::Invalid, "the dictionary is longer than any may be"))?;
-    if engine.catalog.dictionaries.of(number).iter().any(|fact| fact.dictionary == id) {
-        return Ok(false);
+/// A dictionary that a partition is to have.
+pub struct Gift<'a> {
+    /// The partition.
+    pub partition: &'a Partition,
+    /// The dictionary.
+    pub dictionary: &'a Dictionary,
+    /// What it was made of.
+    pub provenance: Provenance,
+}
+
+impl Gift<'_> {
+    /// The fact that makes it visible, and what its file holds; nothing where the partition has it, or no key any more.
+    fn sealed(&self, engine: &Engine) -> Result<Option<(DictionaryFact, Vec<u8>)>> {
+        let Gift { partition, dictionary, provenance } = *self;
+        let (number, id) = (partition.number, id(dictionary));
+        let head = DictionaryHead { store: engine.store, partition: number, dictionary: id, provenance };
+        let Some(key) = partition.key.as_ref().map(|key| key.dictionary(id)) else { return Ok(None) };
+        let sealed = head.seal(&key, &dictionary.packed());
+        let sealed =
+            sealed.ok_or_else(|| Error::new(ErrorKind::Invalid, "the dictionary is longer than any may be"))?;
+        if engine.catalog.dictionaries.of(number).iter().any(|fact| fact.dictionary == id) {
+            return Ok(None);
+        }
+        let (hash, bytes) = (sha256(&sealed), sealed.len() as u64);
+        let id_of = partition.id.clone();
+        let fact = DictionaryFact { partition: number, id: id_of, dictionary: id, hash, bytes, provenance };
+        Ok(Some((fact, sealed)))
     }
-    let (hash, bytes) = (sha256(&sealed), sealed.len() as u64);
-    let fact = DictionaryFact { partition: number, id: partition.id.clone(), dictionary: id, hash, bytes, provenance };
-    // The partition's key must not be lost when what names the partition is not.
-    engine.keyring.sync()?;
-    let path = path(&engine.root, &fact);
+}
+
+/// Writes the file of `fact`. `false` where there is one, left behind by a step that failed: no fact names it.
+fn write(engine: &Engine, fact: &DictionaryFact, sealed: &[u8]) -> Result<bool> {
+    let path = path(&engine.root, fact);
     let directory = env::parent(&path);
     env::create_dirs(&*engine.env, directory).map_err(|error| Error::io("make a directory", directory, error))?;
-    match env::publish_new(&*engine.env, &path, &sealed) {
-        // Left behind by a step that failed: no fact names it.
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(false),
-        published => published.map_err(|error| Error::io("write a dictionary", &path, error))?,
+    match env::publish_new(&*engine.env, &path, sealed) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        published => published.map(|()| true).map_err(|error| Error::io("write a dictionary", &path, error)),
     }
+}
+
+/// Gives partitions dictionaries: seals each under its partition's key, publishes the files, side by side where the store
+/// has threads of its own, and then the facts, with one sync. Of each, whether it is there now: `false` where the partition
+/// has this one or expires, or `stale` says so at the last moment. No lock is held but the ledger's, while it makes the
+/// facts durable.
+///
+/// # Errors
+/// Of one, what the operating system answers; of all, what the keyring or the ledger answers.
+pub fn publish(engine: &Engine, gifts: &[Gift<'_>], stale: &dyn Fn(&State) -> bool) -> Result<Vec<Result<bool>>> {
+    let sealed: Vec<Result<Option<(DictionaryFact, Vec<u8>)>>> = gifts.iter().map(|gift| gift.sealed(engine)).collect();
+    let threads = if engine.writer()?.has_worker { SIDE_BY_SIDE } else { 1 };
+    let write = |number: usize| match sealed.get(number) {
+        Some(Ok(Some((fact, sealed)))) => write(engine, fact, sealed),
+        Some(Ok(None)) => Ok(false),
+        Some(Err(error)) => Err(error.clone()),
+        // The partitions' keys must not be lost when what names the partitions is not.
+        None => engine.keyring.sync().map(|_| true),
+    };
+    let mut published = tasks::each(threads, sealed.len() + 1, &write);
+    published.pop().unwrap_or(Ok(false))?;
     let closing = || engine.writer.as_ref().is_none_or(|writer| writer.closing.load(Ordering::Acquire));
-    let gone = |state: &State| closing() || state.acts.expired.contains(&number) || stale(state);
-    let known = || engine.catalog.dictionaries.add(&fact);
-    if engine.record_unless(&[Fact::Dictionary(fact.clone())], &gone, known)? {
-        return Ok(true);
+    let written = sealed.iter().zip(&published).filter(|(_, written)| matches!(written, Ok(true)));
+    let written: Vec<&DictionaryFact> =
+        written.filter_map(|(sealed, _)| sealed.as_ref().ok()?.as_ref()).map(|(fact, _)| fact).collect();
+    let choose = |state: &State| {
+        let is_over = closing() || stale(state);
+        let living = written.iter().filter(|fact| !is_over && !state.acts.expired.contains(&fact.partition));
+        living.map(|fact| (*fact).clone()).collect::<Vec<_>>()
+    };
+    let known = |facts: &[DictionaryFact]| facts.iter().for_each(|fact| engine.catalog.dictionaries.add(fact));
+    let recorded = engine.record_those(choose, Fact::Dictionary, known)?;
+    for (published, sealed) in published.iter_mut().zip(&sealed) {
+        if let (Ok(true), Ok(Some((fact, _)))) = (&published, sealed)
+            && !recorded.contains(fact)
+        {
+            let path = path(&engine.root, fact);
+            let _ = engine.env.remove_file(&path); // Else the next sweep does.
+            let _ = engine.env.remove_dir(env::parent(&path));
+            *published = Ok(false);
+        }
     }
-    let _ = engine.env.remove_file(&path); // Else the next sweep does.
-    let _ = engine.env.remove_dir(directory);
-    Ok(false)
+    Ok(published)
 }
 
 /// Gives each of `partitions` that lacks one a copy of its stream's newest dictionary. A copy that fails is done without:
@@ -388,17 +432,24 @@ pub fn publish(
 pub fn spread(engine: &Engine, partitions: &[Arc<Partition>]) -> Result<()> {
     let dictionaries = &engine.catalog.dictionaries;
     let _one_at_a_time = dictionaries.copying.lock().expect("no holder of this lock panics");
-    for partition in partitions.iter().filter(|partition| dictionaries.lacks(partition)) {
-        let Some(fact) = dictionaries.newest(&partition.id.stream) else { continue };
+    let newest = |partition: &Arc<Partition>| {
+        let fact = dictionaries.newest(&partition.id.stream)?;
         let newest = dictionaries.newest_prepared(engine, &partition.id.stream);
-        let copied = newest.map(|newest| publish(engine, partition, &newest, fact.provenance, &|_| false));
-        dictionaries.prepared().tried.insert(partition.number);
-        match copied {
-            Some(Err(error)) if error.kind() == ErrorKind::Poisoned => return Err(error),
-            _ => {}
-        }
+        Some((partition.clone(), newest, fact.provenance))
+    };
+    let lacking: Vec<_> =
+        partitions.iter().filter(|partition| dictionaries.lacks(partition)).filter_map(newest).collect();
+    let gifts = lacking.iter().filter_map(|(partition, newest, provenance)| {
+        Some(Gift { partition, dictionary: newest.as_ref()?, provenance: *provenance })
+    });
+    let gifts: Vec<Gift<'_>> = gifts.collect();
+    let published = if gifts.is_empty() { Ok(Vec::new()) } else { publish(engine, &gifts, &|_| false) };
+    dictionaries.prepared().tried.extend(lacking.iter().map(|(partition, ..)| partition.number));
+    let failed = published.map_or_else(Some, |published| published.into_iter().find_map(Result::err));
+    match failed {
+        Some(error) if error.kind() == ErrorKind::Poisoned => Err(error),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Forgets the dictionaries of partitions whose key was destroyed, and unlinks their files. Returns the directories that

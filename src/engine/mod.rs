@@ -311,20 +311,26 @@ impl Engine {
         Ok(())
     }
 
-    /// As [`Engine::record`], unless by now the state makes the facts `stale`: then nothing is written, and the answer is
-    /// `false`. What is done `with` them is done before anybody can record anything else.
+    /// As [`Engine::record`], of those that are chosen by what the state is by now, perhaps none: they are returned. What is
+    /// done `with` them is done before anybody can record anything else.
     ///
     /// # Errors
     /// As [`Engine::record`].
-    pub fn record_unless(&self, facts: &[Fact], stale: &dyn Fn(&State) -> bool, with: impl FnOnce()) -> Result<bool> {
+    pub fn record_those<T: Clone>(
+        &self,
+        choose: impl FnOnce(&State) -> Vec<T>,
+        fact: fn(T) -> Fact,
+        with: impl FnOnce(&[T]),
+    ) -> Result<Vec<T>> {
         let mut ledger = self.ledger();
-        if stale(ledger.state()) {
-            return Ok(false);
+        let chosen = choose(ledger.state());
+        if !chosen.is_empty() {
+            let facts: Vec<Fact> = chosen.iter().cloned().map(fact).collect();
+            ledger.append(self.trusted.now(&*self.env), &facts)?;
+            self.watermark.fetch_max(ledger.state().watermark.as_micros(), Ordering::Relaxed);
+            with(&chosen);
         }
-        ledger.append(self.trusted.now(&*self.env), facts)?;
-        self.watermark.fetch_max(ledger.state().watermark.as_micros(), Ordering::Relaxed);
-        with();
-        Ok(true)
+        Ok(chosen)
     }
 
     /// What a leader writes with.

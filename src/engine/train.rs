@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::catalog::{Snapshot, Totals};
-use super::dictionaries::{Dictionaries, publish};
+use super::dictionaries::{Dictionaries, Gift, publish};
 use super::partitions::Partition;
 use super::sample::{Allowance, Sampling, is_free};
 use crate::compress::{self, Dictionary, Sample, Trained, Training};
@@ -321,7 +321,8 @@ fn make(
 fn reveal(engine: &Engine, target: &Partition, made: Made, stale: &dyn Fn(&State) -> bool) -> Result<Option<Report>> {
     let Made { trained: Trained { dictionary, plain_bytes, with_bytes }, customers, records } = made;
     let provenance = Provenance { trained: engine.now(), origin: target.number, plain_bytes, with_bytes };
-    let published = publish(engine, target, &dictionary, provenance, stale)?;
+    let gift = Gift { partition: target, dictionary: &dictionary, provenance };
+    let published = publish(engine, &[gift], stale)?.pop().unwrap_or(Ok(false))?;
     Ok(published.then(|| Report {
         stream: target.id.stream.clone(),
         partition: target.id.clone(),
