@@ -28,6 +28,9 @@ const AT_ONCE: usize = 64;
 /// Segments that are written at the same time where the store has threads of its own: while one waits for the disk, the
 /// other is copied and hashed, and whoever waits for all to be settled waits less.
 const SIDE_BY_SIDE: usize = 2;
+/// Frames of a partition that are no longer than this in all are read in runs, and others one by one: segments have another
+/// order, and a call of the system for each frame takes as long as its share of all else. Tests settle both ways.
+const BUFFERED: usize = if cfg!(test) { 2 << 10 } else { 3 << 20 };
 /// So much of a file is looked at under one map.
 const MAPPED: u64 = 8 << 20;
 /// A journal file that is full, and whose first group is younger than this, is of somebody who loads in bulk.
@@ -49,10 +52,10 @@ pub fn settle(engine: &Engine, file: &Arc<JournalFile>, done: &mut Maintenance) 
     let threads = if engine.writer()?.has_worker { SIDE_BY_SIDE } else { 1 };
     let mut facts = Vec::with_capacity(runs.len());
     for runs in runs.chunks(AT_ONCE) {
-        let written = tasks::shared(threads, runs.len(), &|| (), &|(), number| {
+        let written = tasks::shared(threads, runs.len(), &|| Vec::with_capacity(BUFFERED), &|buffer, number| {
             let (partition, frames) = &runs[number];
             let frames = std::mem::take(&mut *frames.lock().expect("no holder of this lock panics"));
-            write_segment(engine, &source, &*reader, *partition, frames)
+            write_segment(engine, &source, (&*reader, buffer), *partition, frames)
         })?;
         let (segments, facts_of_these): (Vec<_>, Vec<_>) = written.into_iter().unzip();
         segment::publish(segments)?;
@@ -79,11 +82,33 @@ fn is_bulk(engine: &Engine, file: &JournalFile) -> bool {
     file.is_full() && age.is_some_and(|age| age < BULK)
 }
 
-/// Where a frame of a journal file is, by what segments are sorted by. Of short records a file holds hundreds of thousands.
+/// Where a frame of a journal file is, by what segments are sorted by, and where in a buffer, where it was read into one. Of
+/// short records a file holds hundreds of thousands.
 struct Placed {
     key: FrameKey,
     offset: u64,
     length: u32,
+    buffered: u32,
+}
+
+/// Reads `frames`, which come in the order of the file, into `buffer`: those that stand one behind the other at once, as
+/// all of a group's that are of one partition do. Nothing where they are longer than [`BUFFERED`].
+fn buffer_all(reader: &dyn File, frames: &mut [Placed], buffer: &mut Vec<u8>) -> std::io::Result<bool> {
+    let total: usize = frames.iter().map(|frame| frame.length as usize).sum();
+    if total > BUFFERED {
+        return Ok(false);
+    }
+    buffer.resize(total, 0);
+    let mut at = 0;
+    for run in frames.chunk_by_mut(|one, next| one.offset + u64::from(one.length) == next.offset) {
+        let (start, offset) = (at, run[0].offset);
+        for frame in run {
+            frame.buffered = at as u32;
+            at += frame.length as usize;
+        }
+        env::read_exact_at(reader, &mut buffer[start..at], offset)?;
+    }
+    Ok(true)
 }
 
 /// What a file holds. Mapped for a while and then anew: what of a map has been looked at counts as memory until it goes.
@@ -95,10 +120,12 @@ fn mapped(engine: &Engine, file: &JournalFile) -> Result<Box<dyn Map>> {
 fn write_segment(
     engine: &Engine,
     source: &Source<'_>,
-    reader: &dyn File,
+    (reader, buffer): (&dyn File, &mut Vec<u8>),
     partition: PartitionNumber,
     mut frames: Vec<Placed>,
 ) -> Result<(Written, SegmentFact)> {
+    let unread = |error| Error::io("read a journal file", &source.file.path, error);
+    let is_buffered = buffer_all(reader, &mut frames, buffer).map_err(unread)?;
     frames.sort_unstable_by_key(|frame| frame.key);
     frames.dedup_by_key(|frame| (frame.key.opening, frame.key.sequence));
     let id = partition_name(engine, partition)?;
@@ -111,12 +138,13 @@ fn write_segment(
         true => SegmentWriter::create_direct(env, &path, head),
         false => SegmentWriter::create(env, &path, head),
     }?;
-    let mut bytes = Vec::new();
-    for Placed { offset, length, .. } in &frames {
-        bytes.resize(*length as usize, 0);
-        let read = env::read_exact_at(reader, &mut bytes, *offset);
-        read.map_err(|error| Error::io("read a journal file", &source.file.path, error))?;
-        let frame = FrameView::again(&bytes);
+    for Placed { offset, length, buffered, .. } in &frames {
+        let from = if is_buffered { *buffered as usize } else { 0 };
+        if !is_buffered {
+            buffer.resize(*length as usize, 0);
+            env::read_exact_at(reader, buffer, *offset).map_err(unread)?;
+        }
+        let frame = FrameView::again(&buffer[from..from + *length as usize]);
         writer.push(&frame.map_err(|malformed| Error::corrupt(&source.file.path, *offset, malformed.0))?)?;
     }
     let totals = source.totals.get(&partition).copied().unwrap_or_default();
@@ -152,6 +180,7 @@ fn collect(engine: &Engine, source: &Source<'_>, end: u64) -> Result<BTreeMap<Pa
                 key: frame.key(),
                 offset: start + at,
                 length: frame.length() as u32,
+                buffered: 0,
             };
             frames.extend(run.frames().map(placed));
         }
