@@ -30,6 +30,8 @@ const WRITING_LIMIT: usize = 64;
 /// Files that are written at the same time where the store has threads of its own: each waits for the disk, and who
 /// appends to a new window waits for all of them.
 const SIDE_BY_SIDE: usize = 4;
+/// Dictionaries that are sealed in memory at a time.
+const AT_ONCE: usize = 64;
 
 const PREFIX: &str = "dictionary-";
 
@@ -350,9 +352,12 @@ pub struct Gift<'a> {
     pub provenance: Provenance,
 }
 
+/// The fact that makes a dictionary visible, and what its file holds.
+type SealedGift = (DictionaryFact, Vec<u8>);
+
 impl Gift<'_> {
-    /// The fact that makes it visible, and what its file holds; nothing where the partition has it, or no key any more.
-    fn sealed(&self, engine: &Engine) -> Result<Option<(DictionaryFact, Vec<u8>)>> {
+    /// What it becomes; nothing where the partition has it, or no key any more.
+    fn sealed(&self, engine: &Engine) -> Result<Option<SealedGift>> {
         let Gift { partition, dictionary, provenance } = *self;
         let (number, id) = (partition.number, id(dictionary));
         let head = DictionaryHead { store: engine.store, partition: number, dictionary: id, provenance };
@@ -389,7 +394,7 @@ fn write(engine: &Engine, fact: &DictionaryFact, sealed: &[u8]) -> Result<bool> 
 /// # Errors
 /// Of one, what the operating system answers; of all, what the keyring or the ledger answers.
 pub fn publish(engine: &Engine, gifts: &[Gift<'_>], stale: &dyn Fn(&State) -> bool) -> Result<Vec<Result<bool>>> {
-    let sealed: Vec<Result<Option<(DictionaryFact, Vec<u8>)>>> = gifts.iter().map(|gift| gift.sealed(engine)).collect();
+    let sealed: Vec<Result<Option<SealedGift>>> = gifts.iter().map(|gift| gift.sealed(engine)).collect();
     let threads = if engine.writer()?.has_worker { SIDE_BY_SIDE } else { 1 };
     let write = |number: usize| match sealed.get(number) {
         Some(Ok(Some((fact, sealed)))) => write(engine, fact, sealed),
@@ -406,7 +411,12 @@ pub fn publish(engine: &Engine, gifts: &[Gift<'_>], stale: &dyn Fn(&State) -> bo
         written.filter_map(|(sealed, _)| sealed.as_ref().ok()?.as_ref()).map(|(fact, _)| fact).collect();
     let choose = |state: &State| {
         let is_over = closing() || stale(state);
-        let living = written.iter().filter(|fact| !is_over && !state.acts.expired.contains(&fact.partition));
+        let is_new = |fact: &DictionaryFact| {
+            let known = state.dictionaries.get(&fact.partition).into_iter().flatten();
+            !known.map(|known| known.dictionary).any(|known| known == fact.dictionary)
+        };
+        let lives = |fact: &DictionaryFact| !is_over && !state.acts.expired.contains(&fact.partition);
+        let living = written.iter().filter(|fact| lives(fact) && is_new(fact));
         living.map(|fact| (*fact).clone()).collect::<Vec<_>>()
     };
     let known = |facts: &[DictionaryFact]| facts.iter().for_each(|fact| engine.catalog.dictionaries.add(fact));
@@ -443,9 +453,13 @@ pub fn spread(engine: &Engine, partitions: &[Arc<Partition>]) -> Result<()> {
         Some(Gift { partition, dictionary: newest.as_ref()?, provenance: *provenance })
     });
     let gifts: Vec<Gift<'_>> = gifts.collect();
-    let published = if gifts.is_empty() { Ok(Vec::new()) } else { publish(engine, &gifts, &|_| false) };
+    let mut failed = None;
+    for gifts in gifts.chunks(AT_ONCE) {
+        let published = publish(engine, gifts, &|_| false);
+        let error = published.map_or_else(Some, |published| published.into_iter().find_map(Result::err));
+        failed = failed.or(error);
+    }
     dictionaries.prepared().tried.extend(lacking.iter().map(|(partition, ..)| partition.number));
-    let failed = published.map_or_else(Some, |published| published.into_iter().find_map(Result::err));
     match failed {
         Some(error) if error.kind() == ErrorKind::Poisoned => Err(error),
         _ => Ok(()),

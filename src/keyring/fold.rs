@@ -41,7 +41,7 @@ pub(super) fn no_randomness(error: std::io::Error) -> Error {
     Error::new(ErrorKind::Io, "cannot draw random bytes").caused_by(error)
 }
 
-/// So many entries are sealed anew while everybody waits. Tests have few.
+/// About so many entries are sealed anew while everybody waits. Tests have few.
 const FEW: usize = if cfg!(test) { 2 } else { 1024 };
 
 /// Everything under the crown of a tree to be, and what the crown and the root must say about it.
@@ -201,30 +201,38 @@ impl Keyring {
     fn install(&self, old: &Tree, draft: Draft) -> Result<()> {
         let (epoch, ledger) = (draft.epoch, draft.ledger);
         let (tree, last, _syncing) = self.switch(old, draft)?;
-        tree.log.sync()?;
-        let sealed = self.custodian.seal(epoch, &tree.root.encode())?;
-        write_roots(&*self.env, &self.dirs, &RootSlot { store: self.store, epoch, sealed })?;
+        let seal = || {
+            tree.log.sync()?;
+            let sealed = self.custodian.seal(epoch, &tree.root.encode())?;
+            write_roots(&*self.env, &self.dirs, &RootSlot { store: self.store, epoch, sealed })
+        };
+        // While nobody else can sync: what is sealed under a tree that no root names must never count as durable.
+        seal().inspect_err(|error| tree.log.poison(error))?;
         self.durable.store(last, Ordering::Release);
         self.custodian.advance(ledger.0, &ledger.1)
     }
 
     /// Puts the new tree in the place of the old one. What came meanwhile is sealed anew under it while more comes under the
-    /// old one, so that whoever appends waits no longer than it takes for the last few.
+    /// old one, in rounds for as long as each has fewer than the one before: whoever appends waits no longer than it takes for
+    /// the last few.
     fn switch(&self, old: &Tree, draft: Draft) -> Result<(Arc<Tree>, u64, MutexGuard<'_, ()>)> {
         let mut done = draft.folded;
         let (key, route) = (random_key(&*self.env)?, random_key(&*self.env)?);
         let nonce = env::random::<NONCE_BYTES>(&*self.env).map_err(no_randomness)?;
         let mut new = State::over(self.crowned(&locked(&self.state), old, draft, (key, route, nonce)));
+        let mut before = usize::MAX;
         loop {
+            // First, so that what comes during it is seen.
+            new.tree.log.sync()?;
             #[cfg(test)]
             meanwhile::happen(self);
             let late = locked(&self.state).since(done);
-            if late.len() <= FEW {
+            if late.len() <= FEW || late.len() >= before {
                 break;
             }
+            before = late.len();
             done = self.take_over(&mut new, &late)?.max(done);
         }
-        new.tree.log.sync()?;
         let syncing = locked(&self.syncing);
         let mut state = locked(&self.state);
         let (tree, last) = self.replace(&mut state, new, done)?;

@@ -31,8 +31,16 @@ pub fn scan(bytes: &[u8], base: u64, epoch: u64, next: u64) -> Scan {
         let (frame, length) = match LogFrame::parse(&bytes[at..]) {
             Ok(parsed) => parsed,
             Err(what) => {
-                found.broken = Some((base + at as u64, what.0));
-                break;
+                found.durable = found.durable.max(durable_beyond(&bytes[at..]));
+                // Damage to what is passed over costs nothing: the entry that comes next stands behind it.
+                match entry_beyond(&bytes[at..], epoch, found.next) {
+                    Some(behind) => at += behind,
+                    None => {
+                        found.broken = Some((base + at as u64, what.0));
+                        break;
+                    }
+                }
+                continue;
             }
         };
         if let LogFrame::Entry(entry) = frame {
@@ -56,6 +64,24 @@ pub fn scan(bytes: &[u8], base: u64, epoch: u64, next: u64) -> Scan {
         found.durable = found.durable.max(durable_beyond(&bytes[at..]));
     }
     found
+}
+
+/// Where in `bytes`, at whatever offset, the whole entry `number` of `epoch` stands.
+fn entry_beyond(bytes: &[u8], epoch: u64, number: u64) -> Option<usize> {
+    let is_it = |frame: &LogFrame<'_>| match frame {
+        LogFrame::Entry(entry) => (entry.head.epoch, entry.head.number) == (epoch, number),
+        LogFrame::Node(_) => false,
+    };
+    let mut at = 1;
+    while at < bytes.len() {
+        // Bounds first: a checksum is computed only over what looks like a frame.
+        match frame_length(&bytes[at..]).ok().and_then(|_| LogFrame::parse(&bytes[at..]).ok()) {
+            Some((frame, _)) if is_it(&frame) => return Some(at),
+            Some((_, length)) => at += length,
+            None => at += 1,
+        }
+    }
+    None
 }
 
 /// The highest number that any whole entry in `bytes`, at whatever offset, names as durable.
