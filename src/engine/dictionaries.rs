@@ -30,8 +30,6 @@ const WRITING_LIMIT: usize = 64;
 /// Files that are written at the same time where the store has threads of its own: each waits for the disk, and who
 /// appends to a new window waits for all of them.
 const SIDE_BY_SIDE: usize = 4;
-/// Dictionaries that are sealed in memory at a time.
-const AT_ONCE: usize = 64;
 
 const PREFIX: &str = "dictionary-";
 
@@ -347,91 +345,74 @@ pub struct Gift<'a> {
     /// The partition.
     pub partition: &'a Partition,
     /// The dictionary.
-    pub dictionary: &'a Dictionary,
+    pub dictionary: Arc<Dictionary>,
     /// What it was made of.
     pub provenance: Provenance,
 }
 
-/// The fact that makes a dictionary visible, and what its file holds.
-type SealedGift = (DictionaryFact, Vec<u8>);
-
 impl Gift<'_> {
-    /// What it becomes; nothing where the partition has it, or no key any more.
-    fn sealed(&self, engine: &Engine) -> Result<Option<SealedGift>> {
-        let Gift { partition, dictionary, provenance } = *self;
+    /// Seals it under the partition's key and publishes its file. The fact that will make it visible; nothing where the
+    /// partition has it, or no key any more, or where there is a file, left behind by a step that failed.
+    fn write(&self, engine: &Engine) -> Result<Option<DictionaryFact>> {
+        let &Gift { partition, ref dictionary, provenance } = self;
         let (number, id) = (partition.number, id(dictionary));
+        if engine.catalog.dictionaries.of(number).iter().any(|fact| fact.dictionary == id) {
+            return Ok(None);
+        }
         let head = DictionaryHead { store: engine.store, partition: number, dictionary: id, provenance };
         let Some(key) = partition.key.as_ref().map(|key| key.dictionary(id)) else { return Ok(None) };
         let sealed = head.seal(&key, &dictionary.packed());
         let sealed =
             sealed.ok_or_else(|| Error::new(ErrorKind::Invalid, "the dictionary is longer than any may be"))?;
-        if engine.catalog.dictionaries.of(number).iter().any(|fact| fact.dictionary == id) {
-            return Ok(None);
-        }
         let (hash, bytes) = (sha256(&sealed), sealed.len() as u64);
-        let id_of = partition.id.clone();
-        let fact = DictionaryFact { partition: number, id: id_of, dictionary: id, hash, bytes, provenance };
-        Ok(Some((fact, sealed)))
+        let fact =
+            DictionaryFact { partition: number, id: partition.id.clone(), dictionary: id, hash, bytes, provenance };
+        let path = path(&engine.root, &fact);
+        let directory = env::parent(&path);
+        env::create_dirs(&*engine.env, directory).map_err(|error| Error::io("make a directory", directory, error))?;
+        match env::publish_new(&*engine.env, &path, &sealed) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(None),
+            published => published.map(|()| Some(fact)).map_err(|error| Error::io("write a dictionary", &path, error)),
+        }
     }
 }
 
-/// Writes the file of `fact`. `false` where there is one, left behind by a step that failed: no fact names it.
-fn write(engine: &Engine, fact: &DictionaryFact, sealed: &[u8]) -> Result<bool> {
-    let path = path(&engine.root, fact);
-    let directory = env::parent(&path);
-    env::create_dirs(&*engine.env, directory).map_err(|error| Error::io("make a directory", directory, error))?;
-    match env::publish_new(&*engine.env, &path, sealed) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
-        published => published.map(|()| true).map_err(|error| Error::io("write a dictionary", &path, error)),
-    }
+/// Makes those facts durable and known that are chosen by what the state is by now, and returns them.
+fn record(engine: &Engine, choose: impl FnOnce(&State) -> Vec<DictionaryFact>) -> Result<Vec<DictionaryFact>> {
+    let mut ledger = engine.ledger();
+    let chosen = choose(ledger.state());
+    engine.record_in(&mut ledger, &chosen.iter().cloned().map(Fact::Dictionary).collect::<Vec<_>>())?;
+    // Before anybody can record anything else.
+    chosen.iter().for_each(|fact| engine.catalog.dictionaries.add(fact));
+    Ok(chosen)
 }
 
-/// Gives partitions dictionaries: seals each under its partition's key, publishes the files, side by side where the store
-/// has threads of its own, and then the facts, with one sync. Of each, whether it is there now: `false` where the partition
-/// has this one or expires, or `stale` says so at the last moment. No lock is held but the ledger's, while it makes the
-/// facts durable.
+/// Gives partitions dictionaries: publishes the files, side by side where the store has threads of its own, and then the
+/// facts, with one sync. Of each, whether it is there now: `false` where the partition has this one or expires, or `stale`
+/// says so at the last moment. No lock is held but the ledger's, while it makes the facts durable.
 ///
 /// # Errors
 /// Of one, what the operating system answers; of all, what the keyring or the ledger answers.
 pub fn publish(engine: &Engine, gifts: &[Gift<'_>], stale: &dyn Fn(&State) -> bool) -> Result<Vec<Result<bool>>> {
-    let sealed: Vec<Result<Option<SealedGift>>> = gifts.iter().map(|gift| gift.sealed(engine)).collect();
     let threads = if engine.writer()?.has_worker { SIDE_BY_SIDE } else { 1 };
-    let write = |number: usize| match sealed.get(number) {
-        Some(Ok(Some((fact, sealed)))) => write(engine, fact, sealed),
-        Some(Ok(None)) => Ok(false),
-        Some(Err(error)) => Err(error.clone()),
+    let mut written = tasks::each(threads, 1 + gifts.len(), &|number| match number.checked_sub(1) {
         // The partitions' keys must not be lost when what names the partitions is not.
-        None => engine.keyring.sync().map(|_| true),
-    };
-    let mut published = tasks::each(threads, sealed.len() + 1, &write);
-    published.pop().unwrap_or(Ok(false))?;
+        None => engine.keyring.sync().map(|_| None),
+        Some(number) => gifts[number].write(engine),
+    });
+    written.remove(0)?;
     let closing = || engine.writer.as_ref().is_none_or(|writer| writer.closing.load(Ordering::Acquire));
-    let written = sealed.iter().zip(&published).filter(|(_, written)| matches!(written, Ok(true)));
-    let written: Vec<&DictionaryFact> =
-        written.filter_map(|(sealed, _)| sealed.as_ref().ok()?.as_ref()).map(|(fact, _)| fact).collect();
-    let choose = |state: &State| {
+    let facts = || written.iter().filter_map(|written| written.as_ref().ok()?.as_ref());
+    let recorded = record(engine, |state| {
         let is_over = closing() || stale(state);
-        let is_new = |fact: &DictionaryFact| {
-            let known = state.dictionaries.get(&fact.partition).into_iter().flatten();
-            !known.map(|known| known.dictionary).any(|known| known == fact.dictionary)
-        };
-        let lives = |fact: &DictionaryFact| !is_over && !state.acts.expired.contains(&fact.partition);
-        let living = written.iter().filter(|fact| lives(fact) && is_new(fact));
-        living.map(|fact| (*fact).clone()).collect::<Vec<_>>()
-    };
-    let known = |facts: &[DictionaryFact]| facts.iter().for_each(|fact| engine.catalog.dictionaries.add(fact));
-    let recorded = engine.record_those(choose, Fact::Dictionary, known)?;
-    for (published, sealed) in published.iter_mut().zip(&sealed) {
-        if let (Ok(true), Ok(Some((fact, _)))) = (&published, sealed)
-            && !recorded.contains(fact)
-        {
-            let path = path(&engine.root, fact);
-            let _ = engine.env.remove_file(&path); // Else the next sweep does.
-            let _ = engine.env.remove_dir(env::parent(&path));
-            *published = Ok(false);
-        }
+        facts().filter(|fact| !is_over && !state.acts.expired.contains(&fact.partition)).cloned().collect()
+    })?;
+    for fact in facts().filter(|fact| !recorded.contains(fact)) {
+        let path = path(&engine.root, fact);
+        let _ = engine.env.remove_file(&path); // Else the next sweep does.
+        let _ = engine.env.remove_dir(env::parent(&path));
     }
-    Ok(published)
+    Ok(written.into_iter().map(|fact| fact.map(|fact| fact.is_some_and(|fact| recorded.contains(&fact)))).collect())
 }
 
 /// Gives each of `partitions` that lacks one a copy of its stream's newest dictionary. A copy that fails is done without:
@@ -439,28 +420,22 @@ pub fn publish(engine: &Engine, gifts: &[Gift<'_>], stale: &dyn Fn(&State) -> bo
 ///
 /// # Errors
 /// What the ledger or the keyring answers after a failed sync.
-pub fn spread(engine: &Engine, partitions: &[Arc<Partition>]) -> Result<()> {
+pub fn spread<'a>(engine: &Engine, partitions: &'a [Arc<Partition>]) -> Result<()> {
     let dictionaries = &engine.catalog.dictionaries;
     let _one_at_a_time = dictionaries.copying.lock().expect("no holder of this lock panics");
-    let newest = |partition: &Arc<Partition>| {
-        let fact = dictionaries.newest(&partition.id.stream)?;
-        let newest = dictionaries.newest_prepared(engine, &partition.id.stream);
-        Some((partition.clone(), newest, fact.provenance))
-    };
-    let lacking: Vec<_> =
-        partitions.iter().filter(|partition| dictionaries.lacks(partition)).filter_map(newest).collect();
-    let gifts = lacking.iter().filter_map(|(partition, newest, provenance)| {
-        Some(Gift { partition, dictionary: newest.as_ref()?, provenance: *provenance })
-    });
-    let gifts: Vec<Gift<'_>> = gifts.collect();
-    let mut failed = None;
-    for gifts in gifts.chunks(AT_ONCE) {
-        let published = publish(engine, gifts, &|_| false);
-        let error = published.map_or_else(Some, |published| published.into_iter().find_map(Result::err));
-        failed = failed.or(error);
+    let lacking: Vec<_> = partitions.iter().filter(|partition| dictionaries.lacks(partition)).collect();
+    if lacking.is_empty() {
+        return Ok(());
     }
-    dictionaries.prepared().tried.extend(lacking.iter().map(|(partition, ..)| partition.number));
-    match failed {
+    let gift = |partition: &&'a Arc<Partition>| {
+        let provenance = dictionaries.newest(&partition.id.stream)?.provenance;
+        let dictionary = dictionaries.newest_prepared(engine, &partition.id.stream)?;
+        Some(Gift { partition, dictionary, provenance })
+    };
+    let gifts: Vec<Gift<'a>> = lacking.iter().filter_map(gift).collect();
+    let published = publish(engine, &gifts, &|_| false);
+    dictionaries.prepared().tried.extend(lacking.iter().map(|partition| partition.number));
+    match published.map_or_else(Some, |published| published.into_iter().find_map(Result::err)) {
         Some(error) if error.kind() == ErrorKind::Poisoned => Err(error),
         _ => Ok(()),
     }

@@ -65,7 +65,7 @@ use time::TrustedTime;
 
 use crate::env::{Env, Lock};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::ledger::{Fact, State};
+use crate::format::ledger::Fact;
 use crate::ident::{PartitionId, PartitionNumber, StoreId};
 use crate::journal::Follower;
 use crate::keyring::Keyring;
@@ -305,32 +305,17 @@ impl Engine {
     /// # Errors
     /// What the ledger answers; after a failed sync it refuses every later fact.
     pub fn record(&self, facts: &[Fact]) -> Result<()> {
-        let mut ledger = self.ledger();
-        ledger.append(self.trusted.now(&*self.env), facts)?;
-        self.watermark.fetch_max(ledger.state().watermark.as_micros(), Ordering::Relaxed);
-        Ok(())
+        self.record_in(&mut self.ledger(), facts)
     }
 
-    /// As [`Engine::record`], of those that are chosen by what the state is by now, perhaps none: they are returned. What is
-    /// done `with` them is done before anybody can record anything else.
+    /// The same for somebody who has locked the ledger to see first what stands in it.
     ///
     /// # Errors
     /// As [`Engine::record`].
-    pub fn record_those<T: Clone>(
-        &self,
-        choose: impl FnOnce(&State) -> Vec<T>,
-        fact: fn(T) -> Fact,
-        with: impl FnOnce(&[T]),
-    ) -> Result<Vec<T>> {
-        let mut ledger = self.ledger();
-        let chosen = choose(ledger.state());
-        if !chosen.is_empty() {
-            let facts: Vec<Fact> = chosen.iter().cloned().map(fact).collect();
-            ledger.append(self.trusted.now(&*self.env), &facts)?;
-            self.watermark.fetch_max(ledger.state().watermark.as_micros(), Ordering::Relaxed);
-            with(&chosen);
-        }
-        Ok(chosen)
+    fn record_in(&self, ledger: &mut Ledger, facts: &[Fact]) -> Result<()> {
+        ledger.append(self.trusted.now(&*self.env), facts)?;
+        self.watermark.fetch_max(ledger.state().watermark.as_micros(), Ordering::Relaxed);
+        Ok(())
     }
 
     /// What a leader writes with.

@@ -321,12 +321,13 @@ fn make(
 fn reveal(engine: &Engine, target: &Partition, made: Made, stale: &dyn Fn(&State) -> bool) -> Result<Option<Report>> {
     let Made { trained: Trained { dictionary, plain_bytes, with_bytes }, customers, records } = made;
     let provenance = Provenance { trained: engine.now(), origin: target.number, plain_bytes, with_bytes };
-    let gift = Gift { partition: target, dictionary: &dictionary, provenance };
+    let bytes = dictionary.bytes().len() as u64;
+    let gift = Gift { partition: target, dictionary: Arc::new(dictionary), provenance };
     let published = publish(engine, &[gift], stale)?.pop().unwrap_or(Ok(false))?;
     Ok(published.then(|| Report {
         stream: target.id.stream.clone(),
         partition: target.id.clone(),
-        bytes: dictionary.bytes().len() as u64,
+        bytes,
         customers,
         records,
         plain_bytes,
