@@ -42,7 +42,7 @@ pub(super) fn no_randomness(error: std::io::Error) -> Error {
 }
 
 /// About so many entries are sealed anew while everybody waits. Tests have few.
-const FEW: usize = if cfg!(test) { 2 } else { 1024 };
+const FEW: usize = if cfg!(test) { 2 } else { 128 };
 
 /// Everything under the crown of a tree to be, and what the crown and the root must say about it.
 struct Draft {
@@ -184,32 +184,27 @@ impl Keyring {
             false => log,
         };
         let draft = Draft { log, epoch, top, level, next_node, live_bytes, folded, gone, ledger };
-        let installed = self.install(&tree, draft);
-        if let Err(error) = &installed {
-            // The tree in memory may be newer than any root on disk: nothing more may count as durable.
-            tree.log.poison(error);
-            locked(&self.state).tree.log.poison(error);
-        }
-        installed?;
+        self.install(&tree, draft)?;
         if whole {
             self.remove_log(&tree)?;
         }
         Ok(Folded { entries: folded.saturating_sub(tree.crown.folded), epoch })
     }
 
-    /// Writes the crown, seals what arrived meanwhile anew under the new tree, makes all of it durable, then the root.
+    /// Writes the crown, seals what arrived meanwhile anew under the new tree, makes all of it durable, then the root. Where
+    /// that fails, nothing is written any more.
     fn install(&self, old: &Tree, draft: Draft) -> Result<()> {
         let (epoch, ledger) = (draft.epoch, draft.ledger);
-        let (tree, last, _syncing) = self.switch(old, draft)?;
+        let (tree, last, _syncing) = self.switch(old, draft).inspect_err(|error| old.log.poison(error))?;
         let seal = || {
             tree.log.sync()?;
             let sealed = self.custodian.seal(epoch, &tree.root.encode())?;
-            write_roots(&*self.env, &self.dirs, &RootSlot { store: self.store, epoch, sealed })
+            write_roots(&*self.env, &self.dirs, &RootSlot { store: self.store, epoch, sealed })?;
+            self.durable.store(last, Ordering::Release);
+            self.custodian.advance(ledger.0, &ledger.1)
         };
-        // While nobody else can sync: what is sealed under a tree that no root names must never count as durable.
-        seal().inspect_err(|error| tree.log.poison(error))?;
-        self.durable.store(last, Ordering::Release);
-        self.custodian.advance(ledger.0, &ledger.1)
+        // While nobody else can sync: what is sealed under a tree that no root on disk names must not count as durable.
+        seal().inspect_err(|error| tree.log.poison(error))
     }
 
     /// Puts the new tree in the place of the old one. What came meanwhile is sealed anew under it while more comes under the

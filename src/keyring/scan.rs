@@ -2,7 +2,7 @@
 //! damage. Pure: it judges bytes.
 
 use crate::format::bytes::filled;
-use crate::format::keyring::{LogFrame, Place, frame_length};
+use crate::format::keyring::{EntryHead, LogFrame, Place, frame_length};
 
 /// What was found behind the last fold.
 #[derive(Debug)]
@@ -31,15 +31,14 @@ pub fn scan(bytes: &[u8], base: u64, epoch: u64, next: u64) -> Scan {
         let (frame, length) = match LogFrame::parse(&bytes[at..]) {
             Ok(parsed) => parsed,
             Err(what) => {
-                found.durable = found.durable.max(durable_beyond(&bytes[at..]));
+                let is_next = |entry: &EntryHead| (entry.epoch, entry.number) == (epoch, found.next);
+                let next = entries_beyond(&bytes[at..]).find(|(_, entry)| is_next(entry));
+                let Some((behind, _)) = next else {
+                    found.broken = Some((base + at as u64, what.0));
+                    break;
+                };
                 // Damage to what is passed over costs nothing: the entry that comes next stands behind it.
-                match entry_beyond(&bytes[at..], epoch, found.next) {
-                    Some(behind) => at += behind,
-                    None => {
-                        found.broken = Some((base + at as u64, what.0));
-                        break;
-                    }
-                }
+                at += behind;
                 continue;
             }
         };
@@ -61,45 +60,25 @@ pub fn scan(bytes: &[u8], base: u64, epoch: u64, next: u64) -> Scan {
     }
     found.beyond = (base + filled as u64).saturating_sub(found.valid);
     if found.broken.is_some() {
-        found.durable = found.durable.max(durable_beyond(&bytes[at..]));
+        let durable = entries_beyond(&bytes[at..]).map(|(_, entry)| entry.durable);
+        found.durable = durable.fold(found.durable, u64::max);
     }
     found
 }
 
-/// Where in `bytes`, at whatever offset, the whole entry `number` of `epoch` stands.
-fn entry_beyond(bytes: &[u8], epoch: u64, number: u64) -> Option<usize> {
-    let is_it = |frame: &LogFrame<'_>| match frame {
-        LogFrame::Entry(entry) => (entry.head.epoch, entry.head.number) == (epoch, number),
-        LogFrame::Node(_) => false,
-    };
-    let mut at = 1;
-    while at < bytes.len() {
-        // Bounds first: a checksum is computed only over what looks like a frame.
-        match frame_length(&bytes[at..]).ok().and_then(|_| LogFrame::parse(&bytes[at..]).ok()) {
-            Some((frame, _)) if is_it(&frame) => return Some(at),
-            Some((_, length)) => at += length,
-            None => at += 1,
-        }
-    }
-    None
-}
-
-/// The highest number that any whole entry in `bytes`, at whatever offset, names as durable.
-fn durable_beyond(bytes: &[u8]) -> u64 {
-    let mut highest = 0;
-    let mut at = 0;
-    while at < bytes.len() {
-        let rest = &bytes[at..];
-        // Bounds first: a checksum is computed only over what looks like a frame.
-        let parsed = frame_length(rest).ok().and_then(|_| LogFrame::parse(rest).ok());
-        at += match parsed {
-            Some((LogFrame::Entry(entry), length)) => {
-                highest = highest.max(entry.head.durable);
-                length
+/// Every whole entry in `bytes`, at whatever offset, with that offset.
+fn entries_beyond(bytes: &[u8]) -> impl Iterator<Item = (usize, EntryHead)> {
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        while next < bytes.len() {
+            let (at, rest) = (next, &bytes[next..]);
+            // Bounds first: a checksum is computed only over what looks like a frame.
+            let parsed = frame_length(rest).ok().and_then(|_| LogFrame::parse(rest).ok());
+            next += parsed.as_ref().map_or(1, |(_, length)| *length);
+            if let Some((LogFrame::Entry(entry), _)) = parsed {
+                return Some((at, entry.head));
             }
-            Some((LogFrame::Node(_), length)) => length,
-            None => 1,
-        };
-    }
-    highest
+        }
+        None
+    })
 }

@@ -1,5 +1,8 @@
 //! The keyring on the simulated machine: what it keeps, what a power cut leaves of it, what damage does to it.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use super::custodian::FileCustodian;
 use super::*;
 use crate::env::sim::Sim;
@@ -85,6 +88,35 @@ fn partition(month: &str) -> PartitionId {
 
 fn secret(entry: &CustomerEntry) -> [u8; 32] {
     *entry.secret().unwrap().key.expose()
+}
+
+/// Customers that have come, in the order of their numbers, with their secrets.
+#[derive(Clone, Default)]
+struct Crowd(Rc<RefCell<Vec<[u8; 32]>>>);
+
+impl Crowd {
+    fn count(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    fn come(&self, keyring: &Keyring, count: usize) {
+        (0..count).for_each(|_| {
+            let secret = secret(&add(keyring, self.count()).entry);
+            self.0.borrow_mut().push(secret);
+        });
+    }
+
+    /// So many come whenever it is called, and in the end nobody.
+    fn coming<const N: usize>(&self, counts: [usize; N]) -> impl FnMut(&Keyring) + 'static {
+        let (crowd, mut counts) = (self.clone(), counts.into_iter());
+        move |keyring| crowd.come(keyring, counts.next().unwrap_or(0))
+    }
+
+    fn look(&self, keyring: &Keyring) {
+        for (number, known) in self.0.borrow().iter().enumerate() {
+            assert_eq!(secret(&keyring.customer(&id(number)).unwrap().unwrap().entry), *known);
+        }
+    }
 }
 
 #[test]

@@ -1,9 +1,6 @@
 //! Damage to every byte of every file, lost and foreign files, copies and rollbacks: an error or everything intact,
 //! never missing, never wrong.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
 use super::*;
 use crate::env::sim::Snapshot;
 use crate::format::keyring::LogFrame;
@@ -90,17 +87,8 @@ fn damage_to_entries_that_were_sealed_anew_costs_nothing() {
     let sim = Sim::new(12);
     let place = Place::new(&sim, 1);
     let keyring = place.create().unwrap();
-    let secrets = Rc::new(RefCell::new(Vec::new()));
-    let (known, mut counts) = (secrets.clone(), [3, 5, 4, 3, 1].into_iter());
-    let come = move |keyring: &Keyring| {
-        let mut known = known.borrow_mut();
-        for _ in 0..counts.next().unwrap_or(0) {
-            let number = known.len();
-            known.push(secret(&add(keyring, number).entry));
-        }
-        keyring.sync().unwrap();
-    };
-    during(come, || keyring.fold((1, [1; 32]))).unwrap();
+    let crowd = Crowd::default();
+    during(crowd.coming([3, 5, 4, 3, 1]), || keyring.fold((1, [1; 32]))).unwrap();
     let (epoch, fold, end, log) = {
         let tree = locked(&keyring.state).tree.clone();
         (tree.root.epoch, tree.root.fold, tree.log.end(), tree.log.mirrors()[0].path.clone())
@@ -117,9 +105,7 @@ fn damage_to_entries_that_were_sealed_anew_costs_nothing() {
             let opened = place.open(Access::Read, floor);
             assert!(opened.is_ok() || !is_dead, "byte {byte}: {:?}", opened.err());
             if let Ok((keyring, _)) = opened {
-                for (number, known) in secrets.borrow().iter().enumerate() {
-                    assert_eq!(secret(&keyring.customer(&id(number)).unwrap().unwrap().entry), *known, "byte {byte}");
-                }
+                crowd.look(&keyring);
             }
             sim.flip(&log, byte, (byte % 8) as u8);
         }
