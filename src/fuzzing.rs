@@ -134,14 +134,15 @@ pub fn compression(data: &[u8]) {
     let Ok(dictionary) = Dictionary::new([&front, dictionary].concat()) else { return };
     let (one, other) = bodies.split_at(bodies.len() / 2);
     let mut compressor = Compressor::default();
-    let two: Vec<_> = compressor
-        .store_two([one, other], Some(&dictionary))
-        .map(|stored| {
-            let mut bytes = Vec::new();
-            (stored.append_to(&mut bytes), bytes)
-        })
-        .into();
-    for (body, (compressed, bytes)) in [one, other].into_iter().zip(two) {
+    let bodies = [one, other, bodies, other];
+    let mut stored = bodies.map(|_| None);
+    let mut run = compressor.run(&bodies, Some(&dictionary));
+    while let Some((n, body)) = run.next() {
+        let mut bytes = Vec::new();
+        stored[n] = Some((body.append_to(&mut bytes), bytes));
+    }
+    for (body, stored) in bodies.into_iter().zip(stored) {
+        let (compressed, bytes) = stored.expect("each body comes out");
         match compressed {
             true => assert_eq!(decompress(&bytes, body.len(), Some(&dictionary)).as_deref(), Ok(body)),
             false => assert_eq!(bytes, body),

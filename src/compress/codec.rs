@@ -13,7 +13,8 @@ use zstd::zstd_safe::{CCtx, DCtx, compress_bound};
 use super::LEVEL;
 use super::behind::{Behind, ROOM};
 use super::dictionary::Dictionary;
-use super::encode::Encoder;
+use super::encode::{Encoded, Encoder};
+use super::processor::prefetch;
 
 /// The bytes do not decompress to the length they promise, or a dictionary is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,19 +29,22 @@ const BLOCK_HEAD: usize = 3;
 /// The type of such a block. zstd makes no first block of any other, but of bytes that do not shrink.
 const COMPRESSED: u32 = 2;
 
-/// What bodies are compressed with: a context of zstd, and for two at a time an encoder of our own and room for a
-/// frame. No dictionary is ever loaded into the context: each call names its own.
+/// What bodies are compressed with: an encoder of our own, a context of zstd, and room for a frame of it. No dictionary
+/// is ever loaded into the context: each call names its own.
 #[derive(Default)]
 pub struct Compressor {
+    encoder: Option<Encoder>,
     context: Option<CCtx<'static>>,
-    lanes: [Lane; 2],
+    frame: Vec<u8>,
 }
 
-/// What one body is compressed with, and in.
-#[derive(Default)]
-struct Lane {
-    encoder: Option<Encoder>,
-    frame: Vec<u8>,
+/// Bodies that are compressed one beside the other.
+pub struct Run<'a> {
+    compressor: &'a mut Compressor,
+    dictionary: Option<&'a Dictionary>,
+    bodies: &'a [&'a [u8]],
+    /// How many the encoder was given.
+    given: usize,
 }
 
 /// A body as it is stored.
@@ -164,46 +168,55 @@ impl Head {
 impl Compressor {
     /// `body` as it is stored: compressed with `dictionary` where that makes it smaller.
     pub fn store<'a>(&'a mut self, body: &'a [u8], dictionary: Option<&Dictionary>) -> Stored<'a> {
-        let Compressor { context, lanes: [lane, _] } = self;
-        let is_encoded =
-            dictionary.and_then(Dictionary::prepared).is_some_and(|prepared| lane.encoder().encode(prepared, body));
-        lane.stored(is_encoded, context, body, dictionary)
+        let is_block =
+            dictionary.and_then(Dictionary::prepared).is_some_and(|prepared| self.encoder().encode(prepared, body));
+        self.stored(is_block, body, dictionary)
     }
 
-    /// The same for two bodies: faster than one after the other.
-    pub fn store_two<'a>(&'a mut self, bodies: [&'a [u8]; 2], dictionary: Option<&Dictionary>) -> [Stored<'a>; 2] {
-        let Compressor { context, lanes: [one, other] } = self;
-        let are_encoded = dictionary
-            .and_then(Dictionary::prepared)
-            .map_or([false; 2], |prepared| Encoder::encode_two([one.encoder(), other.encoder()], prepared, bodies));
-        [
-            one.stored(are_encoded[0], context, bodies[0], dictionary),
-            other.stored(are_encoded[1], context, bodies[1], dictionary),
-        ]
+    /// The same for many, which together take two thirds of the time.
+    pub fn run<'a>(&'a mut self, bodies: &'a [&'a [u8]], dictionary: Option<&'a Dictionary>) -> Run<'a> {
+        self.encoder().lanes().clear();
+        Run { compressor: self, dictionary, bodies, given: 0 }
     }
-}
 
-impl Lane {
     fn encoder(&mut self) -> &mut Encoder {
         self.encoder.get_or_insert_with(Encoder::new)
     }
 
     /// What is stored of `body`, which the encoder has just encoded or left to zstd.
-    fn stored<'a>(
-        &'a mut self,
-        is_encoded: bool,
-        context: &mut Option<CCtx<'static>>,
-        body: &'a [u8],
-        dictionary: Option<&Dictionary>,
-    ) -> Stored<'a> {
+    fn stored<'a>(&'a mut self, is_block: bool, body: &'a [u8], dictionary: Option<&Dictionary>) -> Stored<'a> {
         let compressed = match &self.encoder {
-            Some(encoder) if is_encoded => Some(encoder.block()),
-            _ => compress(context, &mut self.frame, body, dictionary),
+            Some(encoder) if is_block => Some(encoder.block()),
+            _ => compress(&mut self.context, &mut self.frame, body, dictionary),
         };
         match compressed.filter(|compressed| compressed.len() < body.len()) {
             Some(bytes) => Stored { bytes, is_compressed: true },
             None => Stored { bytes: body, is_compressed: false },
         }
+    }
+}
+
+impl Run<'_> {
+    /// The next that is compressed, not in their order, and which one it is.
+    pub fn next(&mut self) -> Option<(usize, Stored<'_>)> {
+        let Run { compressor, dictionary, bodies, given } = self;
+        let encoded = match dictionary.and_then(Dictionary::prepared) {
+            Some(prepared) => {
+                let encoder = compressor.encoder();
+                while *given < bodies.len() && encoder.lanes().has_room() {
+                    encoder.lanes().give(*given, bodies[*given]);
+                    *given += 1;
+                    bodies.get(*given).copied().into_iter().for_each(prefetch);
+                }
+                encoder.next(prepared)?
+            }
+            None => {
+                *given += 1;
+                Encoded { number: *given - 1, is_block: false }
+            }
+        };
+        let body = bodies.get(encoded.number)?;
+        Some((encoded.number, compressor.stored(encoded.is_block, body, *dictionary)))
     }
 }
 

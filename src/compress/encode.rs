@@ -4,12 +4,9 @@
 //! there: the dictionary is small and its tables fit, the body is short, and what is repeated is mostly in the
 //! dictionary.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use bytes::Bytes;
-
 use super::block::Block;
-use super::matches::{self, BODY_LIMIT, Finder, Index, Parsed, parse, parse_two};
+use super::lanes::Lanes;
+use super::matches::Content;
 use super::processor;
 use super::tables::Tables;
 
@@ -19,25 +16,27 @@ pub struct Prepared {
     content: Content,
 }
 
-/// The content of a dictionary made ready for finding matches with it.
-pub struct Content {
-    index: Index,
-    bytes: Bytes,
-    /// No two have the same.
-    number: u64,
+/// What bodies are encoded with, several at a time.
+pub struct Encoder {
+    lanes: Lanes,
+    block: Block,
 }
 
-/// What a body is encoded with.
-pub struct Encoder {
-    finder: Finder,
-    block: Block,
+/// What has become of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// The number that it was given with.
+    pub number: usize,
+    /// `false` where zstd's own encoder is the better one: for long bodies, and for such as share so little with the
+    /// dictionary that tables of their own are worth it.
+    pub is_block: bool,
 }
 
 impl Prepared {
     /// Makes `dictionary` ready; nothing where it has no tables, or nearly no content.
-    pub fn of(dictionary: &Bytes) -> Option<Self> {
+    pub fn of(dictionary: &[u8]) -> Option<Self> {
         let (tables, content) = Tables::read(dictionary)?;
-        Some(Prepared { tables, content: Content::of(&dictionary.slice(content..))? })
+        Some(Prepared { tables, content: Content::new(&dictionary[content..])? })
     }
 
     /// A body to try it with: every byte there is, and pieces of the content of many lengths with something between
@@ -45,7 +44,7 @@ impl Prepared {
     pub fn sample(&self) -> Vec<u8> {
         let mut sample: Vec<u8> = (0..=255).collect();
         for n in 0..40 {
-            let content = &self.content.bytes;
+            let content = self.content.bytes();
             let from = n * 97 % content.len();
             sample.extend(content[from..].iter().take(5 + 3 * n));
             sample.extend((0..n % 17).map(|byte| (byte * 31 + n) as u8));
@@ -54,27 +53,14 @@ impl Prepared {
     }
 }
 
-impl Content {
-    /// Makes as much of `content` ready as is looked at, its end; nothing where it is too short.
-    pub fn of(content: &Bytes) -> Option<Self> {
-        static NUMBER: AtomicU64 = AtomicU64::new(1);
-        let bytes = content.slice_ref(matches::tail(content));
-        Some(Content { index: Index::new(&bytes)?, bytes, number: NUMBER.fetch_add(1, Ordering::Relaxed) })
-    }
-
-    /// What `body` is parsed into with this content.
-    pub fn parse<'a>(&self, finder: &'a mut Finder, body: &[u8]) -> Parsed<'a> {
-        finder.look_at(&self.bytes, self.number);
-        if body.len() > BODY_LIMIT {
-            return None;
-        }
-        parse(finder, &self.index, body)
-    }
-}
-
 impl Encoder {
     pub fn new() -> Self {
-        Encoder { finder: Finder::new(), block: Block::new() }
+        Encoder { lanes: Lanes::new(), block: Block::new() }
+    }
+
+    /// Bodies that can be given before one is asked for.
+    pub fn lanes(&mut self) -> &mut Lanes {
+        &mut self.lanes
     }
 
     /// The block that was written last.
@@ -82,50 +68,33 @@ impl Encoder {
         self.block.bytes()
     }
 
-    /// Writes the block that `body` becomes, which may be no shorter. `false` where zstd's own encoder is the better
-    /// one: for long bodies, and for such as share so little with the dictionary that tables of their own are worth it.
+    /// Writes the block that a body becomes, which may be no shorter: of those that have been given, the one that is
+    /// parsed first. All that are given at the same time are encoded with one dictionary.
+    pub fn next(&mut self, prepared: &Prepared) -> Option<Encoded> {
+        processor::next(self, prepared)
+    }
+
+    /// Writes the block that `body` becomes, which may be no shorter, and says whether there is one.
     pub fn encode(&mut self, prepared: &Prepared, body: &[u8]) -> bool {
-        self.finder.look_at(&prepared.content.bytes, prepared.content.number);
-        body.len() <= BODY_LIMIT && processor::encode(self, prepared, body)
-    }
-
-    /// The same for two bodies, each by an encoder of its own; faster than one after the other.
-    pub fn encode_two(mut encoders: [&mut Encoder; 2], prepared: &Prepared, bodies: [&[u8]; 2]) -> [bool; 2] {
-        if bodies.iter().any(|body| body.len() > BODY_LIMIT) {
-            let [one, other] = encoders;
-            return [one.encode(prepared, bodies[0]), other.encode(prepared, bodies[1])];
-        }
-        for encoder in &mut encoders {
-            encoder.finder.look_at(&prepared.content.bytes, prepared.content.number);
-        }
-        processor::encode_two(encoders, prepared, bodies)
+        self.lanes.clear();
+        self.lanes.give(0, body);
+        self.next(prepared).is_some_and(|encoded| encoded.is_block)
     }
 
     #[inline(always)]
-    pub(super) fn run(&mut self, prepared: &Prepared, body: &[u8]) -> bool {
-        let Encoder { finder, block } = self;
-        write(block, prepared, parse(finder, &prepared.content.index, body))
+    pub(super) fn run(&mut self, prepared: &Prepared) -> Option<Encoded> {
+        let (number, parsed) = self.lanes.next(&prepared.content)?;
+        let Some((sequences, literals)) = parsed else { return Some(Encoded { number, is_block: false }) };
+        self.block.write(&prepared.tables, sequences, literals);
+        Some(Encoded { number, is_block: true })
     }
-
-    #[inline(always)]
-    pub(super) fn run_two([one, other]: [&mut Encoder; 2], prepared: &Prepared, bodies: [&[u8]; 2]) -> [bool; 2] {
-        let [first, second] = parse_two([&mut one.finder, &mut other.finder], &prepared.content.index, bodies);
-        [write(&mut one.block, prepared, first), write(&mut other.block, prepared, second)]
-    }
-}
-
-#[inline(always)]
-fn write(block: &mut Block, prepared: &Prepared, parsed: Parsed<'_>) -> bool {
-    let Some((sequences, literals)) = parsed else { return false };
-    block.write(&prepared.tables, sequences, literals);
-    true
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::codec::decompress;
     use super::super::dictionary::Dictionary;
-    use super::super::matches::LITERAL_LIMIT;
+    use super::super::matches::{BODY_LIMIT, LITERAL_LIMIT};
     use super::*;
     use proptest::collection::vec;
     use proptest::prelude::*;
@@ -168,6 +137,23 @@ mod tests {
             .then(|| decompress(encoder.block(), body.len(), Some(dictionary)).unwrap())
     }
 
+    /// The blocks of bodies that are encoded together.
+    fn all_of<B: AsRef<[u8]>>(encoder: &mut Encoder, dictionary: &Dictionary, bodies: &[B]) -> Vec<Option<Vec<u8>>> {
+        let (mut blocks, mut given) = (vec![None; bodies.len()], 0);
+        let mut left: Vec<usize> = (0..bodies.len()).collect();
+        loop {
+            while given < bodies.len() && encoder.lanes().has_room() {
+                encoder.lanes().give(given, bodies[given].as_ref());
+                given += 1;
+            }
+            let Some(Encoded { number, is_block }) = encoder.next(dictionary.prepared().unwrap()) else { break };
+            left.retain(|n| *n != number);
+            blocks[number] = is_block.then(|| encoder.block().to_vec());
+        }
+        assert!(left.is_empty(), "each comes out");
+        blocks
+    }
+
     /// Bodies made of pieces: of the dictionary, of themselves, of zeros, and of anything.
     fn bodies() -> impl Strategy<Value = Vec<u8>> {
         let piece = (0..4_u8, any::<u16>(), 0..90_usize, vec(any::<u8>(), 0..12));
@@ -191,23 +177,26 @@ mod tests {
 
     proptest! {
         #[test]
-        fn zstd_decodes_what_is_encoded(one in bodies(), other in bodies()) {
-            let (mut first, mut second, mut slow) = (Encoder::new(), Encoder::new(), Encoder::new());
+        fn zstd_decodes_what_is_encoded(bodies in vec(bodies(), 1..8)) {
+            let (mut encoder, mut slow) = (Encoder::new(), Encoder::new());
             let prepared = dictionary().prepared().unwrap();
-            for (body, encoder) in [(&one, &mut first), (&other, &mut second)] {
-                if let Some(back) = there_and_back(dictionary(), encoder, body) {
-                    prop_assert_eq!(&back, body);
+            let alone: Vec<Option<Vec<u8>>> = bodies.iter().map(|body| {
+                let encoded = encoder.encode(prepared, body);
+                slow.lanes.give(0, body);
+                let slowly = slow.run(prepared).is_some_and(|encoded| encoded.is_block);
+                assert_eq!(encoded, slowly, "with and without what the processor has");
+                assert!(body.len() > LITERAL_LIMIT || encoded, "it can have no more literals");
+                encoded.then(|| {
+                    assert_eq!(encoder.block(), slow.block());
+                    encoder.block().to_vec()
+                })
+            }).collect();
+            for (body, block) in bodies.iter().zip(&alone) {
+                if let Some(block) = block.as_ref().filter(|block| block.len() < body.len()) {
+                    prop_assert_eq!(&decompress(block, body.len(), Some(dictionary())).unwrap(), body);
                 }
-                let blocks = (encoder.encode(prepared, body), slow.encode(prepared, &other), slow.run(prepared, body));
-                prop_assert_eq!(blocks.0, blocks.2, "with and without what the processor has");
-                prop_assert!(!blocks.0 || encoder.block() == slow.block());
             }
-            prop_assert!(one.len() > LITERAL_LIMIT || first.encode(prepared, &one), "it can have no more literals");
-            let alone = [first.encode(prepared, &one), second.encode(prepared, &other)];
-            let blocks = [first.block().to_vec(), second.block().to_vec()];
-            prop_assert_eq!(Encoder::encode_two([&mut slow, &mut first], prepared, [&one, &other]), alone);
-            prop_assert!(!alone[0] || slow.block() == blocks[0]);
-            prop_assert!(!alone[1] || first.block() == blocks[1]);
+            prop_assert_eq!(all_of(&mut encoder, dictionary(), &bodies), alone);
         }
     }
 
@@ -297,17 +286,15 @@ mod tests {
 
     #[test]
     fn one_encoder_serves_many_dictionaries() {
-        let (others, mut encoders) = ([with_noise(300).0, trained(1_000)], [Encoder::new(), Encoder::new()]);
+        let (others, mut encoder) = ([with_noise(300).0, trained(1_000)], Encoder::new());
         for round in 0..4 {
             for dictionary in [dictionary(), &others[0], &others[1]] {
                 let bytes = dictionary.bytes();
                 let bodies = [&bytes[bytes.len() - 100..], &b"refund, the agent 3, ".repeat(9)[..]];
-                let [one, other] = &mut encoders;
-                let encoded = Encoder::encode_two([one, other], dictionary.prepared().unwrap(), bodies);
-                for (n, body) in bodies.into_iter().enumerate() {
-                    let block = encoders[n].block();
-                    assert!(encoded[n] && block.len() < body.len(), "round {round}, body {n}");
-                    assert_eq!(decompress(block, body.len(), Some(dictionary)).as_deref(), Ok(body));
+                for (body, block) in bodies.into_iter().zip(all_of(&mut encoder, dictionary, &bodies)) {
+                    let block = block.filter(|block| block.len() < body.len());
+                    let back = decompress(&block.unwrap(), body.len(), Some(dictionary));
+                    assert_eq!(back.as_deref(), Ok(body), "round {round}");
                 }
             }
         }
@@ -318,11 +305,11 @@ mod tests {
     fn damaged_headers_are_no_tables_or_the_same_as_zstds() {
         let (whole, mut encoder) = (dictionary().bytes(), Encoder::new());
         for at in 0..200 {
-            assert!(Prepared::of(&Bytes::copy_from_slice(&whole[..at])).is_none() || at > 8);
+            assert!(Prepared::of(&whole[..at]).is_none() || at > 8);
             for flip in [1, 0x10, 0x80, 0xff] {
                 let mut bytes = whole.to_vec();
                 bytes[at] ^= flip;
-                let read = Prepared::of(&bytes.clone().into());
+                let read = Prepared::of(&bytes);
                 let Ok(damaged) = Dictionary::new(bytes) else { continue };
                 if let Some(read) = read {
                     assert!(damaged.agrees_with(&read), "byte {at}");

@@ -7,6 +7,7 @@ mod codec;
 mod dictionary;
 mod encode;
 mod fse;
+mod lanes;
 mod matches;
 mod processor;
 mod tables;
@@ -18,7 +19,6 @@ pub use codec::Malformed;
 pub use codec::compress_into;
 pub use codec::{Compressor, decompress, store_into};
 pub use dictionary::Dictionary;
-pub use processor::prefetch;
 pub use train::{Sample, Trained, Training, measure, train};
 #[cfg(feature = "simulation")]
 pub use train::{Unproved, prove};

@@ -1,7 +1,7 @@
 //! What a processor does in one step and the language does not say: the only unsafe code of this room.
 #![allow(unsafe_code)]
 
-use super::encode::{Encoder, Prepared};
+use super::encode::{Encoded, Encoder, Prepared};
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{_MM_HINT_T1, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_prefetch};
@@ -45,32 +45,16 @@ fn is_quick() -> bool {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "bmi1,bmi2,lzcnt")]
-fn encode_quickly(encoder: &mut Encoder, prepared: &Prepared, body: &[u8]) -> bool {
-    encoder.run(prepared, body)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "bmi1,bmi2,lzcnt")]
-fn encode_two_quickly(encoders: [&mut Encoder; 2], prepared: &Prepared, bodies: [&[u8]; 2]) -> [bool; 2] {
-    Encoder::run_two(encoders, prepared, bodies)
+fn next_quickly(encoder: &mut Encoder, prepared: &Prepared) -> Option<Encoded> {
+    encoder.run(prepared)
 }
 
 /// [`Encoder::run`], compiled for the processor that is here.
-pub fn encode(encoder: &mut Encoder, prepared: &Prepared, body: &[u8]) -> bool {
+pub fn next(encoder: &mut Encoder, prepared: &Prepared) -> Option<Encoded> {
     #[cfg(target_arch = "x86_64")]
     if is_quick() {
         // SAFETY: the processor has just been asked for all that the function is compiled for.
-        return unsafe { encode_quickly(encoder, prepared, body) };
+        return unsafe { next_quickly(encoder, prepared) };
     }
-    encoder.run(prepared, body)
-}
-
-/// [`Encoder::run_two`], compiled for the processor that is here.
-pub fn encode_two(encoders: [&mut Encoder; 2], prepared: &Prepared, bodies: [&[u8]; 2]) -> [bool; 2] {
-    #[cfg(target_arch = "x86_64")]
-    if is_quick() {
-        // SAFETY: the processor has just been asked for all that the function is compiled for.
-        return unsafe { encode_two_quickly(encoders, prepared, bodies) };
-    }
-    Encoder::run_two(encoders, prepared, bodies)
+    encoder.run(prepared)
 }

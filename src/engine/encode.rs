@@ -257,32 +257,28 @@ impl Encoder<'_> {
             let named = self.dictionary(partition);
             let (id, dictionary) = named.as_ref().map_or((0, None), |(id, dictionary)| (*id, Some(&**dictionary)));
             let context = self.opening.context(partition.number);
-            let mut ahead = run.iter().skip(2);
-            for (pair, cells) in run.chunks(2).zip(cells.chunks(2)) {
-                ahead.by_ref().take(2).for_each(|next| compress::prefetch(&next.record.body));
-                let stored = match pair {
-                    [one, other] => compressor.store_two([&one.record.body, &other.record.body], dictionary),
-                    one => [compressor.store(&one[0].record.body, dictionary); 2],
+            let bodies: Vec<&[u8]> = run.iter().map(|ready| &*ready.record.body).collect();
+            let first = places.len();
+            places.resize(first + run.len(), FramePlace::default());
+            let mut compressed = compressor.run(&bodies, dictionary);
+            while let Some((n, stored)) = compressed.next() {
+                let (Ready { record, sequence, .. }, cell) = (&run[n], &cells[n]);
+                let head = self.head(FrameKind::Record, *sequence, random, cell, id);
+                let raw_length = record.body.len() as u32;
+                let prefix = Prefix {
+                    at: record.at,
+                    raw_length,
+                    kind: record.kind,
+                    id: record.id,
+                    original: None,
+                    compressed: false,
+                    large: false,
+                    amends: None,
+                    since: None,
                 };
-                for ((Ready { record, sequence, .. }, stored), cell) in pair.iter().zip(stored).zip(cells) {
-                    let head = self.head(FrameKind::Record, *sequence, random, cell, id);
-                    let raw_length = record.body.len() as u32;
-                    let prefix = Prefix {
-                        at: record.at,
-                        raw_length,
-                        kind: record.kind,
-                        id: record.id,
-                        original: None,
-                        compressed: false,
-                        large: false,
-                        amends: None,
-                        since: None,
-                    };
-                    let place = group.push(&context, &cell.sealer, &head, record.at, raw_length, |out| {
-                        prefix.encode_with(out, |out| stored.append_to(out));
-                    })?;
-                    places.push(place);
-                }
+                places[first + n] = group.push(&context, &cell.sealer, &head, record.at, raw_length, |out| {
+                    prefix.encode_with(out, |out| stored.append_to(out));
+                })?;
             }
         }
         self.spare.give_back(compressor);

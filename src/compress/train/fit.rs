@@ -1,9 +1,6 @@
 //! What our own encoder makes of the records with some content: where it finds matches, and how often it writes what.
 
-use bytes::Bytes;
-
-use super::super::encode::Content;
-use super::super::matches::{Finder, Sequence};
+use super::super::matches::{Content, Finder, Sequence};
 use super::super::tables::{MATCH_BITS, MATCH_MIN, OFFSET_BITS, RUN_BITS};
 use super::text::Text;
 
@@ -71,8 +68,8 @@ pub struct Fit {
 
 impl Fit {
     /// Parses all records; nothing where there is too little content.
-    pub fn of(text: &Text, content: &Bytes) -> Option<Self> {
-        let prepared = Content::of(content)?;
+    pub fn of(text: &Text, content: &[u8]) -> Option<Self> {
+        let prepared = Content::new(content)?;
         let codes = [(RUN_BITS, 0), (MATCH_BITS, 0), (OFFSET_BITS, 1)].map(|(bits, first)| Codes::new(bits, first));
         let mut finder = Finder::new();
         let mut fit = Fit {
@@ -84,7 +81,7 @@ impl Fit {
         };
         for line in &text.records {
             let body = &text.raw[line.start as usize..line.end as usize];
-            if let Some(parsed) = prepared.parse(&mut finder, body) {
+            if let Some(parsed) = finder.parse(&prepared, body) {
                 fit.note(&codes, parsed, line.customer);
             }
         }
@@ -125,7 +122,7 @@ mod tests {
         ];
         let samples = (0..).zip(bodies).map(|(customer, body)| Sample { customer, body: body.as_bytes() });
         let text = Text::of(samples.collect::<Vec<_>>().iter()).unwrap();
-        let content = &Bytes::from_static(b"\0nothing like it\0your order has been sent");
+        let content = b"\0nothing like it\0your order has been sent";
         let fit = Fit::of(&text, content).unwrap();
         let times = |symbols: &Symbols| symbols.times.iter().sum::<u64>();
         let used: u32 = fit.uses.iter().sum();
@@ -137,7 +134,7 @@ mod tests {
             (0..).zip(&fit.matches.times).map(|(code, times)| (code + u64::from(MATCH_MIN)) * times).sum();
         let bytes = bodies.iter().map(|body| body.len() as u64).sum::<u64>();
         assert_eq!(times(&fit.literals) + lengths, bytes, "with matches of less than 35 bytes the code is the length");
-        assert!(Fit::of(&text, &Bytes::from_static(b"too little")).is_none());
+        assert!(Fit::of(&text, b"too little").is_none());
     }
 
     #[test]
