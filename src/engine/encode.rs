@@ -259,7 +259,7 @@ impl Encoder<'_> {
             let context = self.opening.context(partition.number);
             let bodies: Vec<&[u8]> = run.iter().map(|ready| &*ready.record.body).collect();
             let first = places.len();
-            places.resize(first + run.len(), FramePlace::default());
+            places.resize(first + run.len(), FramePlace { offset: 0, length: 0 });
             let mut compressed = compressor.run(&bodies, dictionary);
             while let Some((n, stored)) = compressed.next() {
                 let (Ready { record, sequence, .. }, cell) = (&run[n], &cells[n]);

@@ -57,7 +57,7 @@ pub struct SourceMark {
 }
 
 /// Where a frame lies in a group, in bytes from the group's first frame.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FramePlace {
     /// Its first byte.
     pub offset: u64,
