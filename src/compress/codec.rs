@@ -175,7 +175,9 @@ impl Compressor {
 
     /// The same for many, which together take two thirds of the time.
     pub fn run<'a>(&'a mut self, bodies: &'a [&'a [u8]], dictionary: Option<&'a Dictionary>) -> Run<'a> {
-        self.encoder().lanes().clear();
+        if let Some(encoder) = &mut self.encoder {
+            encoder.lanes().clear();
+        }
         Run { compressor: self, dictionary, bodies, given: 0 }
     }
 
