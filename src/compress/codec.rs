@@ -199,16 +199,19 @@ impl Compressor {
 }
 
 impl Run<'_> {
-    /// The next that is compressed, not in their order, and which one it is.
+    /// One more of them, not in their order, and which one it is; nothing when all have come out.
     pub fn next(&mut self) -> Option<(usize, Stored<'_>)> {
         let Run { compressor, dictionary, bodies, given } = self;
         let encoded = match dictionary.and_then(Dictionary::prepared) {
             Some(prepared) => {
                 let encoder = compressor.encoder();
-                while *given < bodies.len() && encoder.lanes().has_room() {
-                    encoder.lanes().give(*given, bodies[*given]);
+                while let Some(body) = bodies.get(*given)
+                    && encoder.lanes().give(*given, body)
+                {
                     *given += 1;
-                    bodies.get(*given).copied().into_iter().for_each(prefetch);
+                    if let Some(next) = bodies.get(*given) {
+                        prefetch(next);
+                    }
                 }
                 encoder.next(prepared)?
             }
@@ -356,6 +359,37 @@ mod tests {
             };
             let (known, behind) = OPENER.with_borrow(near);
             assert!(known <= NEAR_LIMIT && (round > 0 || behind == 1), "{known} known, {behind} with room");
+        }
+    }
+
+    #[test]
+    fn a_run_stores_each_as_it_is_stored_alone_also_after_one_that_was_given_up() {
+        let chat = |n: usize| format!("Thank you for calling number {n}. Your order {} is on its way. ", n * n % 97);
+        let chats: Vec<Vec<u8>> = (0..400).map(|n| chat(n).repeat(3).into_bytes()).collect();
+        let trained = Dictionary::new(zstd::dict::from_samples(&chats, 2_000).unwrap()).unwrap();
+        assert!(trained.prepared().is_some());
+        let plain = Dictionary::new(b"Thank you for calling. How may I help you?".to_vec()).unwrap();
+        let noise: Vec<u8> = (0..3_000_u32).map(|n| ((n * n * 31) >> 7) as u8).collect();
+        // Too long for our encoder, too short for a match, nothing, and of many lengths.
+        let long = chat(1).repeat(900).into_bytes();
+        let mut bodies: Vec<&[u8]> = chats.iter().take(40).map(|chat| &chat[..]).collect();
+        [&long[..], &noise, b"", &long[..31], &long[..20_000]].into_iter().for_each(|body| bodies.insert(3, body));
+        let (mut compressor, mut alone) = (Compressor::default(), Compressor::default());
+        for dictionary in [None, Some(&plain), Some(&trained), None, Some(&trained)] {
+            for count in 0..bodies.len() {
+                let mut run = compressor.run(&bodies, dictionary);
+                assert!((0..count % 5).all(|_| run.next().is_some()), "then it is given up");
+                let mut stored = vec![0; count];
+                let mut run = compressor.run(&bodies[..count], dictionary);
+                while let Some((n, one)) = run.next() {
+                    let mut bytes = [Vec::new(), Vec::new()];
+                    let compressed = one.append_to(&mut bytes[0]);
+                    assert_eq!(alone.store(bodies[n], dictionary).append_to(&mut bytes[1]), compressed);
+                    assert_eq!(bytes[0], bytes[1]);
+                    stored[n] += 1;
+                }
+                assert_eq!(stored, vec![1; count]);
+            }
         }
     }
 

@@ -77,8 +77,7 @@ impl Encoder {
     /// Writes the block that `body` becomes, which may be no shorter, and says whether there is one.
     pub fn encode(&mut self, prepared: &Prepared, body: &[u8]) -> bool {
         self.lanes.clear();
-        self.lanes.give(0, body);
-        self.next(prepared).is_some_and(|encoded| encoded.is_block)
+        self.lanes.give(0, body) && self.next(prepared).is_some_and(|encoded| encoded.is_block)
     }
 
     #[inline(always)]
@@ -142,8 +141,7 @@ mod tests {
         let (mut blocks, mut given) = (vec![None; bodies.len()], 0);
         let mut left: Vec<usize> = (0..bodies.len()).collect();
         loop {
-            while given < bodies.len() && encoder.lanes().has_room() {
-                encoder.lanes().give(given, bodies[given].as_ref());
+            while given < bodies.len() && encoder.lanes().give(given, bodies[given].as_ref()) {
                 given += 1;
             }
             let Some(Encoded { number, is_block }) = encoder.next(dictionary.prepared().unwrap()) else { break };
@@ -182,7 +180,7 @@ mod tests {
             let prepared = dictionary().prepared().unwrap();
             let alone: Vec<Option<Vec<u8>>> = bodies.iter().map(|body| {
                 let encoded = encoder.encode(prepared, body);
-                slow.lanes.give(0, body);
+                assert!(slow.lanes.give(0, body));
                 let slowly = slow.run(prepared).is_some_and(|encoded| encoded.is_block);
                 assert_eq!(encoded, slowly, "with and without what the processor has");
                 assert!(body.len() > LITERAL_LIMIT || encoded, "it can have no more literals");

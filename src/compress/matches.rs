@@ -35,8 +35,8 @@ const BREADTH: usize = 16;
 const INDEX_BITS: u32 = 16;
 const RECENT_BITS: u32 = 12;
 
-/// A body from its first byte on, or a dictionary's content up to its last: of any place that fits in 16 bits, and the
-/// bytes around it, it has all.
+/// A body from its first byte on, or a dictionary's content up to its last: one type for both, so that either can be
+/// chosen without a branch. Of any place that fits in 16 bits, and the bytes around it, it has all.
 type Window = [u8; MARGIN + CONTENT_LIMIT + MARGIN];
 type Places = [u16; 1 << INDEX_BITS];
 

@@ -261,7 +261,8 @@ impl Encoder<'_> {
             let first = places.len();
             places.resize(first + run.len(), FramePlace { offset: 0, length: 0 });
             let mut compressed = compressor.run(&bodies, dictionary);
-            while let Some((n, stored)) = compressed.next() {
+            for _ in run {
+                let (n, stored) = compressed.next().expect("every body that was given comes out");
                 let (Ready { record, sequence, .. }, cell) = (&run[n], &cells[n]);
                 let head = self.head(FrameKind::Record, *sequence, random, cell, id);
                 let raw_length = record.body.len() as u32;
