@@ -26,6 +26,7 @@ pub mod hold;
 pub mod housekeeping;
 pub mod judge;
 pub mod large;
+mod lately;
 pub mod latest;
 pub mod lease;
 pub mod merge;

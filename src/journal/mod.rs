@@ -23,7 +23,8 @@ pub use writer::JournalWriter;
 /// A journal file is full once it is this long, in bytes; its last group may go beyond.
 pub const JOURNAL_FULL: u64 = 64 << 20;
 /// Or once it has so many frames: every one is in an index in memory, of which short records would make more than bodies.
-pub const FRAMES_FULL: usize = 1 << 17;
+/// With the last group, fewer than what a hash map of 131,072 places takes before it doubles, which is 114,688.
+pub const FRAMES_FULL: usize = 100_000;
 
 const SUFFIX: &str = ".journal";
 

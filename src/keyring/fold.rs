@@ -44,6 +44,9 @@ pub(super) fn no_randomness(error: std::io::Error) -> Error {
 /// About so many entries are sealed anew while everybody waits. Tests have few.
 const FEW: usize = if cfg!(test) { 2 } else { 128 };
 
+/// So many are sealed anew before they are written out: half a MiB. Tests have few.
+const AT_ONCE: usize = if cfg!(test) { 3 } else { 2048 };
+
 /// Everything under the crown of a tree to be, and what the crown and the root must say about it.
 struct Draft {
     log: Arc<Log>,
@@ -226,7 +229,10 @@ impl Keyring {
                 break;
             }
             before = late.len();
-            done = self.take_over(&mut new, &late)?.max(done);
+            for some in late.chunks(AT_ONCE) {
+                done = self.take_over(&mut new, some)?.max(done);
+                new.tree.log.write_out()?;
+            }
         }
         let syncing = locked(&self.syncing);
         let mut state = locked(&self.state);

@@ -13,6 +13,8 @@ use crate::ident::StoreId;
 
 /// Space is reserved in steps of this many bytes.
 const STEP: u64 = 1 << 20;
+/// No buffer that is larger is kept for the next write.
+const SPARE_LIMIT: usize = 2 << 20;
 
 /// The name of log file `number` in `dir`.
 pub fn log_path(dir: &Path, number: u64) -> PathBuf {
@@ -52,6 +54,9 @@ struct Pending {
     start: u64,
     buffer: Vec<u8>,
     flying: Option<(u64, Arc<Vec<u8>>)>,
+    /// What flew last, empty, for the buffer after this one: what is given back and asked for anew with every sync stays
+    /// with the allocator, at each thread's largest.
+    spare: Vec<u8>,
 }
 
 impl Log {
@@ -166,7 +171,8 @@ impl Log {
             if pending.buffer.is_empty() {
                 return Ok(());
             }
-            let bytes = Arc::new(std::mem::take(&mut pending.buffer));
+            let spare = std::mem::take(&mut pending.spare);
+            let bytes = Arc::new(std::mem::replace(&mut pending.buffer, spare));
             let start = pending.start;
             pending.start += bytes.len() as u64;
             pending.flying = Some((start, bytes.clone()));
@@ -187,7 +193,12 @@ impl Log {
         if end > *allocated {
             *allocated += (end - *allocated).next_multiple_of(STEP);
         }
-        locked(&self.pending).flying = None;
+        let mut pending = locked(&self.pending);
+        pending.flying = None;
+        if let Some(mut spare) = Arc::into_inner(bytes).filter(|spare| spare.capacity() <= SPARE_LIMIT) {
+            spare.clear();
+            pending.spare = spare;
+        }
         Ok(())
     }
 

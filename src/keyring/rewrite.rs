@@ -26,7 +26,7 @@ const LEAF_BYTES: usize = 1 << 20;
 /// Where an inner node has too many children, its parts get this many.
 const CHILDREN_WANTED: usize = 192;
 /// Nodes are written out when this many bytes of them wait.
-const WRITE_OUT_BYTES: usize = 4 << 20;
+const WRITE_OUT_BYTES: usize = 1 << 20;
 
 /// Entries to be replaced or, where nothing is given, removed.
 pub type Changes = BTreeMap<TreeKey, Option<Payload>>;
