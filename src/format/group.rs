@@ -87,7 +87,7 @@ impl GroupBuilder {
     pub fn reusing(mut buffer: Vec<u8>, runs: usize, sources: usize, frame_bytes: usize) -> Self {
         let room = GROUP_HEADER_BYTES + runs.min(RUNS_LIMIT) * RUN_BYTES + sources.min(SOURCES_LIMIT) * SOURCE_BYTES;
         buffer.clear();
-        buffer.reserve(room + frame_bytes.min(GROUP_LIMIT));
+        buffer.reserve_exact(room + frame_bytes.min(GROUP_LIMIT));
         buffer.resize(room, 0);
         GroupBuilder { buffer, room, runs: Vec::with_capacity(runs.min(RUNS_LIMIT)), sources: Vec::new(), frames: 0 }
     }
