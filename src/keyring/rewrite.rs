@@ -13,18 +13,23 @@ use crate::env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::keyring::{NodeHead, Place, TreeKey, seal_node};
 use crate::format::keyring_tree::{
-    CHILDREN_LIMIT, Chain, Child, ITEMS_LIMIT, Inner, Item, LEVEL_LIMIT, Payload, decode_leaf, encode_inner,
-    encode_leaf,
+    Chain, Child, Inner, Item, LEVEL_LIMIT, Payload, decode_leaf, encode_inner, encode_leaf,
 };
 
-/// A leaf whose chain is longer than this is rewritten.
-const CHAIN_LIMIT: u32 = 8;
-/// Where a leaf has too many items, its parts get this many.
-const ITEMS_WANTED: usize = 48;
+/// A leaf whose chain is longer than this is rewritten: each entry of a chain is read and decrypted by itself, by whoever
+/// looks for one customer of the leaf.
+const CHAIN_LIMIT: u32 = 2;
+/// A leaf with more items is divided, although a reader takes twice as many: whoever looks for one customer reads and
+/// decrypts a leaf for it, and a node on each level above.
+const ITEMS_FULL: usize = 32;
+/// Its parts get this many.
+const ITEMS_WANTED: usize = 24;
 /// Where a leaf has too many bytes, its parts get about this many.
 const LEAF_BYTES: usize = 1 << 20;
-/// Where an inner node has too many children, its parts get this many.
-const CHILDREN_WANTED: usize = 192;
+/// An inner node with more children is divided.
+const CHILDREN_FULL: usize = 64;
+/// Its parts get this many.
+const CHILDREN_WANTED: usize = 48;
 /// Nodes are written out when this many bytes of them wait.
 const WRITE_OUT_BYTES: usize = 1 << 20;
 
@@ -96,7 +101,7 @@ impl Rewriter<'_> {
     }
 
     fn leaves(&mut self, first: TreeKey, items: &[Item]) -> Result<Vec<Child>> {
-        let parts = if items.len() > ITEMS_LIMIT { items.len().div_ceil(ITEMS_WANTED) } else { 1 };
+        let parts = if items.len() > ITEMS_FULL { items.len().div_ceil(ITEMS_WANTED) } else { 1 };
         let wanted = items.len().div_ceil(parts).max(1);
         let mut children = Vec::with_capacity(parts);
         let mut rest = items;
@@ -152,7 +157,7 @@ impl Rewriter<'_> {
     }
 
     fn inners(&mut self, first: TreeKey, level: u8, mut children: Vec<Child>) -> Result<Vec<Child>> {
-        let parts = if children.len() > CHILDREN_LIMIT { children.len().div_ceil(CHILDREN_WANTED) } else { 1 };
+        let parts = if children.len() > CHILDREN_FULL { children.len().div_ceil(CHILDREN_WANTED) } else { 1 };
         let wanted = children.len().div_ceil(parts);
         let mut inners = Vec::with_capacity(parts);
         while !children.is_empty() {
