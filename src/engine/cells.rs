@@ -17,7 +17,7 @@ use crate::mixer::{Mixed, apart};
 const SHARDS: usize = 16;
 /// Cells per shard: with some 80 bytes each, all of them are 5 MiB.
 const CELLS: usize = 4096;
-/// Keys of years per shard: with some 250 bytes each, all of them are 8 MiB.
+/// Keys of years per shard: with some 200 bytes each, all of them stay below 8 MiB.
 const YEARS: usize = 2048;
 
 /// A cell made ready to write. It stands where it is used and is copied: behind a shared pointer, counting would cost more

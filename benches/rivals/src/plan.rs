@@ -141,7 +141,6 @@ impl Plan {
         Ok(outcome)
     }
 
-    /// The number of threads with which a subject takes in the most.
     /// Numbers of writer threads, from the one with which most was taken in to the least.
     fn rated(&self, name: &Name, counts: &[usize], batch: usize, seconds: f64) -> Result<Vec<usize>> {
         let outcome = self.one(name, Work::Threads { counts: counts.into(), batch, seconds })?;
