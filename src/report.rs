@@ -29,8 +29,8 @@ pub use overview::{
 pub struct Recovery {
     /// Whether the last opening ended with a clean close.
     pub clean: bool,
-    /// Journal files that were left behind and have been settled into segments.
-    pub journals_settled: u64,
+    /// Journal files that were left behind. They serve as they are, and are settled when housekeeping comes to them.
+    pub journals_left: u64,
     /// Records found in them.
     pub records_recovered: u64,
     /// Bytes of a torn tail that were never acknowledged and have been cut, over all journal files.

@@ -1,5 +1,8 @@
 //! Replaying the journal files that an earlier opening left behind: what was, or may have been, acknowledged is
 //! indexed; a torn tail, and groups whose keys never became durable, are cut and counted; damage before that is an error.
+//!
+//! A file that was replayed serves as it is until it is settled like any other, so that what is served must be on the disk
+//! and what was cut must never come back: each file is synced before it is read, past the cache, and shortened after.
 
 use crate::sync::Arc;
 use std::path::{Path, PathBuf};
@@ -9,6 +12,7 @@ use crate::env::{Env, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::FrameKind;
 use crate::format::group::GroupView;
+use crate::format::journal::JOURNAL_HEAD_BYTES;
 use crate::format::position::{Known, Position};
 use crate::journal::{self, Cache, Scan, Tail};
 use crate::report::Recovery;
@@ -41,6 +45,43 @@ struct Replayed {
     indexed: Indexed,
 }
 
+/// Makes durable what a process that was killed may have left in the cache: it is about to be served.
+///
+/// # Errors
+/// What the system answers. What a failed sync has lost shows when the file is read past the cache.
+pub fn make_durable(env: &dyn Env, left: &[(u64, PathBuf)]) -> Result<()> {
+    left.iter().try_for_each(|(_, path)| {
+        let synced = env.open(path, OpenMode::Write).and_then(|file| file.sync_data());
+        synced.map_err(|error| Error::io("sync a journal file", path, error))
+    })
+}
+
+/// Journal files that were left behind, indexed.
+#[derive(Default)]
+pub struct Leftovers {
+    /// All of them, oldest first.
+    pub files: Vec<Arc<JournalFile>>,
+    /// Those that have something beyond their end which was never acknowledged.
+    pub torn: Vec<Arc<JournalFile>>,
+}
+
+impl Leftovers {
+    /// Shortens the files to what was indexed. Before another entry of the keyring is made: a group that needed more than
+    /// there were would be taken for durable by the next opening, and a torn tail for damage once later files know more.
+    ///
+    /// # Errors
+    /// What the system answers.
+    pub fn cut(&self, env: &dyn Env) -> Result<()> {
+        self.torn.iter().try_for_each(|torn| {
+            let cut = env.open(&torn.path, OpenMode::Write).and_then(|file| {
+                file.set_len(torn.end().max(JOURNAL_HEAD_BYTES as u64))?;
+                file.sync_data()
+            });
+            cut.map_err(|error| Error::io("cut a journal file", &torn.path, error))
+        })
+    }
+}
+
 /// Reads the journal files that were left behind and indexes what was, or may have been, acknowledged. Files below number
 /// `copies` may be copies made at any time: each is judged by what it says itself.
 pub fn replay(
@@ -50,7 +91,7 @@ pub fn replay(
     mut known: Known,
     keyring: u64,
     report: &mut Recovery,
-) -> Result<Vec<Arc<JournalFile>>> {
+) -> Result<Leftovers> {
     let mut scans: Vec<Scan> = Vec::new();
     let mut contents: Vec<Vec<Replayed>> = Vec::new();
     for (_, path) in left {
@@ -74,11 +115,13 @@ pub fn replay(
     let (older, ours) = scans.split_at(scans.partition_point(|scan| scan.head.file < copies));
     older.iter().try_for_each(|scan| scan.judge(Position::default()))?;
     journal::judge(ours, known.journal)?;
-    let mut files = Vec::new();
+    let mut found = Leftovers::default();
     let mut cut = false;
     for (((number, path), scan), groups) in left.iter().zip(scans).zip(contents) {
+        let mut is_torn = false;
         if let Tail::Torn { bytes, .. } = scan.tail {
             report.journal_bytes_cut += bytes;
+            is_torn = true;
         }
         let file = env.open(path, OpenMode::Read).map_err(|error| Error::io("open a journal file", path, error))?;
         let file = JournalFile::new(*number, path.clone(), file, scan.head.opening, scan.head.salt);
@@ -87,14 +130,17 @@ pub fn replay(
             cut |= group.needs > keyring;
             if cut {
                 report.groups_cut += 1;
+                is_torn = true;
                 continue;
             }
             report.records_recovered += group.indexed.frames.len() as u64;
             file.index(group.start, group.end, &group.indexed);
         }
-        files.push(Arc::new(file));
+        let file = Arc::new(file);
+        found.torn.extend(is_torn.then(|| file.clone()));
+        found.files.push(file);
     }
-    Ok(files)
+    Ok(found)
 }
 
 /// A group as the index takes it in.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{File, read_exact_at};
 
 /// A window that slides over a file: asked for bytes, it reads a piece ahead. Holds one piece, or what was last asked
-/// for where that is longer. Sees the file as long as it was at the start.
+/// for where that is longer. Sees the file as long as it was at the start, or as short as it has become since.
 #[derive(Debug)]
 pub struct ReadAhead {
     file: Arc<dyn File>,
@@ -50,10 +50,21 @@ impl ReadAhead {
         let held = self.buffer.len();
         let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(count.max(self.piece));
         self.buffer.resize(wanted, 0);
-        if let Err(error) = read_exact_at(&*self.file, &mut self.buffer[held..], offset + held as u64) {
-            self.buffer.truncate(held);
-            return Err(error);
+        match read_exact_at(&*self.file, &mut self.buffer[held..], offset + held as u64) {
+            Ok(()) => Ok(Some(&self.buffer[..count])),
+            Err(error) => {
+                self.buffer.truncate(held);
+                // Whoever opens a store for writing cuts what a crash has left torn, whoever else may read it.
+                match error.kind() == io::ErrorKind::UnexpectedEof && self.file.len()? < self.length {
+                    true => self.shortened(offset, count),
+                    false => Err(error),
+                }
+            }
         }
-        Ok(Some(&self.buffer[..count]))
+    }
+
+    fn shortened(&mut self, offset: u64, count: usize) -> io::Result<Option<&[u8]>> {
+        self.length = self.file.len()?;
+        self.get(offset, count)
     }
 }

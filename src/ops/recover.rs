@@ -1,9 +1,9 @@
-//! Recover: open a store for writing. Locks, registers the opening, replays the ledger, opens the keyring, settles what
+//! Recover: open a store for writing. Locks, registers the opening, replays the ledger, opens the keyring, indexes what
 //! the journal still holds, and sweeps what no fact names. After a clean close there is next to nothing to do.
 //!
-//! The design copies the valid prefix of a journal to a new file and settles that later. Settling it at once into
-//! segments keeps the same promise with one mechanism less: what is served was written and synced by this opening,
-//! and nothing is ever appended to a file of an earlier one.
+//! The design copies the valid prefix of a journal to a new file. Cutting the file down to it keeps the same promise
+//! without writing all of it again: what is served was synced by this opening and read past the cache, what was cut
+//! stays cut, and nothing is ever appended to a file of an earlier opening. It is settled when its turn comes.
 
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, RwLock};
@@ -21,7 +21,7 @@ use crate::engine::schedule::Schedule;
 use crate::engine::scrub::Scrub;
 use crate::engine::time::TrustedTime;
 use crate::engine::trouble::Trouble;
-use crate::engine::{Engine, Tuning, Writer, access, acts, hold, lease, replay, request, restore, settle, sweep};
+use crate::engine::{Engine, Tuning, Writer, access, acts, hint, hold, lease, replay, request, restore, settle, sweep};
 use crate::env::{Env, Lock, random, read_file};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ledger::Fact;
@@ -165,7 +165,10 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
         access: access::Access::new(env, &wish.root, store),
     };
     look_around(&engine, &files, wish.restored, &mut report)?;
-    settle_leftovers(&engine, files, &mut report)?;
+    if wish.restored {
+        // They may be copies made at any time, which the next opening would judge by what the others know.
+        settle_copies(&engine, &files)?;
+    }
     report.acts_finished = finish_acts(&engine)?;
     access::finish_dropping(&engine)?;
     hold::reconcile(&engine)?;
@@ -178,8 +181,9 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
 fn look_around(engine: &Engine, files: &[Arc<JournalFile>], restored: bool, report: &mut Recovery) -> Result<()> {
     follow_acts(engine, &engine.ledger());
     engine.catalog.dictionaries.follow(engine.ledger().state());
-    show(engine, files);
-    lease::begin(engine, engine.writer()?);
+    let writer = engine.writer()?;
+    show(engine, writer.opening.number, files);
+    lease::begin(engine, writer);
     match request::sweep(engine, true) {
         Err(error) if error.kind() != ErrorKind::OutOfSpace => return Err(error),
         _ => {} // What cannot be answered on a full disk is answered by the next opening.
@@ -244,8 +248,13 @@ fn journals(
     };
     let leap = state.gap.as_ref().map_or(0, |gap| gap.next_journal);
     let copies = if wish.restored { u64::MAX } else { leap };
-    let files = replay::replay(env, &left, copies, state.known, keyring.durable(), report)?;
-    Ok((left.last().map_or(0, |(number, _)| *number), files))
+    replay::make_durable(&**env, &left)?;
+    let found = replay::replay(env, &left, copies, state.known, keyring.durable(), report)?;
+    if !wish.restored {
+        found.cut(&**env)?;
+    }
+    report.journals_left = found.files.len() as u64;
+    Ok((left.last().map_or(0, |(number, _)| *number), found.files))
 }
 
 /// The number of the next journal file: above those that lie there, that are settled, and that may have been lost.
@@ -370,7 +379,7 @@ fn open_ledger(
 }
 
 /// Makes visible what the ledger names and what the journal files hold.
-fn show(engine: &Engine, files: &[Arc<JournalFile>]) {
+fn show(engine: &Engine, number: u32, files: &[Arc<JournalFile>]) {
     let slots: Vec<_> = engine.ledger().state().segments.values().cloned().collect();
     engine.catalog.change(|view| {
         for fact in slots {
@@ -380,7 +389,12 @@ fn show(engine: &Engine, files: &[Arc<JournalFile>]) {
         view.journals.extend(files.iter().cloned());
     });
     if let Some(last) = files.last() {
-        engine.catalog.publish(Position { file: last.number, offset: last.end() });
+        let position = Position { file: last.number, offset: last.end() };
+        engine.catalog.publish(position);
+        // Who reads beside this opening is to read as far before it has committed anything.
+        if let Some(file) = hint::open(&*engine.env, &engine.root) {
+            hint::write(&*file, number, position);
+        }
     }
 }
 
@@ -394,16 +408,14 @@ fn finish_acts(engine: &Engine) -> Result<u64> {
     Ok(pending.len() as u64)
 }
 
-fn settle_leftovers(engine: &Engine, files: Vec<Arc<JournalFile>>, report: &mut Recovery) -> Result<()> {
-    let mut done = Maintenance::default();
+fn settle_copies(engine: &Engine, files: &[Arc<JournalFile>]) -> Result<()> {
     for file in files {
-        match settle::settle(engine, &file, &mut done) {
+        match settle::settle(engine, file, &mut Maintenance::default()) {
             Ok(()) => {}
             // A full disk keeps nobody from reading: the file serves as it is and is settled later.
             Err(error) if error.kind() == ErrorKind::OutOfSpace => break,
             Err(error) => return Err(error),
         }
     }
-    report.journals_settled = done.journals_settled;
     Ok(())
 }

@@ -370,7 +370,7 @@ fn what_lies_there_beside_an_older_ledger_is_taken_in_once() {
     sim.remove(&segments(&sim)[0]);
     let store = options(&sim).restored("and a segment").open().unwrap();
     assert_eq!(store.recovery().restored.clone().unwrap().missing.len(), 1);
-    assert!(store.recovery().journals_settled > 0);
+    assert!(store.recovery().journals_left > 0);
     store.repair(true).unwrap();
     let again = read(&store);
     assert!(again.iter().any(|note| note.customer == "c-dee"));

@@ -154,11 +154,11 @@ pub fn recovery_in_words(recovery: &Recovery) -> Vec<String> {
         }
     };
     tell(
-        r.journals_settled,
+        r.journals_left,
         format!(
-            "{} in {} of the journal, now settled",
+            "{} recovered from {} of the journal",
             counted(r.records_recovered, "record"),
-            counted(r.journals_settled, "file")
+            counted(r.journals_left, "file")
         ),
     );
     tell(r.journal_bytes_cut, format!("{} at the journal's end, never acknowledged, cut", bytes(r.journal_bytes_cut)));
@@ -192,7 +192,7 @@ pub fn recovery_in_words(recovery: &Recovery) -> Vec<String> {
 pub fn recovery_as_json(recovery: &Recovery) -> serde_json::Value {
     serde_json::json!({
         "clean": recovery.clean,
-        "journals_settled": recovery.journals_settled,
+        "journals_left": recovery.journals_left,
         "records_recovered": recovery.records_recovered,
         "journal_bytes_cut": recovery.journal_bytes_cut,
         "groups_cut": recovery.groups_cut,
