@@ -68,3 +68,24 @@ impl ReadAhead {
         self.get(offset, count)
     }
 }
+
+#[cfg(all(test, feature = "simulation"))]
+mod tests {
+    use super::ReadAhead;
+    use crate::env::sim::Sim;
+    use crate::env::{OpenMode, publish_new};
+    use std::path::Path;
+
+    #[test]
+    fn a_file_that_is_cut_while_it_is_read_ends_there() {
+        let sim = Sim::new(1);
+        publish_new(&*sim.env(), Path::new("a"), &[7; 100]).unwrap();
+        let file = sim.env().open(Path::new("a"), OpenMode::Write).unwrap();
+        let mut ahead = ReadAhead::new(file.clone(), 10).unwrap();
+        assert_eq!(ahead.get(0, 5).unwrap(), Some(&[7; 5][..]));
+        file.set_len(40).unwrap();
+        assert_eq!(ahead.get(35, 10).unwrap(), None);
+        assert_eq!(ahead.get(30, 10).unwrap(), Some(&[7; 10][..]));
+        assert_eq!(ahead.get(40, 1).unwrap(), None);
+    }
+}

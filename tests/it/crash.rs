@@ -10,7 +10,7 @@ use tenure::simulation::seals;
 use tenure::{Options, Record, Store};
 
 use crate::life::every_seed;
-use crate::scene::{self, Dice, Model};
+use crate::scene::{self, Dice, Model, start_again};
 
 /// A bug to plant under the engine.
 #[derive(Clone, Copy, Debug)]
@@ -74,18 +74,18 @@ fn new_machine(seed: u64, bug: Bug) -> Sim {
     sim
 }
 
-/// Opens after a power cut; the power may go again while it recovers.
+/// Opens after the process or the power has gone; either may go again while it recovers.
 fn recover(sim: &Sim, seed: u64, cut: u64, bug: Bug) -> Store {
     let mut dice = Dice(seed ^ (cut << 20));
     for again in 0..dice.roll(3) {
-        sim.restart();
+        start_again(sim, &mut dice);
         sim.crash_at_change(sim.changes() + dice.roll(24 + 8 * again));
         if let Ok(store) = options(sim, bug).open() {
             drop(store);
         }
         sim.crash();
     }
-    sim.restart();
+    start_again(sim, &mut dice);
     options(sim, bug).open().unwrap_or_else(|error| panic!("seed {seed}, cut {cut}: recovery failed: {error:?}"))
 }
 

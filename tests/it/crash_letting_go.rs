@@ -12,7 +12,7 @@ use tenure::{ErrorKind, Store};
 
 use crate::life::{Life, MATTER, Place, STORE, WORD, every_seed, scanned, seeds, seen};
 use crate::model::Seen;
-use crate::scene::{CUSTOMERS, Dice};
+use crate::scene::{CUSTOMERS, Dice, start_again};
 use crate::vault::Vault;
 
 /// The seeds, where `TENURE_SEEDS` does not say how many; half of them with a custodian that is a file.
@@ -67,19 +67,19 @@ fn live(life: &mut Life, seed: u64) -> tenure::Result<()> {
     Ok(())
 }
 
-/// Opens after a power cut; the power may go again while it recovers.
+/// Opens after the process or the power has gone; either may go again while it recovers.
 fn recover(life: &mut Life, seed: u64, cut: u64) -> Store {
     let sim = life.place.sim.clone();
     let mut dice = Dice(seed ^ (cut << 20));
     for again in 0..dice.roll(3) {
-        sim.restart();
+        start_again(&sim, &mut dice);
         sim.crash_at_change(sim.changes() + dice.roll(32 + 16 * again));
         if let Err(error) = life.place.options().open() {
             life.told.error(&error);
         }
         sim.crash();
     }
-    sim.restart();
+    start_again(&sim, &mut dice);
     let opened = life.place.options().open();
     let store = opened.unwrap_or_else(|error| panic!("seed {seed}, cut {cut}: recovery failed: {error:?}"));
     life.model.adopt_holds(&store, life.place.sim.now());

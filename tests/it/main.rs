@@ -48,6 +48,8 @@ mod oracle;
 mod proof;
 mod races;
 #[cfg(feature = "simulation")]
+mod reopened;
+#[cfg(feature = "simulation")]
 mod repair;
 #[cfg(feature = "simulation")]
 mod restore;

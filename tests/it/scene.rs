@@ -32,6 +32,14 @@ impl Dice {
     }
 }
 
+/// Starts again after the power has gone or, one time in three, the process alone: then what it wrote last is in the cache.
+pub fn start_again(sim: &Sim, dice: &mut Dice) {
+    match dice.roll(3) {
+        0 => sim.kill(),
+        _ => sim.restart(),
+    }
+}
+
 pub const CUSTOMERS: [&str; 5] = ["c-ana", "c-bo", "c-cy", "c-dee", "c-eve"];
 
 /// A batch of a few records: customers, streams and months by chance, every body unlike any other.
