@@ -5,7 +5,7 @@
 //!
 //! | layer | rooms |
 //! |---|---|
-//! | L0 | `error`, `sync`, `mixer`, `window`, `ident` |
+//! | L0 | `error`, `sync`, `mixer`, `cache`, `window`, `ident` |
 //! | L1 | `record`, `rights`, `crowd`, `env`, `crypto`, `compress`, `policy` |
 //! | L2 | `report`, `format` |
 //! | L3 | `journal`, `segment`, `keyring`, `ledger`, `access_log` |
@@ -16,6 +16,7 @@
 
 mod access;
 mod access_log;
+mod cache;
 mod compress;
 mod crowd;
 mod crypto;

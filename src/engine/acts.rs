@@ -107,7 +107,10 @@ pub fn shred(engine: &Engine, number: u64, changes: &Changes) -> Result<()> {
         false => Fact::Watermark,
     };
     engine.record(&[fact])?;
-    let (folded, evidence) = engine.keyring.shred(changes, housekeeping::position(engine))?;
+    let shredded = engine.keyring.shred(changes, housekeeping::position(engine));
+    // Whatever came of it: keys that are dead, or about to be, are not kept.
+    engine.recent.purge();
+    let (folded, evidence) = shredded?;
     let mut words = evidence.words;
     while words.len() > EVIDENCE_LIMIT {
         words.pop();

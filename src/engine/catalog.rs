@@ -218,6 +218,8 @@ impl SegmentSlot {
 /// What is visible: replaced as a whole, never changed.
 #[derive(Clone, Debug, Default)]
 pub struct View {
+    /// Another number for other lists.
+    pub generation: u64,
     /// The segments of every partition, oldest first.
     pub segments: BTreeMap<PartitionNumber, Vec<Arc<SegmentSlot>>>,
     /// Journal files that wait to be settled, oldest first; the last may be growing.
@@ -343,6 +345,7 @@ impl Catalog {
     pub fn change(&self, change: impl FnOnce(&mut View)) {
         let mut state = self.state.write().expect("no holder of this lock panics");
         let mut view = (*state.view).clone();
+        view.generation += 1;
         change(&mut view);
         state.view = Arc::new(view);
     }

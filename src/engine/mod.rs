@@ -33,6 +33,7 @@ pub mod merge;
 pub mod partitions;
 pub mod pass;
 pub mod read;
+pub mod recent;
 pub mod replay;
 pub mod request;
 pub mod restore;
@@ -49,6 +50,7 @@ pub mod time;
 pub mod train;
 pub mod trouble;
 pub mod visible;
+mod windows;
 
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
@@ -263,6 +265,8 @@ pub struct Engine {
     pub watermark: AtomicI64,
     /// Who did what.
     pub access: access::Access,
+    /// Customers who were asked for lately.
+    pub recent: recent::Recent,
 }
 
 impl Engine {

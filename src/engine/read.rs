@@ -14,7 +14,9 @@ use bytes::{Bytes, BytesMut};
 use super::catalog::{Catalog, JournalFile, SegmentSlot, Snapshot};
 use super::large;
 use super::partitions::Partition;
+use super::recent::{Known, KnownCell, Taking};
 use super::row::Probe;
+use super::windows::Windows;
 use crate::compress::{self, Dictionary};
 use crate::crypto::{CellKey, Sealer};
 use crate::error::{Error, ErrorKind, Result};
@@ -172,7 +174,12 @@ pub struct CellReader<'a> {
     /// Whether cells are asked for in the order of their handles.
     ahead: bool,
     buffers: RefCell<Buffers>,
+    /// What is to be kept of what is read.
+    pub notes: Notes,
 }
+
+/// Where a reader notes what it reads, to be kept.
+pub type Notes = RefCell<Option<Box<Taking>>>;
 
 /// What was read last: a reader that takes over the buffers of another goes on where that was.
 #[derive(Default)]
@@ -216,62 +223,10 @@ impl Shares {
 
 /// Room for plaintexts is made in pieces of this many bytes at least.
 const PLAIN_BYTES: usize = 16 << 10;
-/// Parts of segments that were read last, for as many segments at most; of the others runs are read anew.
-const WINDOWS: usize = 16;
-/// How far a window reaches at most.
-const WINDOW_BYTES: u64 = 256 << 10;
-/// What is passed over rather than beginning anew.
-const GAP_BYTES: u64 = 8 << 10;
-
-/// What was read of segments last: a run that is asked for again is not read again, and where runs are asked for in
-/// their order what lies behind one is read with it.
-#[derive(Default)]
-struct Windows(Vec<Window>);
-
-struct Window {
-    segment: Arc<Segment>,
-    start: u64,
-    end: u64,
-    bytes: Vec<u8>,
-    ahead: u64,
-}
-
-impl Windows {
-    /// The frames of a run; with `ahead`, from a window that reaches the further the more of it was wanted lately.
-    fn get(&mut self, segment: &Arc<Segment>, run: &Run, ahead: bool) -> Result<&[u8]> {
-        let window = self.of(segment);
-        if run.offset < window.start || run.offset + run.bytes > window.end {
-            let is_near = run.offset >= window.start && run.offset <= window.end + GAP_BYTES && window.end > 0;
-            window.ahead = match ahead && is_near {
-                true => (window.ahead * 2).clamp(4 * GAP_BYTES, WINDOW_BYTES),
-                false => 0,
-            };
-            (window.start, window.end) = (0, 0);
-            segment.read_ahead(run, window.ahead, &mut window.bytes)?;
-            (window.start, window.end) = (run.offset, run.offset + window.bytes.len() as u64);
-        }
-        let from = (run.offset - window.start) as usize;
-        Ok(&window.bytes[from..from + run.bytes as usize])
-    }
-
-    /// The window of a segment. Cells come by partition, so that one of another partition's is over.
-    fn of(&mut self, segment: &Arc<Segment>) -> &mut Window {
-        let Windows(windows) = self;
-        if let Some(known) = windows.iter().position(|window| Arc::ptr_eq(&window.segment, segment)) {
-            return &mut windows[known];
-        }
-        let over = windows.iter().position(|window| window.segment.partition() != segment.partition());
-        let over = over.or_else(|| (windows.len() >= WINDOWS).then_some(WINDOWS - 1));
-        let bytes = over.map(|over| windows.swap_remove(over).bytes).unwrap_or_default();
-        windows.push(Window { segment: segment.clone(), start: 0, end: 0, bytes, ahead: 0 });
-        windows.last_mut().expect("it was just put there")
-    }
-}
-
 impl<'a> CellReader<'a> {
     /// Reads from `snapshot`.
     pub fn new(catalog: &'a Catalog, snapshot: &'a Snapshot, store: StoreId) -> Self {
-        CellReader { catalog, snapshot, store, ahead: false, buffers: RefCell::default() }
+        CellReader { catalog, snapshot, store, ahead: false, buffers: RefCell::default(), notes: Notes::default() }
     }
 
     /// The same for many cells of a partition, asked for in the order of their handles: what lies behind one is read with
@@ -361,10 +316,49 @@ impl<'a> CellReader<'a> {
         for slot in self.snapshot.segments(partition.number) {
             self.read_segment(slot, &mut cell, wanted, hits)?;
         }
-        for journal in &self.snapshot.view.journals {
-            self.read_journal(journal, &mut cell, wanted, hits)?;
+        self.read_journals(&mut cell, wanted, hits)
+    }
+
+    /// The same of a cell whose frames in segments are known.
+    ///
+    /// # Errors
+    /// As [`CellReader::read`]; of a known frame that does not open, nothing but that there is one.
+    pub fn read_known(
+        &self,
+        (known, partition, cell): (&Known, &Own<Partition>, &KnownCell),
+        wanted: &dyn Fn(Timestamp) -> bool,
+        hits: &mut Vec<Hit>,
+    ) -> Result<()> {
+        let mut open = Cell { reader: self, partition, probe: &cell.probe, key: None, sealer: None };
+        for (frame, salt, sealer) in known.frames(cell) {
+            let Buffers { plain, shares, .. } = &mut *self.buffers.borrow_mut();
+            shares.partition = Some(partition.clone());
+            open.unseal(&frame, (sealer, salt), (Path::new("memory"), 0), (plain, shares), wanted, hits)?;
         }
-        Ok(())
+        self.read_journals(&mut open, wanted, hits)
+    }
+
+    fn read_journals(
+        &self,
+        cell: &mut Cell<'_>,
+        wanted: &dyn Fn(Timestamp) -> bool,
+        hits: &mut Vec<Hit>,
+    ) -> Result<()> {
+        self.snapshot.view.journals.iter().try_for_each(|journal| self.read_journal(journal, cell, wanted, hits))
+    }
+
+    /// Notes that a partition is about to be looked into, where what is read is to be kept.
+    pub fn note(&self, partition: &Arc<Partition>) {
+        if let Some(taking) = &mut *self.notes.borrow_mut() {
+            taking.partition(self.buffers.borrow_mut().shares.partition(partition));
+        }
+    }
+
+    /// Notes that a cell of it was read.
+    pub fn note_cell(&self, probe: Probe) {
+        if let Some(taking) = &mut *self.notes.borrow_mut() {
+            taking.cell(probe);
+        }
     }
 
     /// The segment of `slot` and where the frames of `handle` lie in it, if it has any.
@@ -385,6 +379,7 @@ impl<'a> CellReader<'a> {
         let Some((segment, run)) = self.find(slot, &cell.probe.handle)? else { return Ok(()) };
         let Buffers { windows, frame, plain, shares } = &mut *self.buffers.borrow_mut();
         if run.bytes > LONG_RUN_BYTES {
+            self.notes.borrow_mut().iter_mut().for_each(|taking| taking.give_up());
             return read_long((&segment, &run), cell, (frame, (plain, shares)), wanted, hits);
         }
         let bytes = windows.get(&segment, &run, self.ahead)?;
@@ -397,6 +392,11 @@ impl<'a> CellReader<'a> {
             let salt = segment.salt(frame.head().opening);
             let salt = *salt.ok_or_else(|| Error::corrupt(&slot.path, offset, "a frame names an unknown opening"))?;
             cell.open(&frame, &salt, (&slot.path, offset), (plain, shares), wanted, hits)?;
+            if let (Some(taking), Some((_, sealer))) = (&mut *self.notes.borrow_mut(), &cell.sealer)
+                && frame.head().kind != FrameKind::Chunk
+            {
+                taking.frame(&frame, &salt, sealer);
+            }
             offset += frame.length() as u64;
         }
         Ok(())
@@ -478,7 +478,22 @@ impl Cell<'_> {
             Some((_, sealer)) => sealer,
             None => self.key.get_or_insert_with(|| self.probe.key(self.partition)).sealer(salt),
         };
-        let (_, sealer) = self.sealer.insert((head.opening, sealer));
+        let opened = self.unseal(frame, (&sealer, salt), (path, offset), (buffer, shares), wanted, hits);
+        self.sealer = Some((head.opening, sealer));
+        opened
+    }
+
+    /// Opens a frame of this cell, a record or what stands for one, with the data key of the opening that wrote it.
+    fn unseal(
+        &self,
+        frame: &FrameView<'_>,
+        (sealer, salt): (&Sealer, &Salt),
+        (path, offset): (&Path, u64),
+        (buffer, shares): Scratch<'_>,
+        wanted: &dyn Fn(Timestamp) -> bool,
+        hits: &mut Vec<Hit>,
+    ) -> Result<()> {
+        let head = *frame.head();
         let context = FrameContext { store: &self.reader.store, partition: self.partition.number, salt };
         let damaged = |wrong: Malformed| Error::corrupt(path, offset, wrong.0);
         buffer.clear();

@@ -32,6 +32,11 @@ impl Range {
         Range { from, until }
     }
 
+    /// Whether everything lies in it.
+    pub fn is_whole(&self) -> bool {
+        (self.from, self.until) == (i64::MIN, i64::MAX)
+    }
+
     /// Whether `at` lies in it.
     pub fn contains(&self, at: Timestamp) -> bool {
         (self.from..self.until).contains(&at.as_micros())

@@ -317,6 +317,11 @@ impl<'a> FrameView<'a> {
         Ok(FrameView { bytes, head: FrameHead::decode(bytes)?, header: FRAME_HEADER_BYTES })
     }
 
+    /// The frame of this head, of which `sealed` is kept: its checksum has been checked before.
+    pub fn known(head: FrameHead, sealed: &'a [u8]) -> Self {
+        FrameView { bytes: sealed, head, header: 0 }
+    }
+
     /// The frame at the front of `bytes`, whose checksum has been checked before; what follows it is left alone.
     ///
     /// # Errors

@@ -8,7 +8,6 @@
 //! an encrypted entry.
 
 mod access;
-mod cache;
 mod create;
 pub mod custodian;
 mod fold;
@@ -35,12 +34,12 @@ use crate::sync::{Arc, Mutex};
 use std::fmt;
 use std::path::PathBuf;
 
-use self::cache::Cache;
 use self::fold::{no_randomness, random_key};
 use self::log::locked;
 use self::partitions::Partitions;
 use self::state::{State, Unfolded};
 use self::tree::{Nodes, damaged};
+use crate::cache::Cache;
 use crate::crypto::{CustomerTags, Key, NONCE_BYTES, Nonce, Sealer, partition_tag, request_key, source_tag};
 use crate::env::{self, Env};
 use crate::error::{Error, ErrorKind, Result};

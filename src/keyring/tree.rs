@@ -5,8 +5,8 @@ use crate::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::cache::Cache;
 use super::log::Log;
+use crate::cache::Cache;
 use crate::crypto::{Key, Sealer};
 use crate::error::{Error, Result};
 use crate::format::bytes::Malformed;

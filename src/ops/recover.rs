@@ -17,6 +17,7 @@ use crate::engine::committer::{Committer, Opening};
 use crate::engine::encode::Sequence;
 use crate::engine::fence::{Fences, follow_acts};
 use crate::engine::partitions::Partitions;
+use crate::engine::recent::Recent;
 use crate::engine::schedule::Schedule;
 use crate::engine::scrub::Scrub;
 use crate::engine::time::TrustedTime;
@@ -163,12 +164,9 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
         trusted,
         lease: lease::Held::none(env.clone()),
         access: access::Access::new(env, &wish.root, store),
+        recent: Recent::default(),
     };
     look_around(&engine, &files, wish.restored, &mut report)?;
-    if wish.restored {
-        // They may be copies made at any time, which the next opening would judge by what the others know.
-        settle_copies(&engine, &files)?;
-    }
     report.acts_finished = finish_acts(&engine)?;
     access::finish_dropping(&engine)?;
     hold::reconcile(&engine)?;
@@ -197,7 +195,11 @@ fn look_around(engine: &Engine, files: &[Arc<JournalFile>], restored: bool, repo
         // Before anything is written: what an interrupted step left behind may bear the names that come next.
         report.files_swept += sweep::sweep(engine)?;
     }
-    Ok(())
+    match restored {
+        // They may be copies made at any time, which the next opening would judge by what the others know.
+        true => settle_copies(engine, files),
+        false => Ok(()),
+    }
 }
 
 /// The writing half, which begins the journal file that `known` names and has written nothing yet.

@@ -8,6 +8,7 @@ use regex::bytes::Regex;
 
 use crate::engine::partitions::Partition;
 use crate::engine::read::{CellReader, Hit, order};
+use crate::engine::recent::{Asked, Known};
 use crate::engine::row::{Probe, Row};
 use crate::engine::visible::{Range, Sight, covered_or_held, covers, shown};
 use crate::engine::{Engine, amend, duty, hold, latest, lease};
@@ -310,7 +311,7 @@ fn hits(engine: &Engine, customer: &CustomerId, sight: Sight, range: Range, want
     if wanted.is_some() {
         partitions.sort_by_key(|partition| partition.id.window.start());
     }
-    let mut hits = read(engine, entry, &view, (&partitions, &states), wanted)?;
+    let mut hits = read(engine, &found.entry, &view, (&partitions, &states), wanted)?;
     order(&mut hits);
     if sight == Sight::Ordinary {
         amend::supersede(&mut hits);
@@ -333,13 +334,25 @@ fn hits(engine: &Engine, customer: &CustomerId, sight: Sight, range: Range, want
 /// What there is in a view: in these partitions, and of these streams the newest; or only the record `wanted`.
 fn read(
     engine: &Engine,
-    entry: &CustomerEntry,
+    entry: &Arc<CustomerEntry>,
     view: &View<'_>,
     (partitions, states): (&[Arc<Partition>], &[Stream]),
     wanted: Option<&Wanted>,
 ) -> Result<Vec<Hit>> {
     let snapshot = engine.catalog.snapshot();
     let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
+    // Who only reads has other lists whenever it has looked whether there are any.
+    let is_usual = view.sight == Sight::Ordinary && wanted.is_none() && states.is_empty() && engine.writer.is_some();
+    match is_usual.then(|| engine.recent.ask(entry, snapshot.view.generation, partitions)) {
+        Some(Asked::Known(known)) => {
+            // Whatever goes wrong, who reads the files can tell where.
+            if let Ok(hits) = read_known(&reader, &known, view, partitions) {
+                return Ok(hits);
+            }
+        }
+        Some(Asked::Again(taking)) if view.range.is_whole() => drop(reader.notes.replace(Some(taking))),
+        _ => {}
+    }
     let mut row = Row::new(&engine.store, entry);
     let (mut hits, mut probes) = (Vec::new(), Vec::new());
     for partition in partitions {
@@ -354,8 +367,10 @@ fn read(
             continue;
         }
         let times = view.times(partition);
-        for probe in &probes {
-            reader.read(partition, probe, &times, &mut hits)?;
+        reader.note(partition);
+        for probe in probes.drain(..) {
+            reader.read(partition, &probe, &times, &mut hits)?;
+            reader.note_cell(probe);
         }
         if let Some(wanted) = wanted {
             match view.sight {
@@ -368,9 +383,29 @@ fn read(
         if wanted.is_some() && !hits.is_empty() {
             break;
         }
-        let (whose, id) = ((entry, &view.facts), wanted.map(|wanted| wanted.id));
+        let (whose, id) = ((&**entry, &view.facts), wanted.map(|wanted| wanted.id));
         let newest = latest::newest(engine, &reader, whose, stream, id, &mut |_, error| Err(error))?;
         hits.extend(newest.filter(|hit| view.range.contains(hit.event())));
+    }
+    if let Some(taking) = reader.notes.take() {
+        engine.recent.keep(*taking);
+    }
+    Ok(hits)
+}
+
+/// What there is in a view of a customer whose cells are known.
+fn read_known(
+    reader: &CellReader<'_>,
+    known: &Known,
+    view: &View<'_>,
+    partitions: &[Arc<Partition>],
+) -> Result<Vec<Hit>> {
+    let mut hits = Vec::new();
+    for column in known.columns(partitions).into_iter().flatten() {
+        let times = view.times(&column.partition);
+        for cell in &column.cells {
+            reader.read_known((known, &column.partition, cell), &times, &mut hits)?;
+        }
     }
     Ok(hits)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::engine::acts;
 use crate::engine::catalog::JournalFile;
+use crate::engine::recent::Asked;
 use crate::env::sim::Sim;
 use crate::error::{ErrorKind, RefusalReason};
 use crate::format::ledger::Act;
@@ -186,6 +187,36 @@ fn what_somebody_still_reads_is_not_said_to_be_scrubbed() {
         assert!(scrubbed());
         append(&store, note("ana", "2026-01-01T00:01:00Z", "another life"));
     }
+}
+
+#[test]
+fn keys_that_are_kept_for_who_is_asked_for_again_die_with_the_others() {
+    let sim = Sim::new(1);
+    let store = options(&sim).create().unwrap();
+    append(&store, july("dead"));
+    append(&store, note("bo", "2025-07-01T00:00:00Z", "living"));
+    store.settle().unwrap();
+    let kept = || {
+        (0..3).for_each(|_| assert_eq!(bodies(&store, "ana").len() + bodies(&store, "bo").len(), 2));
+        store.0.engine.recent.bytes()
+    };
+    assert!(kept() > 0);
+    store.redact("ana", store.timeline("ana", ..).unwrap().next().unwrap().unwrap().id).unwrap().unwrap();
+    assert_eq!(store.0.engine.recent.bytes(), 0, "after a redaction");
+    append(&store, july("again"));
+    store.settle().unwrap();
+    assert!(kept() > 0);
+    // Who has begun to read before it may want to keep what it has read.
+    let entry = || store.0.engine.keyring.customer(&CustomerId::new("ana").unwrap()).unwrap().unwrap().entry;
+    let Asked::Again(taking) = store.0.engine.recent.ask(&entry(), 0, &[]) else { panic!("other lists than those") };
+    store.erase(&["ana"]).unwrap().unwrap();
+    assert_eq!(store.0.engine.recent.bytes(), 0, "after an erasure");
+    store.0.engine.recent.keep(*taking);
+    assert_eq!(store.0.engine.recent.bytes(), 0, "after an erasure that it has not seen");
+    let _ = bodies(&store, "bo");
+    assert!(store.0.engine.recent.bytes() > 0);
+    store.clone().close().unwrap();
+    assert_eq!(store.0.engine.recent.bytes(), 0, "after a close");
 }
 
 #[test]

@@ -8,6 +8,8 @@ mod access;
 #[cfg(feature = "simulation")]
 mod aftermath;
 #[cfg(feature = "simulation")]
+mod asked_again;
+#[cfg(feature = "simulation")]
 mod asking;
 #[cfg(feature = "simulation")]
 mod attacker;

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use tenure::Store;
 use tenure::env::sim::Sim;
 use tenure::report::{Budget, VerifyOptions};
-use tenure::Store;
 
 use crate::beside::{count, note, options};
 use crate::vault::Vault;
