@@ -92,6 +92,7 @@ fn reads(results: &Results) -> Option<String> {
         results,
         &[
             column(READS, "timeline typical p50", "timeline, typical, us"),
+            column(READS, "timeline typical first p50", "asked for the first time, us"),
             column(READS, "timeline heavy p50", "timeline, heavy, us"),
             column(READS, "get us", "get, us"),
             column(READS, "scan MB/s", "scan, MB/s"),

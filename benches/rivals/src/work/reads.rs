@@ -69,8 +69,18 @@ impl Crowd {
     }
 }
 
-/// Timelines of these customers, one after another, for so long.
-fn timelines(reader: &mut dyn Reader, pool: &Pool, crowd: &[u32], seconds: f64) -> Result<(f64, f64, f64, f64)> {
+/// What timelines took, in microseconds, and how much was read.
+struct Timelines {
+    mean: f64,
+    p50: f64,
+    p99: f64,
+    /// The median of those of customers who had not been asked for before.
+    first: f64,
+    rate: f64,
+}
+
+/// Timelines of these customers, one after another and then again, for so long.
+fn timelines(reader: &mut dyn Reader, pool: &Pool, crowd: &[u32], seconds: f64) -> Result<Timelines> {
     let counts = pool.counts();
     let (warm, asked) = crowd.split_at((crowd.len() / 10).min(100));
     for number in warm {
@@ -91,13 +101,16 @@ fn timelines(reader: &mut dyn Reader, pool: &Pool, crowd: &[u32], seconds: f64) 
         }
     }
     let took = began.elapsed().as_secs_f64();
+    let mut first = micros[..asked.len().min(micros.len())].to_vec();
+    first.sort_by(f64::total_cmp);
     micros.sort_by(f64::total_cmp);
-    Ok((
-        took * 1e6 / micros.len() as f64,
-        quantile(&micros, 0.5),
-        quantile(&micros, 0.99),
-        seen.bytes as f64 / took / 1e6,
-    ))
+    Ok(Timelines {
+        mean: took * 1e6 / micros.len() as f64,
+        p50: quantile(&micros, 0.5),
+        p99: quantile(&micros, 0.99),
+        first: quantile(&first, 0.5),
+        rate: seen.bytes as f64 / took / 1e6,
+    })
 }
 
 fn gets(reader: &mut dyn Reader, pool: &Pool, crowd: &[u32], seconds: f64) -> Result<f64> {
@@ -150,10 +163,11 @@ pub fn reads(task: &Task, seconds: f64) -> Result<Outcome> {
     let mut outcome = Outcome { settings: subject.settings(), state: subject.state(), ..Outcome::default() };
     let mut reader = subject.reader()?;
     for (kind, crowd) in [("typical", &crowd.typical), ("heavy", &crowd.heavy)] {
-        let (mean, p50, p99, rate) = timelines(&mut *reader, &pool, crowd, seconds)?;
+        let Timelines { mean, p50, p99, first, rate } = timelines(&mut *reader, &pool, crowd, seconds)?;
         outcome.set(&format!("timeline {kind} us"), mean);
         outcome.set(&format!("timeline {kind} p50"), p50);
         outcome.set(&format!("timeline {kind} p99"), p99);
+        outcome.set(&format!("timeline {kind} first p50"), first);
         outcome.set(&format!("timeline {kind} MB/s"), rate);
     }
     if !is_kernel {
