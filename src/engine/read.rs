@@ -223,6 +223,7 @@ impl Shares {
 
 /// Room for plaintexts is made in pieces of this many bytes at least.
 const PLAIN_BYTES: usize = 16 << 10;
+
 impl<'a> CellReader<'a> {
     /// Reads from `snapshot`.
     pub fn new(catalog: &'a Catalog, snapshot: &'a Snapshot, store: StoreId) -> Self {

@@ -120,7 +120,7 @@ impl Taking {
     /// A frame of the cell that is being read, its checksum having been checked.
     pub fn frame(&mut self, frame: &FrameView<'_>, salt: &Salt, sealer: &Sealer) {
         let Known { frames, bytes, .. } = &mut self.known;
-        if bytes.len() + frame.sealed().len() > LONG {
+        if self.is_long || bytes.len() + frame.sealed().len() > LONG {
             return self.give_up();
         }
         bytes.extend_from_slice(frame.sealed());
@@ -170,9 +170,14 @@ pub enum Asked {
 }
 
 impl Recent {
-    /// What is known of a customer in these partitions, as of the lists of segments with this number.
-    pub fn ask(&self, entry: &Arc<CustomerEntry>, generation: u64, partitions: &[Arc<Partition>]) -> Asked {
-        let epoch = self.epoch.load(Ordering::Acquire);
+    /// How often everything was forgotten. To be asked before a customer's entry is, whose secrets may die meanwhile.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// What is known of a customer in these partitions, as of the lists of segments with this number. The entry was read
+    /// in `epoch` or later.
+    pub fn ask(&self, epoch: u64, entry: &Arc<CustomerEntry>, generation: u64, partitions: &[Arc<Partition>]) -> Asked {
         match self.kept.get(&entry.subject) {
             Some(Kept::Row(known)) if known.is_of(entry, generation) && known.columns(partitions).is_some() => {
                 Asked::Known(known)
@@ -196,7 +201,7 @@ impl Recent {
         };
         self.kept.insert(subject, kept, weight);
         // A purge counts before it clears: it either comes after what was just kept, or is seen here.
-        if self.epoch.load(Ordering::Acquire) != epoch {
+        if self.epoch() != epoch {
             self.kept.clear();
         }
     }

@@ -246,6 +246,8 @@ struct View<'a> {
     facts: Facts,
     /// What is held of the customer.
     scopes: Vec<&'a HoldScope>,
+    /// Keys may be kept that were read in it.
+    epoch: u64,
 }
 
 impl View<'_> {
@@ -294,6 +296,7 @@ fn hits(engine: &Engine, customer: &CustomerId, sight: Sight, range: Range, want
     // Before the entry: a column that explodes in between is found as it was, with its key. The other way round the entry
     // might lack a held cell's key, and the column its own.
     let columns = if sight == Sight::Held { engine.partitions.all() } else { Vec::new() };
+    let epoch = engine.recent.epoch();
     let Some(found) = engine.keyring.customer(customer)? else { return Ok(Found::default()) };
     let (entry, subject) = (&*found.entry, found.entry.subject);
     if entry.state == CustomerState::Living && engine.fences.has_subject(&subject) {
@@ -301,7 +304,7 @@ fn hits(engine: &Engine, customer: &CustomerId, sight: Sight, range: Range, want
     }
     let facts = duty::facts(engine, &policy, entry)?;
     let scopes = holds.on(&subject).map(|(_, hold)| &hold.scope).collect();
-    let view = View { sight, range, policy: &policy, now, facts, scopes };
+    let view = View { sight, range, policy: &policy, now, facts, scopes, epoch };
     let mut partitions = match sight {
         Sight::Held => columns.into_iter().filter(|partition| covers(entry, partition)).collect(),
         _ => covered_or_held(engine, entry),
@@ -343,7 +346,7 @@ fn read(
     let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
     // Who only reads has other lists whenever it has looked whether there are any.
     let is_usual = view.sight == Sight::Ordinary && wanted.is_none() && states.is_empty() && engine.writer.is_some();
-    match is_usual.then(|| engine.recent.ask(entry, snapshot.view.generation, partitions)) {
+    match is_usual.then(|| engine.recent.ask(view.epoch, entry, snapshot.view.generation, partitions)) {
         Some(Asked::Known(known)) => {
             // Whatever goes wrong, who reads the files can tell where.
             if let Ok(hits) = read_known(&reader, &known, view, partitions) {

@@ -206,13 +206,16 @@ fn keys_that_are_kept_for_who_is_asked_for_again_die_with_the_others() {
     append(&store, july("again"));
     store.settle().unwrap();
     assert!(kept() > 0);
-    // Who has begun to read before it may want to keep what it has read.
-    let entry = || store.0.engine.keyring.customer(&CustomerId::new("ana").unwrap()).unwrap().unwrap().entry;
-    let Asked::Again(taking) = store.0.engine.recent.ask(&entry(), 0, &[]) else { panic!("other lists than those") };
+    // Who has read her entry before may want to keep what is read after.
+    let recent = &store.0.engine.recent;
+    let (epoch, ana) = (recent.epoch(), CustomerId::new("ana").unwrap());
+    let entry = store.0.engine.keyring.customer(&ana).unwrap().unwrap().entry;
     store.erase(&["ana"]).unwrap().unwrap();
-    assert_eq!(store.0.engine.recent.bytes(), 0, "after an erasure");
-    store.0.engine.recent.keep(*taking);
-    assert_eq!(store.0.engine.recent.bytes(), 0, "after an erasure that it has not seen");
+    assert_eq!(recent.bytes(), 0, "after an erasure");
+    assert!(matches!(recent.ask(epoch, &entry, 0, &[]), Asked::Never));
+    let Asked::Again(taking) = recent.ask(epoch, &entry, 0, &[]) else { panic!("it is the second time") };
+    recent.keep(*taking);
+    assert_eq!(recent.bytes(), 0, "after an erasure that it has not seen");
     let _ = bodies(&store, "bo");
     assert!(store.0.engine.recent.bytes() > 0);
     store.clone().close().unwrap();
