@@ -105,6 +105,10 @@ fn a_probed_partition() {
     };
     let (one, many, more) = (store("one", 1), store("many", 48), 47.0);
     let round = |store: &Store| {
+        // Something new in another stream: what is kept of customers who are asked for again holds no more.
+        let elsewhere = tenure::Timestamp::from_micros(START as i64 * 1_000_000);
+        append(store, vec![Record::new("else", "email", "EU", elsewhere, "a letter").expect("a record")]);
+        store.settle().expect("segments");
         let began = Instant::now();
         for customer in 0..CUSTOMERS {
             let records = store.timeline(&format!("c-{customer}"), ..).expect("records");
