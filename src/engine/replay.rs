@@ -8,6 +8,7 @@ use crate::sync::Arc;
 use std::path::{Path, PathBuf};
 
 use super::catalog::{Indexed, JournalFile, Place, Totals};
+use super::tasks;
 use crate::env::{Env, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::frame::FrameKind;
@@ -83,8 +84,10 @@ impl Leftovers {
 }
 
 /// Reads the journal files that were left behind and indexes what was, or may have been, acknowledged. Files below number
-/// `copies` may be copies made at any time: each is judged by what it says itself.
+/// `copies` may be copies made at any time: each is judged by what it says itself. So many of them are read at the same
+/// time as there are `threads`.
 pub fn replay(
+    threads: usize,
     env: &Arc<dyn Env>,
     left: &[(u64, PathBuf)],
     copies: u64,
@@ -92,18 +95,18 @@ pub fn replay(
     keyring: u64,
     report: &mut Recovery,
 ) -> Result<Leftovers> {
-    let mut scans: Vec<Scan> = Vec::new();
-    let mut contents: Vec<Vec<Replayed>> = Vec::new();
-    for (_, path) in left {
+    let read = |_: &mut (), number: usize| {
         let mut groups = Vec::new();
-        let scan = journal::scan(&**env, path, Cache::Drop, &mut |group: GroupView<'_>, start| {
+        let scan = journal::scan(&**env, &left[number].1, Cache::Drop, &mut |group: GroupView<'_>, start| {
             let end = start + group.head().total_length as u64;
             groups.push(Replayed { start, end, needs: group.head().needs, indexed: index(&group) });
             Ok(())
         })?;
+        Ok::<(Scan, Vec<Replayed>), Error>((scan, groups))
+    };
+    let (scans, contents): (Vec<Scan>, Vec<_>) = tasks::shared(threads, left.len(), &|| (), &read)?.into_iter().unzip();
+    for scan in &scans {
         known = known.or_later(scan.known).or_later(scan.known_beyond);
-        scans.push(scan);
-        contents.push(groups);
     }
     if known.entry > keyring {
         return Err(Error::new(

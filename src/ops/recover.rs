@@ -37,6 +37,10 @@ use crate::policy::Policy;
 use crate::report::{Maintenance, Recovery};
 use crate::window::Timestamp;
 
+/// Journal files that are read at the same time where the store will have threads of its own: while the disk fetches of
+/// one, the other is checked and indexed.
+const SIDE_BY_SIDE: usize = 2;
+
 /// How a store is opened for writing.
 pub struct Wish {
     /// The world.
@@ -251,7 +255,8 @@ fn journals(
     let leap = state.gap.as_ref().map_or(0, |gap| gap.next_journal);
     let copies = if wish.restored { u64::MAX } else { leap };
     replay::make_durable(&**env, &left)?;
-    let found = replay::replay(env, &left, copies, state.known, keyring.durable(), report)?;
+    let threads = if wish.has_worker { SIDE_BY_SIDE } else { 1 };
+    let found = replay::replay(threads, env, &left, copies, state.known, keyring.durable(), report)?;
     if !wish.restored {
         found.cut(&**env)?;
     }
