@@ -102,14 +102,15 @@ pub fn find(engine: &Engine, subjects: &[SubjectNumber], ids: Option<&[CustomerI
 /// not wait for readers: whether they have all seen the fence is put on record when they have.
 pub fn shred(engine: &Engine, number: u64, changes: &Changes) -> Result<()> {
     // The root names a ledger that is longer than any named before: an older root is always seen to be older.
-    let fact = match lease::is_fenced(engine, engine.writer()?, number) {
+    let writer = engine.writer()?;
+    let fact = match lease::is_fenced(engine, writer, number) {
         true => Fact::Effected { number, effect: Effect::Fenced },
         false => Fact::Watermark,
     };
     engine.record(&[fact])?;
     let shredded = engine.keyring.shred(changes, housekeeping::position(engine));
     // Whatever came of it: keys that are dead, or about to be, are not kept.
-    engine.recent.purge();
+    writer.recent.purge();
     let (folded, evidence) = shredded?;
     let mut words = evidence.words;
     while words.len() > EVIDENCE_LIMIT {

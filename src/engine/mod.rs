@@ -63,6 +63,7 @@ use committer::{Committer, Opening, Tools};
 use encode::{Encoder, Sequence};
 use fence::Fences;
 use partitions::Partitions;
+use recent::Recent;
 use scrub::Scrub;
 use time::TrustedTime;
 
@@ -120,6 +121,9 @@ pub struct Writer {
     pub sequence: Sequence,
     /// The cells written lately.
     pub cells: Cells,
+    /// Customers who were asked for lately. Who only reads has other lists of segments whenever it has looked whether there
+    /// are any, and would keep them in vain.
+    pub recent: Recent,
     /// Held while anything is merged, folded, scrubbed, erased or expired: one at a time.
     pub housekeeping: Mutex<()>,
     /// Held while a journal file is settled. Beside `housekeeping`, so that nobody who has to settle before more can be
@@ -265,8 +269,6 @@ pub struct Engine {
     pub watermark: AtomicI64,
     /// Who did what.
     pub access: access::Access,
-    /// Customers who were asked for lately.
-    pub recent: recent::Recent,
 }
 
 impl Engine {

@@ -85,11 +85,11 @@ impl Known {
         ENTRY_BYTES + of_cells + size_of_val(&frames[..]) + bytes.len()
     }
 
-    /// The columns of `partitions`, which are some of those that were looked into, in their order; none where one was not.
-    pub fn columns<'a>(&'a self, partitions: &[Arc<Partition>]) -> Option<Vec<&'a Column>> {
+    /// The column of each of `partitions`, which are some of those that were looked into, in their order; none of one that
+    /// was not.
+    pub fn columns<'a>(&'a self, partitions: &'a [Arc<Partition>]) -> impl Iterator<Item = Option<&'a Column>> {
         let mut columns = self.columns.iter();
-        let of = |partition| columns.find(|column| Arc::ptr_eq(&*column.partition, partition));
-        partitions.iter().map(of).collect()
+        partitions.iter().map(move |partition| columns.find(|column| Arc::ptr_eq(&*column.partition, partition)))
     }
 
     /// The frames of a cell in the order of segments, each with what it opens under.
@@ -179,7 +179,9 @@ impl Recent {
     /// in `epoch` or later.
     pub fn ask(&self, epoch: u64, entry: &Arc<CustomerEntry>, generation: u64, partitions: &[Arc<Partition>]) -> Asked {
         match self.kept.get(&entry.subject) {
-            Some(Kept::Row(known)) if known.is_of(entry, generation) && known.columns(partitions).is_some() => {
+            Some(Kept::Row(known))
+                if known.is_of(entry, generation) && known.columns(partitions).all(|column| column.is_some()) =>
+            {
                 Asked::Known(known)
             }
             Some(Kept::Row(_) | Kept::Asked) => Asked::Again(Taking::new(epoch, entry, generation)),

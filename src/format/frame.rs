@@ -317,7 +317,8 @@ impl<'a> FrameView<'a> {
         Ok(FrameView { bytes, head: FrameHead::decode(bytes)?, header: FRAME_HEADER_BYTES })
     }
 
-    /// The frame of this head, of which `sealed` is kept: its checksum has been checked before.
+    /// The frame of this head, of which `sealed` is kept: its checksum has been checked before. Its length is that of what is
+    /// sealed.
     pub fn known(head: FrameHead, sealed: &'a [u8]) -> Self {
         FrameView { bytes: sealed, head, header: 0 }
     }

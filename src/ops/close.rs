@@ -45,7 +45,7 @@ fn shut(engine: &Engine, writer: &Writer) -> Result<()> {
         false => engine.keyring.fold(housekeeping::position(engine))?,
     };
     writer.cells.purge();
-    engine.recent.purge();
+    writer.recent.purge();
     engine.keyring.release()?;
     // Handles that live on can read, but another writer may come.
     *writer.lock.lock().expect("no holder of this lock panics") = None;

@@ -168,7 +168,6 @@ pub fn recover(wish: Wish) -> Result<(Engine, Recovery)> {
         trusted,
         lease: lease::Held::none(env.clone()),
         access: access::Access::new(env, &wish.root, store),
-        recent: Recent::default(),
     };
     look_around(&engine, &files, wish.restored, &mut report)?;
     report.acts_finished = finish_acts(&engine)?;
@@ -219,6 +218,7 @@ fn writer(
         committer: Committer::new(opening, known.journal.file, known),
         sequence: Sequence::default(),
         cells: Cells::new(opening.store, opening.salt),
+        recent: Recent::default(),
         housekeeping: Mutex::default(),
         settling: Mutex::default(),
         longest_pause: AtomicU64::new(0),

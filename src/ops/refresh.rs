@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use crate::engine::catalog::{Catalog, JournalFile, SegmentSlot};
 use crate::engine::fence::{Fences, follow_acts};
 use crate::engine::partitions::Partitions;
-use crate::engine::recent::Recent;
 use crate::engine::schedule::Schedule;
 use crate::engine::scrub::Scrub;
 use crate::engine::time::TrustedTime;
@@ -75,7 +74,6 @@ fn try_open(
         env: env.clone(),
         catalog: Catalog::new(env.clone(), &root, store),
         access: access::Access::new(env, &root, store),
-        recent: Recent::default(),
         root,
         store,
         keyring_dirs: dirs,

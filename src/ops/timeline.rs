@@ -296,7 +296,7 @@ fn hits(engine: &Engine, customer: &CustomerId, sight: Sight, range: Range, want
     // Before the entry: a column that explodes in between is found as it was, with its key. The other way round the entry
     // might lack a held cell's key, and the column its own.
     let columns = if sight == Sight::Held { engine.partitions.all() } else { Vec::new() };
-    let epoch = engine.recent.epoch();
+    let epoch = engine.writer.as_ref().map_or(0, |writer| writer.recent.epoch());
     let Some(found) = engine.keyring.customer(customer)? else { return Ok(Found::default()) };
     let (entry, subject) = (&*found.entry, found.entry.subject);
     if entry.state == CustomerState::Living && engine.fences.has_subject(&subject) {
@@ -344,9 +344,9 @@ fn read(
 ) -> Result<Vec<Hit>> {
     let snapshot = engine.catalog.snapshot();
     let reader = CellReader::new(&engine.catalog, &snapshot, engine.store);
-    // Who only reads has other lists whenever it has looked whether there are any.
-    let is_usual = view.sight == Sight::Ordinary && wanted.is_none() && states.is_empty() && engine.writer.is_some();
-    match is_usual.then(|| engine.recent.ask(view.epoch, entry, snapshot.view.generation, partitions)) {
+    let is_usual = view.sight == Sight::Ordinary && wanted.is_none() && states.is_empty();
+    let recent = engine.writer.as_ref().filter(|_| is_usual).map(|writer| &writer.recent);
+    match recent.map(|recent| recent.ask(view.epoch, entry, snapshot.view.generation, partitions)) {
         Some(Asked::Known(known)) => {
             // Whatever goes wrong, who reads the files can tell where.
             if let Ok(hits) = read_known(&reader, &known, view, partitions) {
@@ -390,8 +390,8 @@ fn read(
         let newest = latest::newest(engine, &reader, whose, stream, id, &mut |_, error| Err(error))?;
         hits.extend(newest.filter(|hit| view.range.contains(hit.event())));
     }
-    if let Some(taking) = reader.notes.take() {
-        engine.recent.keep(*taking);
+    if let Some((recent, taking)) = recent.zip(reader.notes.take()) {
+        recent.keep(*taking);
     }
     Ok(hits)
 }
@@ -404,7 +404,7 @@ fn read_known(
     partitions: &[Arc<Partition>],
 ) -> Result<Vec<Hit>> {
     let mut hits = Vec::new();
-    for column in known.columns(partitions).into_iter().flatten() {
+    for column in known.columns(partitions).flatten() {
         let times = view.times(&column.partition);
         for cell in &column.cells {
             reader.read_known((known, &column.partition, cell), &times, &mut hits)?;

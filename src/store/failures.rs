@@ -196,18 +196,18 @@ fn keys_that_are_kept_for_who_is_asked_for_again_die_with_the_others() {
     append(&store, july("dead"));
     append(&store, note("bo", "2025-07-01T00:00:00Z", "living"));
     store.settle().unwrap();
+    let recent = &store.0.engine.writer().unwrap().recent;
     let kept = || {
         (0..3).for_each(|_| assert_eq!(bodies(&store, "ana").len() + bodies(&store, "bo").len(), 2));
-        store.0.engine.recent.bytes()
+        recent.bytes()
     };
     assert!(kept() > 0);
     store.redact("ana", store.timeline("ana", ..).unwrap().next().unwrap().unwrap().id).unwrap().unwrap();
-    assert_eq!(store.0.engine.recent.bytes(), 0, "after a redaction");
+    assert_eq!(recent.bytes(), 0, "after a redaction");
     append(&store, july("again"));
     store.settle().unwrap();
     assert!(kept() > 0);
     // Who has read her entry before may want to keep what is read after.
-    let recent = &store.0.engine.recent;
     let (epoch, ana) = (recent.epoch(), CustomerId::new("ana").unwrap());
     let entry = store.0.engine.keyring.customer(&ana).unwrap().unwrap().entry;
     store.erase(&["ana"]).unwrap().unwrap();
@@ -217,9 +217,9 @@ fn keys_that_are_kept_for_who_is_asked_for_again_die_with_the_others() {
     recent.keep(*taking);
     assert_eq!(recent.bytes(), 0, "after an erasure that it has not seen");
     let _ = bodies(&store, "bo");
-    assert!(store.0.engine.recent.bytes() > 0);
+    assert!(recent.bytes() > 0);
     store.clone().close().unwrap();
-    assert_eq!(store.0.engine.recent.bytes(), 0, "after a close");
+    assert_eq!(recent.bytes(), 0, "after a close");
 }
 
 #[test]
