@@ -8,6 +8,7 @@ use super::{Engine, Writer, settle};
 use crate::crypto::Digest;
 use crate::error::Result;
 use crate::format::ledger::Fact;
+use crate::keyring::Folded;
 use crate::report::Maintenance;
 
 /// Journal files that may wait to be settled before an appender settles one itself.
@@ -109,24 +110,19 @@ pub fn settle_everything(engine: &Engine, done: &mut Maintenance) -> Result<()> 
     waiting(engine).into_iter().try_for_each(|file| settle::settle(engine, &file, done))
 }
 
-/// Folds the keyring under a new root that names the ledger as it is now. Returns how many entries were folded.
+/// Folds the keyring under a new root that names the ledger as it is now, and where most of its log is dead carries a share
+/// of what is alive over to a new one.
 ///
 /// A fact goes before it, so that no two roots name the same length: an older root is then always seen to be older.
 ///
 /// # Errors
 /// What ledger and keyring answer.
-pub fn fold(engine: &Engine) -> Result<u64> {
+pub fn fold(engine: &Engine) -> Result<Folded> {
     engine.record(&[Fact::Watermark])?;
-    engine.keyring.fold(position(engine)).map(|folded| folded.entries)
-}
-
-/// Rewrites the keyring's log, most of which is dead, into a new one.
-///
-/// # Errors
-/// As [`fold`].
-pub fn compact(engine: &Engine) -> Result<()> {
-    engine.record(&[Fact::Watermark])?;
-    engine.keyring.compact(position(engine)).map(drop)
+    match engine.keyring.needs_compaction() {
+        true => engine.keyring.carry(position(engine)),
+        false => engine.keyring.fold(position(engine)),
+    }
 }
 
 /// How long the ledger is, and its head.

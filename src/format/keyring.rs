@@ -81,10 +81,10 @@ impl TreeKey {
     }
 }
 
-/// A frame in the log: where, and how long. Offset zero is none, since the head of the file stands there.
+/// A frame in the log: where, and how long. Offset zero is none, since the head of the first file stands there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
-    /// Bytes from the start of the file.
+    /// Bytes from the start of the log: what its file's head gives as base, and the bytes from the start of that file.
     pub offset: u64,
     /// Bytes of the whole frame.
     pub length: u32,
@@ -123,6 +123,8 @@ pub struct LogHead {
     pub store: StoreId,
     /// Number of the file.
     pub file: u64,
+    /// Where in the log the file begins: behind all that counts in the file before.
+    pub base: u64,
 }
 
 impl LogHead {
@@ -134,7 +136,8 @@ impl LogHead {
         out.put(&[0; 6]);
         out.put(self.store.as_bytes());
         out.put_u64(self.file);
-        out.put(&[0; 20]);
+        out.put_u64(self.base);
+        out.put(&[0; 12]);
         put_crc(&mut out);
         out
     }
@@ -143,8 +146,8 @@ impl LogHead {
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut from = checked(bytes.get(..LOG_HEAD_BYTES).ok_or(Malformed("it ends too early"))?, &LOG_MAGIC)?;
         zeros(from.take(6)?)?;
-        let head = LogHead { store: StoreId::from_bytes(from.array()?), file: from.u64()? };
-        zeros(from.take(20)?)?;
+        let head = LogHead { store: StoreId::from_bytes(from.array()?), file: from.u64()?, base: from.u64()? };
+        zeros(from.take(12)?)?;
         from.finish()?;
         Ok(head)
     }

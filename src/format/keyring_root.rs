@@ -68,8 +68,10 @@ pub struct RootRecord {
     pub store: StoreId,
     /// The epoch it was sealed in.
     pub epoch: u64,
-    /// Number of the log file.
+    /// Number of the log file that is written.
     pub file: u64,
+    /// Number of the oldest that the tree reaches into: the same, or, while nodes are carried over, the one before.
+    pub oldest: u64,
     /// Where the crown stands.
     pub crown: Place,
     /// The crown's name.
@@ -110,6 +112,9 @@ impl RootRecord {
         out.put_u64(self.customers);
         out.put_u64(self.ledger_length);
         out.put(&self.ledger_head);
+        if self.oldest != self.file {
+            out.put_u64(self.oldest);
+        }
         out
     }
 
@@ -119,10 +124,11 @@ impl RootRecord {
         if from.u16()? != FORMAT_VERSION {
             return Err(Malformed("its format is newer than this program"));
         }
-        let record = RootRecord {
+        let mut record = RootRecord {
             store: StoreId::from_bytes(from.array()?),
             epoch: from.u64()?,
             file: from.u64()?,
+            oldest: 0,
             crown: Place::decode(&mut from)?,
             crown_id: from.u64()?,
             crown_key: Key::take(&mut from.array()?),
@@ -134,8 +140,13 @@ impl RootRecord {
             ledger_length: from.u64()?,
             ledger_head: from.array()?,
         };
+        let carrying = !from.rest().is_empty();
+        record.oldest = if carrying { from.u64()? } else { record.file };
         from.finish()?;
-        let sound = record.crown.is_some() && record.fold > LOG_HEAD_BYTES as u64 && record.next_entry > 0;
+        let sound = record.crown.is_some()
+            && record.fold > LOG_HEAD_BYTES as u64
+            && record.next_entry > 0
+            && record.file.checked_sub(record.oldest) == Some(u64::from(carrying));
         if sound { Ok(record) } else { Err(Malformed("a root record that names no tree")) }
     }
 }

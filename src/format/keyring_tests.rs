@@ -101,6 +101,7 @@ fn root() -> RootRecord {
         store: store(),
         epoch: 3,
         file: 2,
+        oldest: 2,
         crown: place(7_000),
         crown_id: 79,
         crown_key: key(6),
@@ -133,7 +134,7 @@ fn facts() -> CustodianFacts {
 
 /// A log: its head, a leaf, an inner node, a crown and an entry.
 pub(super) fn log() -> Vec<u8> {
-    let mut out = LogHead { store: store(), file: 2 }.encode();
+    let mut out = LogHead { store: store(), file: 2, base: 0 }.encode();
     let nodes = [
         (0, encode_leaf(&items())),
         (1, encode_inner(&[child(0), child(1), child(9)])),
@@ -164,9 +165,24 @@ fn bytes_are_written_as_they_always_were() {
 }
 
 #[test]
+fn a_root_names_the_file_before_where_nodes_are_left_there() {
+    let one = root().encode();
+    let two = RootRecord { oldest: 1, ..root() }.encode();
+    assert_eq!((two.len(), RootRecord::decode(&two).unwrap().oldest), (one.len() + 8, 1));
+    assert_eq!(RootRecord::decode(&one).unwrap().oldest, 2);
+    for oldest in [0, 2, 3, u64::MAX] {
+        let mut other = one.to_vec();
+        other.extend_from_slice(&oldest.to_le_bytes());
+        assert!(RootRecord::decode(&other).is_err(), "{oldest}");
+    }
+    let head = LogHead { store: store(), file: 2, base: 0x0102_0304_0506 };
+    assert_eq!(LogHead::decode(&head.encode()).unwrap(), head);
+}
+
+#[test]
 fn a_log_reads_back_frame_by_frame() {
     let log = log();
-    assert_eq!(LogHead::decode(&log).unwrap(), LogHead { store: store(), file: 2 });
+    assert_eq!(LogHead::decode(&log).unwrap(), LogHead { store: store(), file: 2, base: 0 });
     let mut at = LOG_HEAD_BYTES;
     let mut frames = Vec::new();
     while at < log.len() {

@@ -93,7 +93,7 @@ fn left_by_creation(site: &Site, dir: &Path, name: &str) -> bool {
 }
 
 fn first_tree(site: &Site, epoch: u64) -> Result<(Tree, Vec<u8>)> {
-    let mut log = Log::create(&*site.env, &site.dirs, FIRST_FILE, &site.store)?;
+    let mut log = Log::create(&*site.env, &site.dirs, (FIRST_FILE, 0), &site.store)?;
     let random = |_| -> Result<_> {
         let nonce = env::random::<NONCE_BYTES>(&*site.env).map_err(no_randomness)?;
         Ok((random_key(&*site.env)?, nonce))
@@ -122,6 +122,7 @@ fn first_tree(site: &Site, epoch: u64) -> Result<(Tree, Vec<u8>)> {
         store: site.store,
         epoch,
         file: FIRST_FILE,
+        oldest: FIRST_FILE,
         crown: place,
         crown_id: CROWN_ID,
         crown_key,
@@ -134,5 +135,5 @@ fn first_tree(site: &Site, epoch: u64) -> Result<(Tree, Vec<u8>)> {
         ledger_head: [0; 32],
     };
     let sealed = site.custodian.seal(epoch, &root.encode())?;
-    Ok((Tree::under(site.store, Arc::new(log), root, crown), sealed))
+    Ok((Tree::under(site.store, (Arc::new(log), None), root, crown), sealed))
 }

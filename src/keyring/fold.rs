@@ -1,5 +1,5 @@
-//! A new root: entries folded into the tree, the whole of it rewritten into a new log file, or entries removed for good.
-//! What arrives meanwhile is sealed anew under the new tree; only a removal destroys older roots.
+//! A new root: entries folded into the tree, some or all of it carried over into a new log file, or entries removed for
+//! good. What arrives meanwhile is sealed anew under the new tree; only a removal destroys older roots.
 
 use crate::sync::atomic::Ordering;
 use crate::sync::{Arc, MutexGuard};
@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::custodian::Evidence;
 use super::log::{Log, locked};
-use super::rewrite::{Changes, Rewriter};
+use super::rewrite::{Carry, Changes, Rewriter};
 use super::roots::{Slot, read_roots, write_roots};
 use super::state::{State, Unfolded};
 use super::tree::Tree;
@@ -28,6 +28,8 @@ pub struct Folded {
     pub entries: u64,
     /// The epoch of the new root.
     pub epoch: u64,
+    /// Whether all that was alive has been carried over to a new file, and what was before is gone.
+    pub compacted: bool,
 }
 
 /// A fresh key.
@@ -47,9 +49,21 @@ const FEW: usize = if cfg!(test) { 2 } else { 128 };
 /// So many are sealed anew before they are written out: half a MiB. Tests have few.
 const AT_ONCE: usize = if cfg!(test) { 3 } else { 2048 };
 
+/// About so many bytes are carried over with one fold: what comes meanwhile waits in memory. In tests it is a leaf.
+const SHARE_BYTES: u64 = if cfg!(test) { 1 } else { 64 << 20 };
+
+/// What of a tree is written to the next log file, besides what entries and changes fall into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    Nothing,
+    Share,
+    Everything,
+}
+
 /// Everything under the crown of a tree to be, and what the crown and the root must say about it.
 struct Draft {
     log: Arc<Log>,
+    before: Option<Arc<Log>>,
     epoch: u64,
     top: Child,
     level: u8,
@@ -68,17 +82,25 @@ impl Keyring {
     /// Whatever writing, syncing or the custodian says; the keyring is then [`ErrorKind::Poisoned`] unless nothing was
     /// written yet.
     pub fn fold(&self, ledger: (u64, Digest)) -> Result<Folded> {
-        let _folding = locked(&self.folding);
-        self.rewrite(ledger, false)
+        self.rewrite(ledger, Extent::Nothing, &Changes::new(), &mut locked(&self.folding))
     }
 
-    /// Rewrites the living tree to the next log file, seals a new root, and removes the file before.
+    /// The same, and carries the next share of the living tree over to a new log file, the first share into one that it
+    /// begins. With the last, the file before is removed.
+    ///
+    /// # Errors
+    /// As [`Keyring::fold`].
+    pub fn carry(&self, ledger: (u64, Digest)) -> Result<Folded> {
+        self.rewrite(ledger, Extent::Share, &Changes::new(), &mut locked(&self.folding))
+    }
+
+    /// The same with all of the living tree, in one go. What comes meanwhile waits in memory, so that this is for short
+    /// logs.
     ///
     /// # Errors
     /// As [`Keyring::fold`].
     pub fn compact(&self, ledger: (u64, Digest)) -> Result<Folded> {
-        let _folding = locked(&self.folding);
-        self.rewrite(ledger, true)
+        self.rewrite(ledger, Extent::Everything, &Changes::new(), &mut locked(&self.folding))
     }
 
     /// Replaces and removes entries under a new root, and has the custodian destroy every older one: from then on
@@ -88,10 +110,10 @@ impl Keyring {
     /// # Errors
     /// As [`Keyring::fold`], or the custodian's: the change may then be durable without older roots being destroyed.
     pub fn shred(&self, changes: &Changes, ledger: (u64, Digest)) -> Result<(Folded, Evidence)> {
-        let _folding = locked(&self.folding);
+        let mut carried = locked(&self.folding);
         // Whoever looks past the caches waits, so that nothing dead gets into them again.
         let _stripes: Vec<_> = self.stripes.iter().map(locked).collect();
-        let folded = self.rewrite_with(ledger, false, changes)?;
+        let folded = self.rewrite(ledger, Extent::Nothing, changes, &mut carried)?;
         self.forget();
         self.read_back(folded.epoch)?;
         let evidence = self.custodian.destroy_before(folded.epoch)?;
@@ -102,14 +124,14 @@ impl Keyring {
     fn read_back(&self, epoch: u64) -> Result<()> {
         let roots = read_roots(&*self.env, &self.dirs, &self.store, true)?;
         let tree = locked(&self.state).tree.clone();
-        tree.log.mirrors().iter().for_each(|mirror| mirror.file.drop_cache());
+        tree.files().flat_map(|log| log.mirrors()).for_each(|mirror| mirror.file.drop_cache());
         let record =
             RootRecord::decode(&self.custodian.open(&roots.newest.sealed)?).map_err(|what| self.damage(what))?;
         let whole = roots.slots.iter().flatten().all(|slot| matches!(slot, Slot::Whole(slot) if slot.epoch == epoch));
         if !whole || record.epoch != epoch {
             return Err(self.damage(Malformed("the new root does not read back as it was written")));
         }
-        Tree::open(self.store, tree.log.clone(), record).map(|_| ())
+        Tree::open(self.store, (tree.log.clone(), tree.before.clone()), record).map(|_| ())
     }
 
     /// How many of the customers to be removed there are.
@@ -117,10 +139,6 @@ impl Keyring {
         let removed =
             changes.iter().filter(|(key, change)| change.is_none() && key.kind() == EntryKind::Customer as u8);
         removed.map(|(key, _)| Ok(u64::from(self.find(key)?.is_some()))).sum()
-    }
-
-    fn rewrite(&self, ledger: (u64, Digest), whole: bool) -> Result<Folded> {
-        self.rewrite_with(ledger, whole, &Changes::new())
     }
 
     /// What is to be taken into a new tree, in order: the unfolded entries, of several under one key the last, and on top of
@@ -140,7 +158,14 @@ impl Keyring {
         items
     }
 
-    fn rewrite_with(&self, ledger: (u64, Digest), whole: bool, changes: &Changes) -> Result<Folded> {
+    /// Writes a new tree and puts it in force. `carried` is up to where leaves have been carried over.
+    fn rewrite(
+        &self,
+        ledger: (u64, Digest),
+        extent: Extent,
+        changes: &Changes,
+        carried: &mut TreeKey,
+    ) -> Result<Folded> {
         if self.access == Access::Read {
             return Err(Error::new(ErrorKind::Invalid, "the keyring is open for reading only"));
         }
@@ -155,11 +180,20 @@ impl Keyring {
         tree.log.check()?;
         let gone = self.gone(changes)?;
         let epoch = self.custodian.next_epoch()?;
-        let log = match whole {
-            true => Arc::new(Log::create(&*self.env, &self.dirs, tree.root.file + 1, &self.store)?),
+        let begins = extent == Extent::Everything || (extent == Extent::Share && tree.before.is_none());
+        let log = match begins {
+            true => {
+                let place = (tree.root.file + 1, tree.log.end());
+                Arc::new(Log::create(&*self.env, &self.dirs, place, &self.store)?)
+            }
             false => tree.log.clone(),
         };
-        let live_bytes = if whole { 0 } else { tree.crown.live_bytes };
+        let carry = match extent {
+            Extent::Nothing => Carry { before: 0, from: Some(*carried), left: 0 },
+            Extent::Share if begins => Carry { before: log.base(), from: Some(TreeKey::default()), left: SHARE_BYTES },
+            Extent::Share => Carry { before: log.base(), from: Some(*carried), left: SHARE_BYTES },
+            Extent::Everything => Carry { before: log.base(), from: Some(TreeKey::default()), left: u64::MAX },
+        };
         let mut rewriter = Rewriter {
             keyring: self,
             tree: &tree,
@@ -167,31 +201,35 @@ impl Keyring {
             epoch,
             chains: &chains,
             changes,
-            whole,
+            carry,
             next_node: tree.crown.next_node,
-            live_bytes,
+            live_bytes: tree.crown.live_bytes,
         };
         let (top, level) = rewriter.run(&items).inspect_err(|_| {
             // The names of the nodes written so far will be given again.
             self.nodes.clear();
         })?;
-        let (next_node, live_bytes) = (rewriter.next_node, rewriter.live_bytes);
-        let log = match whole {
-            true => {
-                log.sync()?;
-                let mut log =
-                    Arc::into_inner(log).ok_or_else(|| Error::new(ErrorKind::Io, "the new file is in use"))?;
-                log.publish(&*self.env)?;
-                Arc::new(log)
-            }
-            false => log,
+        let (next_node, live_bytes, carry) = (rewriter.next_node, rewriter.live_bytes, rewriter.carry);
+        let before = match (carry.from, begins) {
+            (None, _) => None,
+            (Some(_), true) => Some(tree.log.clone()),
+            (Some(_), false) => tree.before.clone(),
         };
-        let draft = Draft { log, epoch, top, level, next_node, live_bytes, folded, gone, ledger };
-        self.install(&tree, draft)?;
-        if whole {
-            self.remove_log(&tree)?;
-        }
-        Ok(Folded { entries: folded.saturating_sub(tree.crown.folded), epoch })
+        let log = if begins { self.begin(&tree, log)? } else { log };
+        self.install(&tree, Draft { log, before, epoch, top, level, next_node, live_bytes, folded, gone, ledger })?;
+        *carried = carry.from.unwrap_or_default();
+        self.give_up(&tree)?;
+        let compacted = carry.from.is_none();
+        Ok(Folded { entries: folded.saturating_sub(tree.crown.folded), epoch, compacted })
+    }
+
+    /// Gives the next log file its name, all that is in it and in the one before being durable.
+    fn begin(&self, tree: &Tree, log: Arc<Log>) -> Result<Arc<Log>> {
+        tree.log.sync()?;
+        log.sync()?;
+        let mut log = Arc::into_inner(log).ok_or_else(|| Error::new(ErrorKind::Io, "the new file is in use"))?;
+        log.publish(&*self.env)?;
+        Ok(Arc::new(log))
     }
 
     /// Writes the crown, seals what arrived meanwhile anew under the new tree, makes all of it durable, then the root. Where
@@ -264,6 +302,7 @@ impl Keyring {
             store: self.store,
             epoch: draft.epoch,
             file: draft.log.number(),
+            oldest: draft.before.as_ref().map_or(draft.log.number(), |before| before.number()),
             crown: place,
             crown_id: head.id,
             crown_key: key,
@@ -275,7 +314,7 @@ impl Keyring {
             ledger_length: draft.ledger.0,
             ledger_head: draft.ledger.1,
         };
-        Arc::new(Tree::under(self.store, draft.log, root, crown))
+        Arc::new(Tree::under(self.store, (draft.log, draft.before), root, crown))
     }
 
     /// Seals entries of an older state anew; returns the number of the last one.
@@ -300,14 +339,22 @@ impl Keyring {
         Ok((tree, last))
     }
 
-    fn remove_log(&self, old: &Tree) -> Result<()> {
-        for mirror in old.log.mirrors() {
-            self.env
-                .remove_file(&mirror.path)
-                .and_then(|()| self.env.sync_dir(env::parent(&mirror.path)))
-                .map_err(|error| Error::io("remove a keyring file", &mirror.path, error))?;
+    /// Removes the files of an `old` tree that the one in force does not reach into, and gives back what is reserved in one
+    /// that is not written any more.
+    fn give_up(&self, old: &Tree) -> Result<()> {
+        let tree = locked(&self.state).tree.clone();
+        for log in old.files().filter(|log| !tree.files().any(|kept| kept.number() == log.number())) {
+            for mirror in log.mirrors() {
+                self.env
+                    .remove_file(&mirror.path)
+                    .and_then(|()| self.env.sync_dir(env::parent(&mirror.path)))
+                    .map_err(|error| Error::io("remove a keyring file", &mirror.path, error))?;
+            }
         }
-        Ok(())
+        match &tree.before {
+            Some(before) if before.number() == old.log.number() => before.trim(),
+            _ => Ok(()),
+        }
     }
 }
 

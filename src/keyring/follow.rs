@@ -102,7 +102,7 @@ impl Keyring {
         };
         let mut best: Option<(Scan, Vec<u8>)> = None;
         for mirror in tree.log.mirrors() {
-            let tail = written_since(&*mirror.file, scanned)
+            let tail = written_since(&*mirror.file, scanned - tree.log.base())
                 .map_err(|error| Error::io("read the keyring", &mirror.path, error))?;
             let found = scan(&tail, scanned, tree.root.epoch, next);
             if best.as_ref().is_none_or(|(held, _)| held.next < found.next) {

@@ -1,4 +1,4 @@
-//! One log file of the keyring in all its mirrors: frames are appended in memory, written out and synced on request,
+//! One file of the keyring's log in all its mirrors: frames are appended in memory, written out and synced on request,
 //! and read back from whichever mirror holds them whole. It knows frames and checksums, no keys.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -39,6 +39,8 @@ pub struct Mirror {
 #[derive(Debug)]
 pub struct Log {
     number: u64,
+    /// Where in the log of all files this one begins.
+    base: u64,
     mirrors: Vec<Mirror>,
     writable: bool,
     pending: Mutex<Pending>,
@@ -61,21 +63,22 @@ struct Pending {
 
 impl Log {
     /// A log over files that exist and are whole up to `end`. Where `writable`, mirrors are mended as they are read.
-    pub fn over(number: u64, mirrors: Vec<Mirror>, end: u64, writable: bool) -> Self {
+    pub fn over((number, base): (u64, u64), mirrors: Vec<Mirror>, end: u64, writable: bool) -> Self {
         Log {
             number,
+            base,
             mirrors,
             writable,
             pending: Mutex::new(Pending { start: end, ..Pending::default() }),
-            allocated: Mutex::new(end),
+            allocated: Mutex::new(end - base),
             failure: OnceLock::new(),
             mended: AtomicU64::new(0),
         }
     }
 
     /// A new log file in every directory, under temporary names until [`Log::publish`].
-    pub fn create(env: &dyn Env, dirs: &[PathBuf], number: u64, store: &StoreId) -> Result<Self> {
-        let head = LogHead { store: *store, file: number }.encode();
+    pub fn create(env: &dyn Env, dirs: &[PathBuf], (number, base): (u64, u64), store: &StoreId) -> Result<Self> {
+        let head = LogHead { store: *store, file: number, base }.encode();
         let mut mirrors = Vec::with_capacity(dirs.len());
         for dir in dirs {
             let path = log_path(dir, number);
@@ -86,7 +89,7 @@ impl Log {
             });
             mirrors.push(created.map_err(|error| Error::io("create a keyring file", &path, error))?);
         }
-        Ok(Log::over(number, mirrors, LOG_HEAD_BYTES as u64, true))
+        Ok(Log::over((number, base), mirrors, base + LOG_HEAD_BYTES as u64, true))
     }
 
     /// Gives the files of [`Log::create`], already synced, their names.
@@ -105,6 +108,11 @@ impl Log {
     /// Its number.
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Where it begins: what stands before is in another file.
+    pub fn base(&self) -> u64 {
+        self.base
     }
 
     /// Its mirrors.
@@ -178,6 +186,7 @@ impl Log {
             pending.flying = Some((start, bytes.clone()));
             (start, bytes)
         };
+        let start = start - self.base;
         let end = start + bytes.len() as u64;
         for mirror in &self.mirrors {
             let reserved = match end > *allocated {
@@ -220,7 +229,7 @@ impl Log {
     pub fn trim(&self) -> Result<()> {
         let mut allocated = locked(&self.allocated);
         self.write_out_with(&mut allocated)?;
-        let end = self.end();
+        let end = self.end() - self.base;
         if *allocated == end {
             return Ok(());
         }
@@ -254,21 +263,24 @@ impl Log {
         if let Some(bytes) = self.in_memory(place) {
             return Ok(bytes);
         }
+        let Some(offset) = place.offset.checked_sub(self.base) else {
+            return Err(Error::new(ErrorKind::Corrupt, "a frame of the keyring stands before all of its files"));
+        };
         let mut failed = Vec::new();
         let mut why = None;
         for mirror in &self.mirrors {
             let mut bytes = vec![0; place.length as usize];
-            let error = match env::read_exact_at(&*mirror.file, &mut bytes, place.offset) {
+            let error = match env::read_exact_at(&*mirror.file, &mut bytes, offset) {
                 Ok(()) => match LogFrame::parse(&bytes) {
                     Ok((_, length)) if length == bytes.len() => {
-                        self.mend(&failed, &bytes, place.offset);
+                        self.mend(&failed, &bytes, offset);
                         return Ok(bytes);
                     }
-                    Ok(_) => Error::corrupt(&mirror.path, place.offset, "a frame of the keyring is cut short"),
-                    Err(what) => Error::corrupt(&mirror.path, place.offset, format!("a frame of the keyring: {what}")),
+                    Ok(_) => Error::corrupt(&mirror.path, offset, "a frame of the keyring is cut short"),
+                    Err(what) => Error::corrupt(&mirror.path, offset, format!("a frame of the keyring: {what}")),
                 },
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    Error::corrupt(&mirror.path, place.offset, "the keyring ends before a frame that it needs")
+                    Error::corrupt(&mirror.path, offset, "the keyring ends before a frame that it needs")
                 }
                 Err(error) => Error::io("read the keyring", &mirror.path, error),
             };

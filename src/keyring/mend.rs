@@ -2,6 +2,7 @@
 //! what interrupted steps left. What is right was decided when it was opened; here it is only written.
 
 use crate::sync::Arc;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
@@ -19,7 +20,7 @@ const COPY_BYTES: usize = 1 << 20;
 /// the cache knew; what is beyond is cut.
 pub(super) fn mend_tails(loaded: &Loaded) -> Result<u64> {
     let Some(best) = &loaded.copies[loaded.best] else { return Ok(0) };
-    let (fold, valid) = (loaded.state.tree.root.fold, best.scan.valid);
+    let (fold, valid) = (loaded.state.tree.root.fold - best.base, best.scan.valid - best.base);
     let kept = &best.tail[..(valid - fold) as usize];
     let mut mended = 0;
     for copy in loaded.copies.iter().flatten() {
@@ -38,29 +39,53 @@ pub(super) fn mend_tails(loaded: &Loaded) -> Result<u64> {
     Ok(mended)
 }
 
-/// Copies the best mirror's log over those that are missing, damaged or behind.
+/// Copies the best mirror's log over those that are missing, damaged or behind, and so the file before. Returns in how many
+/// mirrors something was mended.
 pub(super) fn mend_copies(site: &Site, loaded: &mut Loaded) -> Result<u64> {
     let Some(best) = &loaded.copies[loaded.best] else { return Ok(0) };
-    let (from, valid) = (best.mirror.clone(), best.scan.valid);
-    let mut mended = 0;
-    let mut mirrors = vec![from.clone()];
-    for (index, (dir, copy)) in site.dirs.iter().zip(&loaded.copies).enumerate() {
-        match copy {
-            Some(_) if index == loaded.best => {}
-            Some(copy) => mirrors.push(copy.mirror.clone()),
-            None => {
-                mirrors.push(copy_log(site, &from, dir, loaded.state.tree.root.file, valid)?);
-                mended += 1;
-            }
+    let (base, valid) = (best.base, best.scan.valid);
+    let root = &loaded.state.tree.root;
+    let copies = loaded.copies.iter().map(|copy| copy.as_ref().map(|copy| copy.mirror.clone())).collect();
+    let (mirrors, mut mended) = complete(site, (root.file, valid - base), copies, loaded.best)?;
+    let before = match &loaded.before {
+        None => None,
+        Some(before) => {
+            let length = base - before.base;
+            let whole = before.mirrors.iter().position(Option::is_some).unwrap_or(loaded.best);
+            let (mirrors, copied) = complete(site, (root.oldest, length), before.mirrors.clone(), whole)?;
+            mended.extend(copied);
+            Some(Arc::new(Log::over((root.oldest, before.base), mirrors, base, true)))
         }
-    }
-    if mended > 0 {
+    };
+    if !mended.is_empty() {
         // The tree is opened again over all mirrors; nobody has seen the first one.
         let record = open_root(site, &loaded.roots)?;
-        let log = Arc::new(Log::over(record.file, mirrors, valid, true));
-        loaded.state.tree = Arc::new(Tree::open(site.store, log, record)?);
+        let log = Arc::new(Log::over((record.file, base), mirrors, valid, true));
+        loaded.state.tree = Arc::new(Tree::open(site.store, (log, before), record)?);
     }
-    Ok(mended)
+    Ok(mended.len() as u64)
+}
+
+/// Copies the first `length` bytes of a file from its `best` mirror to every directory where it is not. Returns all of them,
+/// the best one first, and which were copied.
+fn complete(
+    site: &Site,
+    (number, length): (u64, u64),
+    found: Vec<Option<Mirror>>,
+    best: usize,
+) -> Result<(Vec<Mirror>, BTreeSet<usize>)> {
+    let Some(from) = found.get(best).cloned().flatten() else { return Ok(Default::default()) };
+    let (mut mirrors, mut copied) = (vec![from.clone()], BTreeSet::new());
+    for (index, (dir, mirror)) in site.dirs.iter().zip(found).enumerate().filter(|(index, _)| *index != best) {
+        mirrors.push(match mirror {
+            Some(mirror) => mirror,
+            None => {
+                copied.insert(index);
+                copy_log(site, &from, dir, number, length)?
+            }
+        });
+    }
+    Ok((mirrors, copied))
 }
 
 fn copy_log(site: &Site, from: &Mirror, dir: &Path, number: u64, end: u64) -> Result<Mirror> {
@@ -121,12 +146,13 @@ fn copy_frames(from: &dyn File, old: Option<&dyn File>, to: &dyn File, end: u64)
 }
 
 /// Removes temporary files, and log files that the root does not name.
-pub(super) fn sweep(site: &Site, file: u64) -> Result<()> {
+pub(super) fn sweep(site: &Site, tree: &Tree) -> Result<()> {
+    let named = tree.root.oldest..=tree.root.file;
     for dir in &site.dirs {
         let io = |error| Error::io("clear the keyring's directory", dir, error);
         let mut removed = false;
         for entry in site.env.list(dir).map_err(io)? {
-            let stray = log_number(&entry.name).is_some_and(|number| number != file);
+            let stray = log_number(&entry.name).is_some_and(|number| !named.contains(&number));
             if stray || entry.name.ends_with(TEMPORARY) {
                 site.env.remove_file(&dir.join(&entry.name)).map_err(io)?;
                 removed = true;

@@ -49,6 +49,7 @@ use crate::ident::{CustomerId, PartitionId, PartitionNumber, StoreId, Stream, Su
 use crate::window::{Timestamp, Window};
 
 pub use self::custodian::{CommandCustodian, Custodian, Evidence, FileCustodian, OpeningToken, Registration};
+pub use self::fold::Folded;
 pub use self::opening::register_opening;
 pub use self::rewrite::Changes;
 pub use self::verify::{KeyringCheck, verify};
@@ -132,8 +133,8 @@ pub struct Keyring {
     state: Mutex<State>,
     /// Held while bytes become durable: by one sync, or by the last part of a fold.
     syncing: Mutex<()>,
-    /// Held by the one fold or compaction at a time.
-    folding: Mutex<()>,
+    /// Held by the one fold or compaction at a time: up to where leaves have been carried over to the file that is written.
+    folding: Mutex<TreeKey>,
     /// One per share of all keys: held while an entry is looked up past the caches and, if need be, made.
     stripes: Vec<Mutex<()>>,
     nodes: Nodes,
@@ -442,18 +443,20 @@ impl Keyring {
         Ok(())
     }
 
-    /// Whether most of the log is dead, so that it should be rewritten.
+    /// Whether most of the log is dead, or some of what is alive has been carried over to a new one, so that
+    /// [`Keyring::carry`] has something to do.
     pub fn needs_compaction(&self) -> bool {
         let state = locked(&self.state);
-        let end = state.tree.log.end();
-        end > COMPACTION_BYTES && (state.tree.crown.live_bytes + state.bytes) * 2 < end
+        let bytes = state.tree.bytes();
+        let mostly_dead = bytes > COMPACTION_BYTES && (state.tree.crown.live_bytes + state.bytes) * 2 < bytes;
+        state.tree.before.is_some() || mostly_dead
     }
 
     /// Whether a close should rewrite the log rather than fold: where it is short, and a fold would leave a third of it dead.
     pub fn is_soon_compacted(&self) -> bool {
         let state = locked(&self.state);
-        let (end, live) = (state.tree.log.end(), state.tree.crown.live_bytes + state.bytes);
-        (SHORT_LOG.0..SHORT_LOG.1).contains(&end) && live * 3 < (end + state.bytes) * 2
+        let (bytes, live) = (state.tree.bytes(), state.tree.crown.live_bytes + state.bytes);
+        (SHORT_LOG.0..SHORT_LOG.1).contains(&bytes) && live * 3 < (bytes + state.bytes) * 2
     }
 
     /// Where the entry of a customer stands, for [`Keyring::shred`].
@@ -485,7 +488,7 @@ impl Keyring {
 
     /// Bytes of one mirror.
     pub fn bytes(&self) -> u64 {
-        locked(&self.state).tree.log.end() + 2 * crate::format::keyring_root::SLOT_BYTES as u64
+        locked(&self.state).tree.bytes() + 2 * crate::format::keyring_root::SLOT_BYTES as u64
     }
 
     /// The epoch of the root in force.

@@ -44,10 +44,19 @@ pub(super) fn log_number(name: &str) -> Option<u64> {
 /// One mirror's log as it was found.
 pub(super) struct Copy {
     pub mirror: Mirror,
+    /// Where in the log of all files it begins.
+    pub base: u64,
     pub tail: Vec<u8>,
     pub scan: Scan,
     /// Whether its tail holds frames of another mirror by now.
     pub patched: bool,
+}
+
+/// The file before, from which the tree has not been carried over wholly.
+pub(super) struct Before {
+    pub base: u64,
+    /// By directory; none where it is missing or damaged.
+    pub mirrors: Vec<Option<Mirror>>,
 }
 
 /// A keyring as it was found, nothing mended yet.
@@ -57,6 +66,7 @@ pub(super) struct Loaded {
     /// By directory; none where it is missing, damaged or behind.
     pub copies: Vec<Option<Copy>>,
     pub best: usize,
+    pub before: Option<Before>,
 }
 
 pub(super) fn open_root(site: &Site, roots: &Roots) -> Result<RootRecord> {
@@ -84,8 +94,9 @@ pub(super) fn open_root(site: &Site, roots: &Roots) -> Result<RootRecord> {
     Ok(record)
 }
 
-fn open_copy(site: &Site, dir: &Path, record: &RootRecord, write: bool) -> Result<Copy> {
-    let path = log_path(dir, record.file);
+/// Opens one file of the log, and reads its head.
+fn open_file(site: &Site, dir: &Path, number: u64, write: bool) -> Result<(Mirror, LogHead)> {
+    let path = log_path(dir, number);
     let io = |error| Error::io("read the keyring", &path, error);
     let file = site.env.open(&path, if write { OpenMode::Write } else { OpenMode::Read }).map_err(io)?;
     if write {
@@ -105,15 +116,29 @@ fn open_copy(site: &Site, dir: &Path, record: &RootRecord, write: bool) -> Resul
     if found.store != site.store {
         return Err(Error::new(ErrorKind::KeyUnavailable, "this keyring belongs to another store").in_file(&path));
     }
+    if found.file != number {
+        return Err(Error::corrupt(&path, 0, "the keyring's head is another file's"));
+    }
+    Ok((Mirror { path, file }, found))
+}
+
+fn too_short(path: &Path, length: u64) -> Error {
+    Error::corrupt(path, length, "the keyring is shorter than its root says")
+}
+
+fn open_copy(site: &Site, dir: &Path, record: &RootRecord, write: bool) -> Result<Copy> {
+    let (Mirror { path, file }, LogHead { base, .. }) = open_file(site, dir, record.file, write)?;
+    let io = |error| Error::io("read the keyring", &path, error);
     let length = file.len().map_err(io)?;
-    if found.file != record.file || length < record.fold {
-        return Err(Error::corrupt(&path, length, "the keyring is shorter than its root says, or another file"));
+    let fold = record.fold.checked_sub(base).ok_or_else(|| too_short(&path, 0))?;
+    if length < fold {
+        return Err(too_short(&path, length));
     }
-    if length - record.fold > TAIL_LIMIT {
-        return Err(Error::corrupt(&path, record.fold, "the keyring is impossibly long"));
+    if length - fold > TAIL_LIMIT {
+        return Err(Error::corrupt(&path, fold, "the keyring is impossibly long"));
     }
-    let mut tail = vec![0; (length - record.fold) as usize];
-    match env::read_exact_at(&*file, &mut tail, record.fold) {
+    let mut tail = vec![0; (length - fold) as usize];
+    match env::read_exact_at(&*file, &mut tail, fold) {
         // A writer may cut the file while a reader reads it.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && !write => {}
         read => read.map_err(io)?,
@@ -122,7 +147,48 @@ fn open_copy(site: &Site, dir: &Path, record: &RootRecord, write: bool) -> Resul
     let scan = scan(&tail, record.fold, record.epoch, record.next_entry);
     // Up to the last whole entry, whose last bytes may be zeros, or up to whatever else stands there.
     tail.truncate(filled.max((scan.valid - record.fold) as usize));
-    Ok(Copy { mirror: Mirror { path, file }, tail, scan, patched: false })
+    Ok(Copy { mirror: Mirror { path, file }, base, tail, scan, patched: false })
+}
+
+/// Opens the file before, which must reach up to `until`; also returns where it begins.
+fn open_before(site: &Site, dir: &Path, number: u64, until: u64, write: bool) -> Result<(Mirror, u64)> {
+    let (mirror, LogHead { base, .. }) = open_file(site, dir, number, write)?;
+    let length = mirror.file.len().map_err(|error| Error::io("read the keyring", &mirror.path, error))?;
+    match until.checked_sub(base) {
+        Some(bytes) if bytes > LOG_HEAD_BYTES as u64 && length >= bytes => Ok((mirror, base)),
+        _ => Err(too_short(&mirror.path, length)),
+    }
+}
+
+/// The file before, if the root names one: where the newest root and the file that is written were whole or, if it is
+/// whole in none of these directories, in any.
+fn open_befores(site: &Site, record: &RootRecord, copies: &[Option<Copy>], write: bool) -> Result<Option<Before>> {
+    let Some(until) = copies.iter().flatten().map(|copy| copy.base).next() else { return Ok(None) };
+    if record.oldest == record.file {
+        return Ok(None);
+    }
+    let mut failed = None;
+    for any in [false, true] {
+        let mut before = Before { base: 0, mirrors: Vec::with_capacity(site.dirs.len()) };
+        for (dir, copy) in site.dirs.iter().zip(copies) {
+            let opened = (any || copy.is_some()).then(|| open_before(site, dir, record.oldest, until, write));
+            before.mirrors.push(match opened.transpose() {
+                Ok(found) => found.map(|(mirror, base)| {
+                    before.base = base;
+                    mirror
+                }),
+                Err(error) => {
+                    failed = failed.or(Some(error));
+                    None
+                }
+            });
+        }
+        if before.mirrors.iter().any(Option::is_some) {
+            return Ok(Some(before));
+        }
+    }
+    let error = failed.unwrap_or_else(|| Error::new(ErrorKind::Invalid, "a keyring in no directory"));
+    Err(error.hint("bring this file of the keyring back from a mirror"))
 }
 
 /// Opens the log in every directory whose root is the newest, or, if none of those is whole, in the others.
@@ -201,7 +267,7 @@ fn choose(copies: &[Option<Copy>], floor: Floor) -> Result<usize> {
         "entry {} of the keyring was durable and is gone, up to entry {known} at least: {what}",
         best.scan.next
     );
-    Err(Error::corrupt(&best.mirror.path, offset, message).hint(
+    Err(Error::corrupt(&best.mirror.path, offset - best.base, message).hint(
         "bring this file back from a mirror of the keyring; without it the records of some customers cannot be read",
     ))
 }
@@ -237,10 +303,11 @@ pub(super) fn take_in(state: &mut State, nodes: &Nodes, bytes: &[u8], base: u64,
 fn load(site: &Site, nodes: &Nodes, floor: Floor, write: bool) -> Result<Loaded> {
     let roots = read_roots(&*site.env, &site.dirs, &site.store, write)?;
     let record = open_root(site, &roots)?;
-    let (fold, file) = (record.fold, record.file);
+    let fold = record.fold;
     let mut copies = open_copies(site, &roots, &record, write)?;
     patch(&mut copies, &record);
     let best = choose(&copies, floor)?;
+    let before = open_befores(site, &record, &copies, write)?;
     let Some(copy) = &copies[best] else {
         return Err(Error::new(ErrorKind::Invalid, "a keyring in no directory"));
     };
@@ -248,13 +315,17 @@ fn load(site: &Site, nodes: &Nodes, floor: Floor, write: bool) -> Result<Loaded>
     let mut mirrors = vec![copy.mirror.clone()];
     let others = copies.iter().enumerate().filter(|(index, _)| *index != best);
     mirrors.extend(others.filter_map(|(_, copy)| Some(copy.as_ref()?.mirror.clone())));
-    let log = Arc::new(Log::over(file, mirrors, copy.scan.valid, write));
-    let mut state = State::over(Arc::new(Tree::open(site.store, log, record)?));
+    let log = Arc::new(Log::over((record.file, copy.base), mirrors, copy.scan.valid, write));
+    let file_before = before.as_ref().map(|before| {
+        let mirrors = before.mirrors.iter().flatten().cloned().collect();
+        Arc::new(Log::over((record.oldest, before.base), mirrors, copy.base, write))
+    });
+    let mut state = State::over(Arc::new(Tree::open(site.store, (log, file_before), record)?));
     for place in &copy.scan.entries {
         take_in(&mut state, nodes, &copy.tail, fold, *place)?;
     }
     state.scanned = copy.scan.valid;
-    Ok(Loaded { roots, state, copies, best })
+    Ok(Loaded { roots, state, copies, best, before })
 }
 
 impl Keyring {
@@ -290,7 +361,7 @@ impl Keyring {
         let copied = mend_copies(&site, &mut loaded)?;
         report.mirrors_mended += copied;
         report.roots_mended = mend_roots(&*site.env, &site.dirs, &loaded.roots)?;
-        sweep(&site, loaded.state.tree.root.file)?;
+        sweep(&site, &loaded.state.tree)?;
         let unclean = !loaded.state.entries.is_empty() || report != KeyringReport::default();
         let keyring = Keyring::over(site, access, floor, options.cache_bytes, loaded.state);
         if unclean {

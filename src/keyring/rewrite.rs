@@ -1,5 +1,5 @@
-//! Writing the nodes of a new tree, from the leaves up: those that entries or changes fall into, and everything above
-//! them, each under a fresh key; or, for a compaction, all there are. Nothing here is durable or in force yet.
+//! Writing the nodes of a new tree, from the leaves up: those that entries or changes fall into, those that are carried over
+//! from an older file, and everything above them, each under a fresh key. Nothing here is durable or in force yet.
 
 use crate::sync::Arc;
 use std::collections::{BTreeMap, HashMap};
@@ -36,6 +36,24 @@ const WRITE_OUT_BYTES: usize = 1 << 20;
 /// Entries to be replaced or, where nothing is given, removed.
 pub type Changes = BTreeMap<TreeKey, Option<Payload>>;
 
+/// Which leaves are written anew although nothing changed them, so that a file of the log can be given up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Carry {
+    /// Those whose frames stand before this.
+    pub before: u64,
+    /// From this key on: what is below has been carried over. None: all has.
+    pub from: Option<TreeKey>,
+    /// About so many bytes more in this pass.
+    pub left: u64,
+}
+
+impl Carry {
+    /// Whether a child may hold such leaves, all of whose keys are below `until`.
+    fn concerns(&self, until: Option<&TreeKey>) -> bool {
+        self.left > 0 && self.from.is_some_and(|from| until.is_none_or(|until| from < *until))
+    }
+}
+
 /// Writes the nodes of a new tree.
 pub(super) struct Rewriter<'a> {
     pub keyring: &'a Keyring,
@@ -45,8 +63,8 @@ pub(super) struct Rewriter<'a> {
     pub chains: &'a HashMap<u64, Chain>,
     /// What is replaced (by other bytes) or removed (none), whatever stands there.
     pub changes: &'a Changes,
-    /// Whether nodes that nothing changed are written anew too.
-    pub whole: bool,
+    /// What is written anew besides.
+    pub carry: Carry,
     pub next_node: u64,
     pub live_bytes: u64,
 }
@@ -74,19 +92,24 @@ impl Rewriter<'_> {
         Ok((id, place, key))
     }
 
-    /// What nothing reaches any more is not alive; a tree that is rewritten as a whole counts from nothing.
+    /// What nothing reaches any more is not alive.
     fn forget(&mut self, child: &Child) {
-        if self.whole {
-            return;
-        }
         let bytes = u64::from(child.place.length) + u64::from(child.chain.bytes);
         self.live_bytes = self.live_bytes.saturating_sub(bytes);
     }
 
-    fn leaf(&mut self, child: &Child, entries: &[Item]) -> Result<Vec<Child>> {
+    fn leaf(&mut self, child: &Child, entries: &[Item], until: Option<TreeKey>) -> Result<Vec<Child>> {
         let chain = self.chains.get(&child.id).copied().unwrap_or(child.chain);
         let changed = entries.iter().any(|item| self.changes.contains_key(&item.key));
-        if !self.whole && !changed && chain.count <= CHAIN_LIMIT && chain.count * 2 <= child.items {
+        let mut carried = false;
+        if self.carry.concerns(until.as_ref()) {
+            self.carry.from = until;
+            carried = child.place.offset < self.carry.before;
+        }
+        if carried {
+            let bytes = u64::from(child.place.length) + u64::from(chain.bytes);
+            self.carry.left = self.carry.left.saturating_sub(bytes);
+        } else if !changed && chain.count <= CHAIN_LIMIT && chain.count * 2 <= child.items {
             self.live_bytes += u64::from(chain.bytes - child.chain.bytes);
             return Ok(vec![Child { chain, ..child.duplicate() }]);
         }
@@ -97,10 +120,11 @@ impl Rewriter<'_> {
         self.forget(child);
         #[cfg(all(test, feature = "simulation"))]
         planted::offer(&child.key);
-        self.leaves(child.first, &items)
+        // Whoever walks from leaf to leaf does not empty the cache.
+        self.leaves(child.first, &items, !carried || !entries.is_empty())
     }
 
-    fn leaves(&mut self, first: TreeKey, items: &[Item]) -> Result<Vec<Child>> {
+    fn leaves(&mut self, first: TreeKey, items: &[Item], keep: bool) -> Result<Vec<Child>> {
         let parts = if items.len() > ITEMS_FULL { items.len().div_ceil(ITEMS_WANTED) } else { 1 };
         let wanted = items.len().div_ceil(parts).max(1);
         let mut children = Vec::with_capacity(parts);
@@ -117,7 +141,7 @@ impl Rewriter<'_> {
             let (id, place, key) = self.write(0, &plain)?;
             let first = if children.is_empty() { first } else { part[0].key };
             children.push(Child { first, place, id, key, items: part.len() as u32, chain: Chain::default() });
-            if !self.whole {
+            if keep {
                 // Decoded anew, so that it keeps nothing of the leaf before it in memory.
                 if let Ok(items) = decode_leaf(plain) {
                     self.keyring.nodes.insert_leaf(id, 0, Arc::new(items));
@@ -130,25 +154,33 @@ impl Rewriter<'_> {
         }
     }
 
-    /// What takes the place of `child`, with `entries` (in order, all belonging below it) taken in.
-    fn child(&mut self, child: &Child, level: u8, entries: &[Item]) -> Result<Vec<Child>> {
-        if entries.is_empty() && !self.whole {
-            return Ok(vec![child.duplicate()]);
-        }
+    /// What takes the place of `child`, with `entries` (in order, all belonging below it) taken in. Its keys are below
+    /// `until`, or up to the last.
+    fn child(&mut self, child: &Child, level: u8, entries: &[Item], until: Option<TreeKey>) -> Result<Vec<Child>> {
         if level == 0 {
-            return self.leaf(child, entries);
+            return self.leaf(child, entries, until);
         }
         let node = self.tree.inner(&self.keyring.nodes, child, level)?;
         let mut new = Vec::with_capacity(node.count() + 1);
         let mut rest = entries;
+        // Where all that is below has been carried over before, nothing changes.
+        let mut same = child.place.offset >= self.carry.before;
         for (index, below) in node.children().enumerate() {
             let count = rest.partition_point(|item| node.index_of(&item.key) <= index);
             let (mine, others) = rest.split_at(count);
-            match mine.is_empty() && !self.whole {
+            let until = if index + 1 < node.count() { Some(node.first(index + 1)) } else { until };
+            match mine.is_empty() && !self.carry.concerns(until.as_ref()) {
                 true => new.push(below),
-                false => new.extend(self.child(&below, level - 1, mine)?),
+                false => {
+                    let parts = self.child(&below, level - 1, mine, until)?;
+                    same &= parts.iter().all(|part| (part.id, part.chain) == (below.id, below.chain));
+                    new.extend(parts);
+                }
             }
             rest = others;
+        }
+        if same {
+            return Ok(vec![child.duplicate()]);
         }
         self.forget(child);
         #[cfg(all(test, feature = "simulation"))]
@@ -178,7 +210,10 @@ impl Rewriter<'_> {
     pub fn run(&mut self, entries: &[Item]) -> Result<(Child, u8)> {
         let crown = &self.tree.crown;
         let mut level = crown.level;
-        let mut tops = self.child(&crown.top, level, entries)?;
+        let mut tops = match entries.is_empty() && !self.carry.concerns(None) {
+            true => vec![crown.top.duplicate()],
+            false => self.child(&crown.top, level, entries, None)?,
+        };
         loop {
             match (tops.pop(), tops.is_empty()) {
                 (Some(top), true) => return Ok((top, level)),

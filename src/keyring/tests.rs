@@ -9,6 +9,7 @@ use crate::env::sim::Sim;
 use crate::window::WindowLength;
 
 mod attack;
+mod carry;
 mod crash;
 mod custodian;
 mod damage;
@@ -239,6 +240,9 @@ fn threads_agree_on_new_customers_while_the_keyring_folds() {
         for round in 0..8 {
             keyring.fold((round, [0; 32])).unwrap();
             keyring.compact((round, [0; 32])).unwrap();
+            for _ in 0..3 {
+                keyring.carry((round, [0; 32])).unwrap();
+            }
         }
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });

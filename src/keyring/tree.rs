@@ -63,8 +63,10 @@ impl Nodes {
 pub struct Tree {
     /// The store it belongs to.
     pub store: StoreId,
-    /// The log its nodes stand in.
+    /// The log that is written, with all its nodes but those in the file before.
     pub log: Arc<Log>,
+    /// The file before, from which nodes are still to be carried over.
+    pub before: Option<Arc<Log>>,
     /// What the custodian sealed.
     pub root: RootRecord,
     /// The node that it opens.
@@ -76,7 +78,7 @@ pub struct Tree {
 /// Damage at `place` of `log`.
 pub fn damaged(log: &Log, place: Place, what: Malformed) -> Error {
     let path = log.mirrors().first().map(|mirror| mirror.path.clone()).unwrap_or_default();
-    Error::corrupt(&path, place.offset, format!("the keyring's tree: {what}"))
+    Error::corrupt(&path, place.offset.saturating_sub(log.base()), format!("the keyring's tree: {what}"))
         .hint("bring this file back from a mirror of the keyring; everything else keeps serving")
 }
 
@@ -100,19 +102,37 @@ pub fn open_node(
 
 impl Tree {
     /// Reads the crown that `root` names.
-    pub fn open(store: StoreId, log: Arc<Log>, root: RootRecord) -> Result<Self> {
+    pub fn open(store: StoreId, (log, before): (Arc<Log>, Option<Arc<Log>>), root: RootRecord) -> Result<Self> {
         let (plain, bytes) = open_node(&log, &store, root.crown, root.crown_id, CROWN_LEVEL, &root.crown_key)?;
         if crate::crypto::sha256(&bytes) != root.crown_hash {
             return Err(damaged(&log, root.crown, Malformed("the crown is not the one that the root names")));
         }
         let crown = Crown::decode(&plain).map_err(|what| damaged(&log, root.crown, what))?;
-        Ok(Tree::under(store, log, root, crown))
+        Ok(Tree::under(store, (log, before), root, crown))
     }
 
     /// A tree whose crown was just written.
-    pub fn under(store: StoreId, log: Arc<Log>, root: RootRecord, crown: Crown) -> Self {
+    pub fn under(store: StoreId, (log, before): (Arc<Log>, Option<Arc<Log>>), root: RootRecord, crown: Crown) -> Self {
         let route = Sealer::new(&crown.route);
-        Tree { store, log, root, crown, route }
+        Tree { store, log, before, root, crown, route }
+    }
+
+    /// The file that the frame at `place` stands in.
+    fn file_of(&self, place: Place) -> &Log {
+        match &self.before {
+            Some(before) if place.offset < self.log.base() => before,
+            _ => &self.log,
+        }
+    }
+
+    /// Its files, the oldest first.
+    pub fn files(&self) -> impl Iterator<Item = &Arc<Log>> {
+        self.before.iter().chain([&self.log])
+    }
+
+    /// Bytes of its files, in one mirror.
+    pub fn bytes(&self) -> u64 {
+        self.log.end() - self.before.as_ref().map_or(self.log.base(), |before| before.base())
     }
 
     /// An inner node, from the cache or the log.
@@ -120,8 +140,9 @@ impl Tree {
         if let Some(node) = nodes.inners.get(&child.id) {
             return Ok(node);
         }
-        let (plain, _) = open_node(&self.log, &self.store, child.place, child.id, level, &child.key)?;
-        let node = Arc::new(Inner::decode(plain).map_err(|what| damaged(&self.log, child.place, what))?);
+        let log = self.file_of(child.place);
+        let (plain, _) = open_node(log, &self.store, child.place, child.id, level, &child.key)?;
+        let node = Arc::new(Inner::decode(plain).map_err(|what| damaged(log, child.place, what))?);
         nodes.insert_inner(child.id, node.clone());
         Ok(node)
     }
@@ -132,8 +153,9 @@ impl Tree {
         if let Some(items) = nodes.leaves.get(&(child.id, chain)) {
             return Ok(items);
         }
-        let (plain, _) = open_node(&self.log, &self.store, child.place, child.id, 0, &child.key)?;
-        let mut items = decode_leaf(plain).map_err(|what| damaged(&self.log, child.place, what))?;
+        let log = self.file_of(child.place);
+        let (plain, _) = open_node(log, &self.store, child.place, child.id, 0, &child.key)?;
+        let mut items = decode_leaf(plain).map_err(|what| damaged(log, child.place, what))?;
         for item in self.chain(child, &child.chain)? {
             put_item(&mut items, item);
         }
@@ -149,8 +171,9 @@ impl Tree {
         let mut items = Vec::with_capacity(chain.count.min(64) as usize);
         let mut place = chain.head;
         for left in (0..chain.count).rev() {
-            let bytes = self.log.read(place)?;
-            let wrong = |what| damaged(&self.log, place, what);
+            let log = self.file_of(place);
+            let bytes = log.read(place)?;
+            let wrong = |what| damaged(log, place, what);
             let Ok((LogFrame::Entry(frame), _)) = LogFrame::parse(&bytes) else {
                 return Err(wrong(Malformed("another frame stands where an entry should be")));
             };

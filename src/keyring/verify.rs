@@ -4,7 +4,7 @@ use crate::sync::Arc;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::log::{locked, log_path};
+use super::log::{Log, locked, log_path};
 use super::open::log_number;
 use super::roots::SLOTS;
 use super::{Access, Keyring};
@@ -170,7 +170,7 @@ fn zero_to_end(file: &dyn env::File, mut at: u64, end: u64) -> io::Result<bool> 
 
 impl Keyring {
     /// [`verify`] of a keyring that is open, and may be written to meanwhile, also by somebody else: what a writer has
-    /// written out so far, or a reader has taken in, in the one log that counts. What is being written is left alone.
+    /// written out so far, or a reader has taken in, in the files that count. What is being written is left alone.
     pub fn verify_files(&self) -> KeyringCheck {
         let mut tries = 0;
         loop {
@@ -191,8 +191,8 @@ impl Keyring {
         }
     }
 
-    /// The small files checked, and every mirror of the log open, with the length that can be relied on. Whoever folds,
-    /// shreds or compacts waits meanwhile.
+    /// The small files checked, and every mirror of every file of the log open, with the length that can be relied on.
+    /// Whoever folds, shreds or compacts waits meanwhile.
     fn small_files_and_logs(&self) -> (KeyringCheck, Vec<(PathBuf, Opened)>) {
         let _folding = locked(&self.folding);
         let mut check = KeyringCheck::default();
@@ -201,13 +201,18 @@ impl Keyring {
             let state = locked(&self.state);
             (state.tree.clone(), state.scanned)
         };
-        let length = if self.access == Access::Write { tree.log.written() } else { scanned };
-        let logs = self.dirs.iter().map(|dir| log_path(dir, tree.log.number()));
-        let open = |path: PathBuf| {
-            let file = self.env.open(&path, OpenMode::Read);
-            (path, file.map(|file| (length, file)))
+        let until = |log: &Log| match (log.number() == tree.log.number(), self.access) {
+            (false, _) => tree.log.base(),
+            (true, Access::Write) => log.written(),
+            (true, Access::Read) => scanned,
         };
-        (check, logs.map(open).collect())
+        let open = |log: &Log, dir: &PathBuf| {
+            let path = log_path(dir, log.number());
+            let file = self.env.open(&path, OpenMode::Read);
+            (path, file.map(|file| (until(log) - log.base(), file)))
+        };
+        let logs = tree.files().flat_map(|log| self.dirs.iter().map(move |dir| open(log, dir)));
+        (check, logs.collect())
     }
 
     /// Decrypts and reads everything that the root reaches, and every unfolded entry.
@@ -236,7 +241,7 @@ impl Keyring {
             };
             read.map_err(|what| self.damage(what))
         })?;
-        check.mended = locked(&self.state).tree.log.mended();
+        check.mended = locked(&self.state).tree.files().map(|log| log.mended()).sum();
         match check.customers <= customers {
             true => Ok(check),
             false => {

@@ -103,12 +103,7 @@ fn step(engine: &Engine, writer: &Writer, merge_at_least: usize, done: &mut Main
     }
     drop(settling);
     if housekeeping::fold_is_due(engine, writer) {
-        done.entries_folded += housekeeping::fold(engine).map_err(Failed::vital)?;
-        return Ok(true);
-    }
-    if engine.keyring.needs_compaction() {
-        housekeeping::compact(engine).map_err(Failed::vital)?;
-        done.keyring_compacted = true;
+        fold(engine, done)?;
         return Ok(true);
     }
     if forget::is_due(engine) {
@@ -130,8 +125,20 @@ fn step(engine: &Engine, writer: &Writer, merge_at_least: usize, done: &mut Main
             let _ = merge::attempt(engine, partition, slots, done)?; // Damage is noted, and passed over from now on.
             Ok(true)
         }
+        // With every fold goes a share of it: by itself it can wait for all else.
+        None if engine.keyring.needs_compaction() => {
+            fold(engine, done)?;
+            Ok(true)
+        }
         None => Ok(false),
     }
+}
+
+fn fold(engine: &Engine, done: &mut Maintenance) -> Result<(), Failed> {
+    let folded = housekeeping::fold(engine).map_err(Failed::vital)?;
+    done.entries_folded += folded.entries;
+    done.keyring_compacted |= folded.compacted;
+    Ok(())
 }
 
 /// Settles what the journal holds now, the growing file included.

@@ -87,13 +87,20 @@ fn attack(seed: u64, keep_custodian: bool) -> [Vec<bool>; 2] {
     // In one rewrite or one after the other.
     let together = if seed.is_multiple_of(2) { DOOMED.len() } else { 1 };
     for doomed in DOOMED.chunks(together) {
+        if seed.is_multiple_of(5) {
+            keyring.carry((1, [1; 32])).unwrap();
+            loot.take(&sim);
+        }
         keyring.shred(&removal(&keyring, doomed), (1, [1; 32])).unwrap();
         loot.take(&sim);
     }
     for number in CUSTOMERS..CUSTOMERS + 40 {
         add(&keyring, number);
         if number % 10 == 0 {
-            keyring.fold((1, [1; 32])).unwrap();
+            match seed % 4 {
+                1 => keyring.carry((1, [1; 32])).unwrap(),
+                _ => keyring.fold((1, [1; 32])).unwrap(),
+            };
             loot.take(&sim);
         }
     }

@@ -123,12 +123,22 @@ fn live(place: &Place, told: &mut Told) -> Result<()> {
     told.partition(&keyring, 2)?;
     told.sync(&keyring)?;
     told.customer(&keyring, 19)?;
+    // One leaf of three.
+    told.renew(&keyring, || keyring.carry((6, [6; 32])))?;
+    told.sync(&keyring)?;
     custodian.release();
     drop(keyring);
     let keyring = open(register(place, told)?, told.durable)?.0;
     told.check(&keyring);
+    assert!(keyring.needs_compaction(), "there were no leaves left");
     told.customer(&keyring, 20)?;
-    told.sync(&keyring)
+    told.sync(&keyring)?;
+    told.renew(&keyring, || keyring.carry((7, [7; 32])))?;
+    while keyring.needs_compaction() {
+        keyring.carry((8, [8; 32]))?;
+    }
+    told.durable = keyring.durable();
+    Ok(())
 }
 
 /// What comes after a power cut: creation again if it was never done, else opening, and more entries.
@@ -254,12 +264,13 @@ impl Dice {
 
 /// One step of a life at random; an error means that the keyring must be opened again.
 fn step(keyring: &Keyring, told: &mut Told, dice: &mut Dice, round: u64) -> Result<()> {
-    match dice.below(12) {
+    match dice.below(14) {
         0..5 => told.customer(keyring, dice.below(40) as usize),
         5 => told.partition(keyring, dice.below(4) as usize),
         6..9 => told.sync(keyring),
         9 | 10 => told.renew(keyring, || keyring.fold((round, [0; 32]))),
-        _ => told.renew(keyring, || keyring.compact((round, [0; 32]))),
+        11 => told.renew(keyring, || keyring.compact((round, [0; 32]))),
+        _ => told.renew(keyring, || keyring.carry((round, [0; 32]))),
     }
 }
 

@@ -11,20 +11,21 @@ fn what_comes_while_a_tree_is_made_is_under_it_in_the_end() {
     let place = Place::new(&sim, 1);
     let keyring = place.create().unwrap();
     let crowd = Crowd::default();
-    for round in 1..=6 {
+    for round in 1..=8 {
         let before = crowd.count() as u64;
-        let folded = during(crowd.coming([300, 40, 5, 2, 1]), || match round % 3 {
+        let folded = during(crowd.coming([300, 40, 5, 2, 1]), || match round % 4 {
             0 => keyring.compact((round, [0; 32])),
+            3 => keyring.carry((round, [0; 32])),
             _ => keyring.fold((round, [0; 32])),
         });
         assert_eq!(folded.unwrap().entries, if round == 1 { 0 } else { 347 });
         assert_eq!((keyring.unfolded(), keyring.durable()), (347, before + 347), "what came is durable with the root");
     }
-    assert_eq!((keyring.customers(), keyring.appended()), (2_082, 2_082));
+    assert_eq!((keyring.customers(), keyring.appended()), (2_776, 2_776));
     crowd.look(&keyring);
     sim.restart();
-    let keyring = place.write(2_082);
-    assert_eq!(keyring.customers(), 2_082);
+    let keyring = place.write(2_776);
+    assert_eq!(keyring.customers(), 2_776);
     crowd.look(&keyring);
 }
 
@@ -51,7 +52,11 @@ fn readers_follow_a_chain_between_whose_entries_others_are_sealed_anew() {
                 crowd.look(&place.open(Access::Read, durable).unwrap().0);
             }
         };
-        during(come, || keyring.fold((round, [0; 32]))).unwrap();
+        during(come, || match round {
+            2 => keyring.carry((round, [0; 32])),
+            _ => keyring.fold((round, [0; 32])),
+        })
+        .unwrap();
         assert_eq!(keyring.unfolded(), 24);
     }
     reader.refresh().unwrap();
