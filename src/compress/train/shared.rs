@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::text::{SEPARATOR, Text};
+use super::text::{Line, SEPARATOR, Text};
 
 /// The shortest and the longest string worth having.
 pub const SHORTEST: usize = 8;
@@ -36,7 +36,17 @@ impl Pool {
     }
 }
 
-/// A place where a word starts: its first bytes for a quick comparison, and whose it is.
+/// What takes memory by the byte of text is done in so many parts: this is the most that a training takes, and the allocator
+/// keeps, for good and for each thread, as much as the largest block that it was given back.
+const PARTS: usize = 8;
+
+/// The places where words start, in the order of the strings from there, and whose they are.
+struct Starts {
+    at: Vec<u32>,
+    customer: Vec<u32>,
+}
+
+/// One of them while it is put in order: its first bytes for a quick comparison.
 struct Start {
     key: u64,
     at: u32,
@@ -60,11 +70,32 @@ fn places(text: &Text) -> impl Iterator<Item = (u32, u32)> {
     })
 }
 
-fn starts(text: &Text) -> Vec<Start> {
-    // Counted first: a vector that grows would take twice as much, and this is the most that a training takes.
-    let mut starts = Vec::with_capacity(places(text).count());
-    starts.extend(places(text).map(|(at, customer)| Start { key: key(&text.bytes[at as usize..]), at, customer }));
-    starts
+/// All of them, those with the lowest first two bytes first. None where training is to stop.
+fn starts(text: &Text, stop: &dyn Fn() -> bool) -> Option<Starts> {
+    let prefix = |at: u32| (key(&text.bytes[at as usize..]) >> 48) as usize;
+    let mut counts = vec![0_usize; 1 << 16];
+    places(text).for_each(|(at, _)| counts[prefix(at)] += 1);
+    let total = counts.iter().sum::<usize>();
+    let mut starts = Starts { at: Vec::with_capacity(total), customer: Vec::with_capacity(total) };
+    let (mut part, mut from) = (Vec::new(), 0);
+    while from < counts.len() && !stop() {
+        let (mut until, mut count) = (from, 0);
+        while until < counts.len() && (count == 0 || count + counts[until] <= total.div_ceil(PARTS)) {
+            count += counts[until];
+            until += 1;
+        }
+        part.clear();
+        part.reserve_exact(count);
+        let mine = places(text).filter(|(at, _)| (from..until).contains(&prefix(*at)));
+        part.extend(mine.map(|(at, customer)| Start { key: key(&text.bytes[at as usize..]), at, customer }));
+        part.sort_unstable_by(|a, b| {
+            a.key.cmp(&b.key).then_with(|| tail(text, a.at).cmp(tail(text, b.at))).then(a.at.cmp(&b.at))
+        });
+        starts.at.extend(part.iter().map(|start| start.at));
+        starts.customer.extend(part.iter().map(|start| start.customer));
+        from = until;
+    }
+    (from == counts.len()).then_some(starts)
 }
 
 /// The first eight bytes as a number in the order of the text; zeros after a separator.
@@ -82,35 +113,27 @@ fn tail(text: &Text, at: u32) -> &[u8] {
     &bytes[..bytes.len().min(LONGEST)]
 }
 
-/// How many bytes the strings from two places have in common.
-fn common(text: &Text, a: u32, b: u32) -> u32 {
+/// How many bytes the strings from two places have in common: at most [`LONGEST`].
+fn common(text: &Text, a: u32, b: u32) -> u16 {
     let (a, b) = (tail(text, a), tail(text, b));
-    a.iter().zip(b).take_while(|(a, b)| a == b && **a != SEPARATOR).count() as u32
+    a.iter().zip(b).take_while(|(a, b)| a == b && **a != SEPARATOR).count() as u16
 }
 
 /// The longest shared strings at all words of the text, but for those inside a longer one.
 pub fn shared(text: &Text, k: usize, stop: &dyn Fn() -> bool) -> Option<Pool> {
-    let mut starts = starts(text);
-    if stop() {
-        return None;
-    }
-    starts.sort_unstable_by(|a, b| {
-        a.key.cmp(&b.key).then_with(|| tail(text, a.at).cmp(tail(text, b.at))).then(a.at.cmp(&b.at))
-    });
-    if stop() {
-        return None;
-    }
-    let mut alike: Vec<u32> = vec![0];
-    alike.extend(starts.windows(2).map(|pair| common(text, pair[0].at, pair[1].at)));
-    let lengths = lengths(&starts, &alike, text.customers as usize, k);
-    let inner = inner(text, &starts, &lengths);
+    let starts = starts(text, stop)?;
+    let mut alike: Vec<u16> = Vec::with_capacity(starts.at.len());
+    alike.extend(starts.at.first().map(|_| 0)); // It has nobody before it.
+    alike.extend(starts.at.windows(2).map(|pair| common(text, pair[0], pair[1])));
+    let lengths = lengths(&starts.customer, &alike, text.customers as usize, k);
+    let inner = inner(text, &starts.at, &lengths);
     let mut pool = Pool { bytes: Vec::new(), pieces: Vec::new() };
     // Equal strings are neighbours, all but for longer ones between them: the last one, what all since have in common
     // with it, and whether any of them stands inside another string.
     let (mut last, mut least, mut last_inner) = (Piece { at: 0, length: 0 }, 0, true);
-    for (place, start) in starts.iter().enumerate() {
-        least = least.min(alike[place]);
-        let length = lengths[place];
+    for (place, at) in starts.at.iter().enumerate() {
+        least = least.min(u32::from(alike[place]));
+        let length = u32::from(lengths[place]);
         if (length as usize) < SHORTEST {
             continue;
         }
@@ -121,7 +144,7 @@ pub fn shared(text: &Text, k: usize, stop: &dyn Fn() -> bool) -> Option<Pool> {
         if !last_inner {
             pool.push(last.of(&text.bytes));
         }
-        (last, least, last_inner) = (Piece { at: start.at, length }, u32::MAX, inner[place]);
+        (last, least, last_inner) = (Piece { at: *at, length }, u32::MAX, inner[place]);
     }
     if !last_inner {
         pool.push(last.of(&text.bytes));
@@ -129,42 +152,50 @@ pub fn shared(text: &Text, k: usize, stop: &dyn Fn() -> bool) -> Option<Pool> {
     Some(pool)
 }
 
-/// Which of the strings lie inside another one, where they stand.
-fn inner(text: &Text, starts: &[Start], lengths: &[u32]) -> Vec<bool> {
-    let mut length_at = vec![0; text.bytes.len()];
-    for (start, length) in starts.iter().zip(lengths) {
-        length_at[start.at as usize] = *length;
-    }
-    let mut inner = vec![false; text.bytes.len()];
-    for line in &text.records {
-        let mut end = 0;
-        for at in line.start..line.end {
-            let own = at + length_at[at as usize];
-            inner[at as usize] = own <= end;
-            end = end.max(own);
+/// Which of the strings lie inside another one, where they stand: looked at in the order of the text, part by part.
+fn inner(text: &Text, starts: &[u32], lengths: &[u16]) -> Vec<bool> {
+    let mut inner = vec![false; starts.len()];
+    let mut records = &text.records[..];
+    while let Some(first) = records.first() {
+        let enough = |line: &Line| (line.end - first.start) as usize >= text.bytes.len().div_ceil(PARTS);
+        let (part, others) = records.split_at(records.iter().position(enough).map_or(records.len(), |last| last + 1));
+        let bytes = first.start..part.last().map_or(first.start, |line| line.end);
+        let places = || starts.iter().zip(lengths).enumerate().filter(|(_, (at, _))| bytes.contains(*at));
+        let mut length_at = vec![0; bytes.len()];
+        places().for_each(|(_, (at, length))| length_at[(at - bytes.start) as usize] = *length);
+        let mut is_inner = vec![false; bytes.len()];
+        for line in part {
+            let mut end = 0;
+            for at in line.start..line.end {
+                let own = at + u32::from(length_at[(at - bytes.start) as usize]);
+                is_inner[(at - bytes.start) as usize] = own <= end;
+                end = end.max(own);
+            }
         }
+        places().for_each(|(place, (at, _))| inner[place] = is_inner[(at - bytes.start) as usize]);
+        records = others;
     }
-    starts.iter().map(|start| inner[start.at as usize]).collect()
+    inner
 }
 
 /// For every start, the longest prefix that k different customers share. Of every run of neighbours that just so many
 /// have a part in, what the run has in common goes to its first, and from there to every neighbour that shares it.
-fn lengths(starts: &[Start], alike: &[u32], customers: usize, k: usize) -> Vec<u32> {
-    let mut lengths = vec![0; starts.len()];
+fn lengths(customer_of: &[u32], alike: &[u16], customers: usize, k: usize) -> Vec<u16> {
+    let mut lengths = vec![0; alike.len()];
     let mut in_run = vec![0_u32; customers];
     let (mut first, mut distinct) = (0, 0);
     // Places in the run, the least common length in front.
     let mut least: VecDeque<usize> = VecDeque::new();
-    for last in 0..starts.len() {
+    for last in 0..alike.len() {
         while least.back().is_some_and(|place| alike[*place] >= alike[last]) {
             least.pop_back();
         }
         least.push_back(last);
-        let count = &mut in_run[starts[last].customer as usize];
+        let count = &mut in_run[customer_of[last] as usize];
         distinct += usize::from(*count == 0);
         *count += 1;
-        while distinct > k || in_run[starts[first].customer as usize] > 1 {
-            let count = &mut in_run[starts[first].customer as usize];
+        while distinct > k || in_run[customer_of[first] as usize] > 1 {
+            let count = &mut in_run[customer_of[first] as usize];
             *count -= 1;
             distinct -= usize::from(*count == 0);
             first += 1;
