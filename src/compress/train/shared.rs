@@ -2,6 +2,7 @@
 //! customers contain.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use super::text::{Line, SEPARATOR, Text};
 
@@ -70,32 +71,52 @@ fn places(text: &Text) -> impl Iterator<Item = (u32, u32)> {
     })
 }
 
-/// All of them, those with the lowest first two bytes first. None where training is to stop.
+/// All of them: put in order by their first two bytes, then those that are equal in these, part by part. None where training
+/// is to stop.
 fn starts(text: &Text, stop: &dyn Fn() -> bool) -> Option<Starts> {
     let prefix = |at: u32| (key(&text.bytes[at as usize..]) >> 48) as usize;
-    let mut counts = vec![0_usize; 1 << 16];
-    places(text).for_each(|(at, _)| counts[prefix(at)] += 1);
-    let total = counts.iter().sum::<usize>();
-    let mut starts = Starts { at: Vec::with_capacity(total), customer: Vec::with_capacity(total) };
-    let (mut part, mut from) = (Vec::new(), 0);
-    while from < counts.len() && !stop() {
-        let (mut until, mut count) = (from, 0);
-        while until < counts.len() && (count == 0 || count + counts[until] <= total.div_ceil(PARTS)) {
-            count += counts[until];
-            until += 1;
-        }
-        part.clear();
-        part.reserve_exact(count);
-        let mine = places(text).filter(|(at, _)| (from..until).contains(&prefix(*at)));
-        part.extend(mine.map(|(at, customer)| Start { key: key(&text.bytes[at as usize..]), at, customer }));
-        part.sort_unstable_by(|a, b| {
-            a.key.cmp(&b.key).then_with(|| tail(text, a.at).cmp(tail(text, b.at))).then(a.at.cmp(&b.at))
-        });
-        starts.at.extend(part.iter().map(|start| start.at));
-        starts.customer.extend(part.iter().map(|start| start.customer));
-        from = until;
+    // Of each prefix where the next place goes: first where its places begin, in the end where they end.
+    let mut ends = vec![0_u32; 1 << 16];
+    places(text).for_each(|(at, _)| ends[prefix(at)] += 1);
+    let mut total = 0;
+    for end in &mut ends {
+        total += std::mem::replace(end, total);
     }
-    (from == counts.len()).then_some(starts)
+    let mut starts = Starts { at: vec![0; total as usize], customer: vec![0; total as usize] };
+    for (at, customer) in places(text) {
+        let end = &mut ends[prefix(at)];
+        (starts.at[*end as usize], starts.customer[*end as usize]) = (at, customer);
+        *end += 1;
+    }
+    let (mut part, mut from) = (Vec::new(), 0);
+    for (index, end) in ends.iter().enumerate() {
+        let next = ends.get(index + 1).copied().unwrap_or(u32::MAX);
+        if *end == from || next - from <= total.div_ceil(PARTS as u32) {
+            continue; // It is in the next part.
+        }
+        if stop() {
+            return None;
+        }
+        put_in_order(text, &mut starts, from as usize..*end as usize, &mut part);
+        from = *end;
+    }
+    Some(starts)
+}
+
+/// Puts some of them in order, with room that can be used again.
+fn put_in_order(text: &Text, starts: &mut Starts, range: Range<usize>, room: &mut Vec<Start>) {
+    let (ats, customers) = (&mut starts.at[range.clone()], &mut starts.customer[range]);
+    room.clear();
+    room.reserve_exact(ats.len());
+    let start =
+        |(at, customer): (&u32, &u32)| Start { key: key(&text.bytes[*at as usize..]), at: *at, customer: *customer };
+    room.extend(ats.iter().zip(&*customers).map(start));
+    room.sort_unstable_by(|a, b| {
+        a.key.cmp(&b.key).then_with(|| tail(text, a.at).cmp(tail(text, b.at))).then(a.at.cmp(&b.at))
+    });
+    for (start, (at, customer)) in room.iter().zip(ats.iter_mut().zip(customers)) {
+        (*at, *customer) = (start.at, start.customer);
+    }
 }
 
 /// The first eight bytes as a number in the order of the text; zeros after a separator.
