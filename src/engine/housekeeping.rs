@@ -110,8 +110,7 @@ pub fn settle_everything(engine: &Engine, done: &mut Maintenance) -> Result<()> 
     waiting(engine).into_iter().try_for_each(|file| settle::settle(engine, &file, done))
 }
 
-/// Folds the keyring under a new root that names the ledger as it is now, and where most of its log is dead carries a share
-/// of what is alive over to a new one.
+/// Folds the keyring under a new root that names the ledger as it is now.
 ///
 /// A fact goes before it, so that no two roots name the same length: an older root is then always seen to be older.
 ///
@@ -119,10 +118,20 @@ pub fn settle_everything(engine: &Engine, done: &mut Maintenance) -> Result<()> 
 /// What ledger and keyring answer.
 pub fn fold(engine: &Engine) -> Result<Folded> {
     engine.record(&[Fact::Watermark])?;
-    match engine.keyring.needs_compaction() {
-        true => engine.keyring.carry(position(engine)),
-        false => engine.keyring.fold(position(engine)),
+    engine.keyring.fold(position(engine))
+}
+
+/// The same, and where most of the keyring's log is dead carries a share of what is alive over to a new file, which takes
+/// longer than an appender should wait.
+///
+/// # Errors
+/// As [`fold`].
+pub fn fold_and_carry(engine: &Engine) -> Result<Folded> {
+    if !engine.keyring.needs_compaction() {
+        return fold(engine);
     }
+    engine.record(&[Fact::Watermark])?;
+    engine.keyring.carry(position(engine))
 }
 
 /// How long the ledger is, and its head.

@@ -188,12 +188,13 @@ impl Keyring {
             }
             false => tree.log.clone(),
         };
-        let carry = match extent {
-            Extent::Nothing => Carry { before: 0, from: Some(*carried), left: 0 },
-            Extent::Share if begins => Carry { before: log.base(), from: Some(TreeKey::default()), left: SHARE_BYTES },
-            Extent::Share => Carry { before: log.base(), from: Some(*carried), left: SHARE_BYTES },
-            Extent::Everything => Carry { before: log.base(), from: Some(TreeKey::default()), left: u64::MAX },
+        let left = match extent {
+            Extent::Nothing => 0,
+            Extent::Share => SHARE_BYTES,
+            Extent::Everything => u64::MAX,
         };
+        let from = if begins { TreeKey::default() } else { *carried };
+        let carry = Carry { before: log.base(), from: Some(from), left };
         let mut rewriter = Rewriter {
             keyring: self,
             tree: &tree,

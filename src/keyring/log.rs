@@ -264,7 +264,9 @@ impl Log {
             return Ok(bytes);
         }
         let Some(offset) = place.offset.checked_sub(self.base) else {
-            return Err(Error::new(ErrorKind::Corrupt, "a frame of the keyring stands before all of its files"));
+            let path = self.mirrors.first().map(|mirror| mirror.path.clone()).unwrap_or_default();
+            return Err(Error::corrupt(&path, 0, "a frame of the keyring stands before all of its files")
+                .hint("bring the keyring back from a mirror; everything else keeps serving"));
         };
         let mut failed = Vec::new();
         let mut why = None;

@@ -10,7 +10,7 @@ use super::log::{Log, Mirror, log_path};
 use super::open::{Loaded, Site, log_number, open_root};
 use super::tree::Tree;
 use crate::env::{self, File, OpenMode, TEMPORARY};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::keyring::{FRONT_BYTES, LOG_HEAD_BYTES, LogFrame, frame_length};
 
 /// Copying a mirror goes in pieces of this many bytes.
@@ -74,7 +74,9 @@ fn complete(
     found: Vec<Option<Mirror>>,
     best: usize,
 ) -> Result<(Vec<Mirror>, BTreeSet<usize>)> {
-    let Some(from) = found.get(best).cloned().flatten() else { return Ok(Default::default()) };
+    let Some(from) = found.get(best).cloned().flatten() else {
+        return Err(Error::new(ErrorKind::Invalid, "a keyring in no directory"));
+    };
     let (mut mirrors, mut copied) = (vec![from.clone()], BTreeSet::new());
     for (index, (dir, mirror)) in site.dirs.iter().zip(found).enumerate().filter(|(index, _)| *index != best) {
         mirrors.push(match mirror {

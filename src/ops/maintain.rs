@@ -135,7 +135,7 @@ fn step(engine: &Engine, writer: &Writer, merge_at_least: usize, done: &mut Main
 }
 
 fn fold(engine: &Engine, done: &mut Maintenance) -> Result<(), Failed> {
-    let folded = housekeeping::fold(engine).map_err(Failed::vital)?;
+    let folded = housekeeping::fold_and_carry(engine).map_err(Failed::vital)?;
     done.entries_folded += folded.entries;
     done.keyring_compacted |= folded.compacted;
     Ok(())
